@@ -1,0 +1,162 @@
+# ipq-lua: what Netfilter queues, judged by Lua.
+#
+#   make demo      a filter at work on real packets, in a network namespace of its own
+#   make test      all specs
+#
+# Each target installs the packages it needs (see deps). V=1 shows the commands.
+
+VERSION := 0.1.0
+
+BUILD ?= build
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+LUA_LMOD ?= $(PREFIX)/share/lua/5.1
+LUA_CMOD ?= $(PREFIX)/lib/lua/5.1
+DATADIR ?= $(PREFIX)/share/ipq-lua
+
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+BUSTED ?= busted
+CFLAGS ?= -O2 -g
+# SANITIZE=address,undefined builds with these; give it a BUILD of its own.
+SANITIZE ?=
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla
+CPPFLAGS += -D_GNU_SOURCE -DIPQ_VERSION='"$(VERSION)"' -I. -Ilib
+ALL_CFLAGS = -std=gnu11 -fPIC $(WARNINGS) $(CFLAGS) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ALL_LDFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+
+MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
+MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
+LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
+LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
+
+LIB_SRC := $(wildcard lib/*.c)
+BINDINGS_SRC := $(wildcard bindings/*.c)
+HOST_SRC := $(wildcard host/*.c)
+LUA_MODULES := $(wildcard bindings/ipq/*.lua)
+C_FILES := $(wildcard lib/*.[ch] bindings/*.[ch] host/*.[ch] spec/*/*.[ch])
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB_OBJ := $(call obj,$(LIB_SRC))
+BINDINGS_OBJ := $(call obj,$(BINDINGS_SRC))
+HOST_OBJ := $(call obj,$(HOST_SRC))
+
+PROGRAM := $(BUILD)/ipq-lua
+CORE := $(BUILD)/ipq/core.so
+SPEC_LIB := $(BUILD)/spec/lib.so
+BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
+
+.PHONY: all deps deps-build deps-test deps-bench demo test check lint layers format bench install \
+	uninstall clean
+.DELETE_ON_ERROR:
+
+all: deps-build
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE)
+
+$(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS)
+
+# The Lua C module; what it exports is its entry alone.
+$(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '{ global: luaopen_ipq_core; local: *; };' > $(BUILD)/core.map
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS)
+
+# All of lib for the specs that call it through FFI.
+$(SPEC_LIB): $(LIB_OBJ)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
+
+$(BUILD)/bench/%: spec/bench/%.c $(LIB_OBJ)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(MNL_LIBS)
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c -o $@ $<
+
+# These take files in as they are, which the compiler's dependencies do not tell.
+$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
+$(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ))
+
+# Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
+# dpkg has to bring them itself.
+
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libluajit-5.1-dev luajit lua-cjson iptables \
+	iproute2 iputils-ping util-linux
+DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format strace
+DEPS_BENCH := $(DEPS_BUILD)
+
+deps: deps-build deps-test deps-bench
+deps-build: ; $(Q).ci/deps $(DEPS_BUILD)
+deps-test: ; $(Q).ci/deps $(DEPS_TEST)
+deps-bench: ; $(Q).ci/deps $(DEPS_BENCH)
+
+# Use and tests
+
+SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;;' \
+	LUA_CPATH='$(BUILD)/?.so;;' \
+	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so))
+
+demo: all
+	$(Q)scripts/demo/demo.sh $(PROGRAM)
+
+test: deps-test
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIB)
+	$(Q)$(SPEC_ENV) $(BUSTED) $(BUSTED_ARGS)
+
+check: deps-test lint layers
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SANITIZE=address,undefined \
+		CFLAGS='-O1 -g' test
+
+lint: deps-test
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ilib \
+		$(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC)
+	$(Q)luacheck --quiet bindings scripts spec
+
+# host → bindings → lib, never back.
+layers:
+	$(Q)! grep -nEi '#include.*(lua|bindings/|host/)' lib/*.[ch]
+	$(Q)! grep -nE '#include.*host/' bindings/*.[ch]
+	$(Q)! grep -nE '\b(printf|fprintf|perror|puts|exit|abort|_exit) *\(' $(filter-out lib/libipq.c,$(LIB_SRC))
+
+format:
+	$(Q)clang-format -i $(C_FILES)
+
+bench: deps-bench
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(BENCH_PROGRAMS)
+	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUA_LMOD)/ipq $(DESTDIR)$(LUA_CMOD)/ipq \
+		$(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types
+	install -m 755 $(PROGRAM) $(DESTDIR)$(BINDIR)/
+	install -m 755 $(CORE) $(DESTDIR)$(LUA_CMOD)/ipq/
+	install -m 644 $(LUA_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/
+	install -m 644 scripts/*.lua $(DESTDIR)$(DATADIR)/scripts/
+	install -m 644 bindings/types/ipq.lua $(DESTDIR)$(DATADIR)/types/
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/ipq-lua $(DESTDIR)$(LUA_CMOD)/ipq/core.so
+	rm -rf $(DESTDIR)$(LUA_LMOD)/ipq $(DESTDIR)$(DATADIR)
+	-rmdir $(DESTDIR)$(LUA_CMOD)/ipq
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,78 @@
+/* NFQNL_MSG_CONFIG messages, and who owns a queue. */
+#include "ipq.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+#include <sys/socket.h>
+
+static struct nlmsghdr *start(void *buf, uint16_t queue_num)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nfgenmsg *nfg;
+
+	nlh->nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+	nfg->nfgen_family = AF_UNSPEC;
+	nfg->version = NFNETLINK_V0;
+	nfg->res_id = htons(queue_num);
+	return nlh;
+}
+
+struct nlmsghdr *ipq_config_bind(void *buf, uint16_t queue_num)
+{
+	struct nlmsghdr *nlh = start(buf, queue_num);
+	struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND};
+
+	mnl_attr_put(nlh, NFQA_CFG_CMD, sizeof(command), &command);
+	return nlh;
+}
+
+struct nlmsghdr *ipq_config_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range)
+{
+	struct nlmsghdr *nlh = start(buf, queue_num);
+	struct nfqnl_msg_config_params params = {.copy_range = htonl(range), .copy_mode = mode};
+
+	mnl_attr_put(nlh, NFQA_CFG_PARAMS, sizeof(params), &params);
+	return nlh;
+}
+
+struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen)
+{
+	struct nlmsghdr *nlh = start(buf, queue_num);
+
+	mnl_attr_put_u32(nlh, NFQA_CFG_QUEUE_MAXLEN, htonl(maxlen));
+	return nlh;
+}
+
+struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags)
+{
+	struct nlmsghdr *nlh = start(buf, queue_num);
+
+	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(flags));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(flags));
+	return nlh;
+}
+
+int ipq_queue_owner(uint16_t queue_num, uint32_t *portid)
+{
+	FILE *file = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
+	unsigned int number, owner;
+	char line[256];
+	int ret = -ENOENT;
+
+	if (!file)
+		return errno == ENOENT ? -EOPNOTSUPP : -errno;
+	while (ret < 0 && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%u %u", &number, &owner) == 2 && number == queue_num) {
+			*portid = owner;
+			ret = 0;
+		}
+	}
+	fclose(file);
+	return ret;
+}

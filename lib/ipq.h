@@ -1,0 +1,170 @@
+/*
+ * The queue API: packets that Netfilter queues, in batches, and their verdicts.
+ *
+ * Nothing here prints, exits or keeps global state. Functions that can fail give 0 (or a count) or
+ * a negative errno. A source and its batch belong to one thread at a time.
+ */
+#ifndef IPQ_H
+#define IPQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "ipq_abi.h"
+
+struct nlmsghdr;
+
+/* Where packets come from and verdicts go: a live queue, a capture file. */
+struct ipq_source {
+	/* Fills the batch with what waits, waiting for the first packet. Gives the number of
+	 * packets, 0 at the end of the source, -EINTR when a signal came before any packet, -EAGAIN
+	 * when only messages without a packet came, or another negative errno, after which the
+	 * source is of no more use. Every packet has the batch's default verdict. */
+	int (*receive)(struct ipq_source *source, struct ipq_batch *batch);
+	/* Carries out the verdicts of a batch. 0 or a negative errno. */
+	int (*commit)(struct ipq_source *source, struct ipq_batch *batch);
+	/* Takes no new packets from now on: receive() gives what still waits, then 0. */
+	int (*stop)(struct ipq_source *source);
+	/* Ends the source and frees it. */
+	void (*close)(struct ipq_source *source);
+};
+
+/* batch.c */
+
+/* Makes a batch of capacity packets (1 to IPQ_BATCH_MAX) with a slot of slot_size bytes each, all
+ * of its memory at once. Caller frees it with ipq_batch_free(), which takes NULL. The verdicts are
+ * IPQ_ACCEPT by default and IPQ_DROP on error until the caller sets others. -EINVAL, -ENOMEM. */
+int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
+void ipq_batch_free(struct ipq_batch *batch);
+
+/* Ends all views of the batch's packets and empties it. */
+void ipq_batch_clear(struct ipq_batch *batch);
+
+/* The next free packet, with the default verdict and a serial of its own; the other fields are the
+ * caller's to fill in. count grows by one. The batch must not be full. */
+struct ipq_packet *ipq_batch_add(struct ipq_batch *batch);
+
+/* Takes back the packet that ipq_batch_add() gave last. */
+void ipq_batch_drop_last(struct ipq_batch *batch);
+
+/* Gives the error verdict to each packet whose filter has not returned. */
+void ipq_batch_fail_rest(struct ipq_batch *batch);
+
+/* Adds the batch's packets and verdicts to its counters. */
+void ipq_batch_tally(struct ipq_batch *batch);
+
+/* attr.c */
+
+/* Reads one NFQNL_MSG_PACKET message (linux/netfilter/nfnetlink_queue.h) of len bytes into packet,
+ * whose pointers then point into it. Attributes that this code does not know are skipped.
+ *   -ENOMSG     it is another kind of message
+ *   -EMSGSIZE   the message is longer than len: cut off on its way
+ *   -EBADMSG    a length disagrees, or there is no NFQA_PACKET_HDR
+ * After an error packet_id is known if present has IPQ_HAS_PACKET_HDR. */
+int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
+
+/* conntrack.c */
+
+/* Reads packet->ct. -ENOENT where the packet has none, -EBADMSG where it is malformed. */
+int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
+
+/* device.c */
+
+/* The interface of that index, never NULL: name "" and type 0 where there is none. Good until the
+ * next call with the same cache. errno is kept. A cached answer is at most a second old. */
+const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
+void ipq_devices_clear(struct ipq_devices *devices);
+
+/* verdict.c */
+
+/* Room for the verdict messages of one system call. */
+struct ipq_verdict_buffer {
+	uint8_t bytes[8192];
+	struct iovec iov[2 * IPQ_BATCH_MAX + 1];
+	size_t used;   /* of bytes */
+	size_t iovlen; /* of iov */
+	size_t total;  /* bytes that iov spans */
+	uint32_t messages;
+};
+
+/* Encodes verdicts of batch from packet number next on, as many as one sendmsg() of at most limit
+ * bytes takes (a single message may be longer), and gives the number of the packet to go on with,
+ * batch->count at the end. Packets in a row with the same verdict, mark and priority become one
+ * NFQNL_MSG_VERDICT_BATCH, which settles every id up to its own; may_merge is false where an
+ * earlier packet of the queue waits for a verdict of its own. Payloads are pointed to, not copied:
+ * they must stay until the buffer is sent. Packet number next itself may be impossible, and nothing
+ * is encoded then: -EMSGSIZE for a payload over IPQ_PAYLOAD_MAX, -EINVAL for a verdict that the
+ * kernel would refuse. */
+int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
+		       uint32_t next, size_t limit, bool may_merge);
+
+/* Whether the kernel takes this verdict. */
+bool ipq_verdict_valid(uint32_t verdict);
+
+/* config.c */
+
+enum {
+	IPQ_CONFIG_SIZE = 64,  /* bytes that a configuration message needs at most */
+	IPQ_NFQA_PRIORITY = 21 /* NFQA_PRIORITY, which kernel headers before 5.18 lack */
+};
+
+/* NFQNL_MSG_CONFIG messages for one queue, built in buf (IPQ_CONFIG_SIZE bytes), as requests that
+ * ask for no answer. The caller sets nlmsg_seq, and NLM_F_ACK where it wants one. */
+struct nlmsghdr *ipq_config_bind(void *buf, uint16_t queue_num);
+struct nlmsghdr *ipq_config_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range);
+struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen);
+/* Switches flags (NFQA_CFG_F_*) on; the others stay as they are. */
+struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags);
+
+/* The netlink port that owns a queue of this network namespace, by
+ * /proc/net/netfilter/nfnetlink_queue. -ENOENT: nobody; -EOPNOTSUPP: no such file, the kernel has
+ * no nfnetlink_queue. */
+int ipq_queue_owner(uint16_t queue_num, uint32_t *portid);
+
+/* queue.c */
+
+struct ipq_queue;
+
+enum ipq_queue_flag {
+	IPQ_QUEUE_FAIL_OPEN = 1, /* NFQA_CFG_F_* */
+	IPQ_QUEUE_CONNTRACK = 2,
+	IPQ_QUEUE_GSO = 4,
+	IPQ_QUEUE_UID_GID = 8,
+	IPQ_QUEUE_SECCTX = 16
+};
+
+struct ipq_queue_options {
+	uint16_t queue_num;
+	uint8_t copy_mode;   /* NFQNL_COPY_META or NFQNL_COPY_PACKET */
+	uint32_t copy_range; /* bytes of each packet, 1 to IPQ_PAYLOAD_MAX; more means the most */
+	uint32_t maxlen;     /* packets that may wait in the kernel */
+	uint32_t rcvbuf;     /* bytes; 0: so large that maxlen is what limits */
+	uint32_t flags;	     /* wanted; those that the kernel lacks are left out */
+};
+
+/* accept-all's best settings: queue 0, whole packets, 1024 of them, all flags but fail-open. */
+void ipq_queue_defaults(struct ipq_queue_options *options);
+
+/* Opens a netlink socket of its own and binds the queue. Packets come from then on.
+ *   -EPERM                 without CAP_NET_ADMIN, or another socket owns the queue; see
+ *                          ipq_queue_owner()
+ *   -EPROTONOSUPPORT, -EINVAL   the kernel has no nfnetlink_queue
+ *   -EOPNOTSUPP            IPQ_QUEUE_FAIL_OPEN is wanted and the kernel lacks it
+ *   -ERANGE                an option is out of range */
+int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);
+void ipq_queue_close(struct ipq_queue *queue);
+
+/* The queue as a source; it stays the queue's. Closing either closes both. */
+struct ipq_source *ipq_queue_source(struct ipq_queue *queue);
+
+/* Bytes that a batch's slot must have for these options. */
+uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options);
+
+/* enum ipq_queue_flag that the kernel granted. */
+uint32_t ipq_queue_flags(const struct ipq_queue *queue);
+uint32_t ipq_queue_portid(const struct ipq_queue *queue);
+int ipq_queue_fd(const struct ipq_queue *queue);
+
+#endif

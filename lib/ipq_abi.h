@@ -1,0 +1,185 @@
+/*
+ * The layouts that C and LuaJIT share.
+ *
+ * This text is compiled by C (through ipq.h) and read by ffi.cdef as it stands, so it holds
+ * declarations only: no preprocessor lines, and constants as enums. Sizes are in bytes, numbers in
+ * host order unless a field says otherwise.
+ */
+
+/* What becomes of a packet: NF_* of linux/netfilter.h. NF_STOLEN is missing on purpose, the kernel
+ * refuses it. A verdict is 32 bits wide: bits 0 to 7 are one of these, bit 15 with IPQ_QUEUE is
+ * NF_VERDICT_FLAG_QUEUE_BYPASS, bits 16 to 31 with IPQ_QUEUE are the queue's number. */
+enum ipq_verdict {
+	IPQ_DROP = 0,
+	IPQ_ACCEPT = 1,
+	IPQ_QUEUE = 3,
+	IPQ_REPEAT = 4,
+	IPQ_STOP = 5,
+	IPQ_VERDICT_MASK = 0xff,
+	IPQ_QUEUE_BYPASS = 0x8000,
+	IPQ_QUEUE_SHIFT = 16
+};
+
+/* What a verdict carries beside itself (struct ipq_packet, field set). */
+enum ipq_set { IPQ_SET_MARK = 1, IPQ_SET_PRIORITY = 2, IPQ_SET_PAYLOAD = 4 };
+
+/* Bits of struct ipq_packet, field present: 1 << NFQA_* of linux/netfilter/nfnetlink_queue.h. */
+enum ipq_present {
+	IPQ_HAS_PACKET_HDR = 0x2,
+	IPQ_HAS_MARK = 0x8,
+	IPQ_HAS_TIMESTAMP = 0x10,
+	IPQ_HAS_INDEV = 0x20,
+	IPQ_HAS_OUTDEV = 0x40,
+	IPQ_HAS_PHYSINDEV = 0x80,
+	IPQ_HAS_PHYSOUTDEV = 0x100,
+	IPQ_HAS_HWADDR = 0x200,
+	IPQ_HAS_PAYLOAD = 0x400,
+	IPQ_HAS_CT = 0x800,
+	IPQ_HAS_CT_INFO = 0x1000,
+	IPQ_HAS_CAP_LEN = 0x2000,
+	IPQ_HAS_SKB_INFO = 0x4000,
+	IPQ_HAS_EXP = 0x8000,
+	IPQ_HAS_UID = 0x10000,
+	IPQ_HAS_GID = 0x20000,
+	IPQ_HAS_SECCTX = 0x40000,
+	IPQ_HAS_VLAN = 0x80000,
+	IPQ_HAS_L2HDR = 0x100000,
+	IPQ_HAS_PRIORITY = 0x200000
+};
+
+/* NFQA_SKB_INFO */
+enum ipq_skb_info { IPQ_SKB_CSUMNOTREADY = 1, IPQ_SKB_GSO = 2, IPQ_SKB_CSUM_NOTVERIFIED = 4 };
+
+enum ipq_limits {
+	IPQ_BATCH_MAX = 64,
+	/* nla_len is 16 bits and counts its own 4 */
+	IPQ_PAYLOAD_MAX = 65531
+};
+
+/*
+ * One packet. The fields up to serial are the host's business, those up to present are the verdict,
+ * the rest is what the kernel told. Apart from packet_id, queue_num, hook, family, hw_protocol,
+ * mark, len and data_len a field means something only when its bit in present is set. All pointers
+ * point into the packet's slot and are good until its batch is filled again.
+ */
+struct ipq_packet {
+	uint8_t *data;	   /* the packet from its network header on */
+	uint32_t data_len; /* bytes at data */
+	uint32_t len;	   /* bytes on the wire; 0 where the kernel did not tell (copy mode meta) */
+	uint32_t packet_id;
+	uint32_t serial; /* names this filling of the slot; 0 once the filter has returned */
+
+	uint32_t verdict;
+	uint32_t set;	   /* enum ipq_set */
+	uint32_t mark;	   /* the packet's; with IPQ_SET_MARK the one it gets */
+	uint32_t priority; /* skb->priority, the same way */
+
+	uint32_t present;  /* enum ipq_present */
+	uint32_t skb_info; /* enum ipq_skb_info */
+	uint32_t indev;	   /* interface indexes */
+	uint32_t outdev;
+	uint32_t physindev;
+	uint32_t physoutdev;
+	uint32_t uid;
+	uint32_t gid;
+	uint16_t queue_num;
+	uint16_t hw_protocol; /* EtherType */
+	uint8_t hook;	      /* NF_INET_*, 0 to 4 */
+	uint8_t family;	      /* NFPROTO_* */
+	uint16_t hw_addrlen;  /* at most 8 */
+	uint8_t hw_addr[8];
+	uint16_t vlan_proto;
+	uint16_t vlan_tci;
+	uint32_t ct_info; /* enum ip_conntrack_info */
+	uint64_t timestamp_sec;
+	uint64_t timestamp_usec;
+	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
+	const uint8_t *secctx;
+	const uint8_t *l2hdr;
+	uint16_t ct_len;
+	uint16_t secctx_len;
+	uint16_t l2hdr_len;
+};
+
+/* Conntrack as NFQA_CT tells it; has is a bit per field: 1 << CTA_* */
+struct ipq_conntrack {
+	uint32_t has;
+	uint32_t id;
+	uint32_t mark;
+	uint32_t status;  /* enum ip_conntrack_status */
+	uint32_t timeout; /* seconds */
+	uint16_t zone;
+};
+
+/* CTA_* of linux/netfilter/nfnetlink_conntrack.h as bits of struct ipq_conntrack, field has */
+enum ipq_conntrack_has {
+	IPQ_CT_HAS_STATUS = 0x8,
+	IPQ_CT_HAS_TIMEOUT = 0x80,
+	IPQ_CT_HAS_MARK = 0x100,
+	IPQ_CT_HAS_ID = 0x1000,
+	IPQ_CT_HAS_ZONE = 0x40000
+};
+
+/* Counters: one writer, they only grow. */
+struct ipq_counters {
+	uint64_t batches;
+	uint64_t packets;
+	uint64_t bytes;	   /* copied */
+	uint64_t accepted; /* verdicts given, by kind */
+	uint64_t dropped;
+	uint64_t queued;
+	uint64_t repeated;
+	uint64_t stopped;
+	uint64_t marked;       /* packets that got a mark from the filter */
+	uint64_t errors;       /* packets that cost the error verdict */
+	uint64_t malformed;    /* kernel messages that could not be read */
+	uint64_t refused;      /* verdicts that the kernel answered with an error */
+	uint64_t overruns;     /* ENOBUFS: messages lost between kernel and socket */
+	uint64_t last_refusal; /* errno of the newest of refused */
+};
+
+/* Up to capacity packets that are judged together. */
+struct ipq_batch {
+	struct ipq_packet *packets;
+	uint32_t count;
+	uint32_t capacity;
+	uint32_t default_verdict; /* what a packet has from its arrival on */
+	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
+	uint32_t serial;	  /* of the newest packet */
+	uint32_t slot_size;
+	uint8_t *slots; /* capacity × slot_size bytes */
+	struct ipq_counters counters;
+};
+
+/* What a Lua filter holds: a packet, or a part of it, for as long as serial is the packet's. A
+ * script can neither follow the pointer nor change it. */
+struct ipq_view {
+	const void *const packet;
+	const uint32_t serial;
+};
+struct ipq_buffer {
+	const void *const packet;
+	const uint32_t serial;
+	const uint32_t offset; /* of the buffer's first byte in the packet */
+};
+
+/* A network interface as the kernel knew it when it was asked last. */
+struct ipq_device {
+	uint32_t index;
+	uint16_t type;	  /* ARPHRD_* */
+	char name[16];	  /* IFNAMSIZ, ends with a 0 byte; empty where there is no such interface */
+	int64_t until_ms; /* CLOCK_MONOTONIC_COARSE: asked again after that */
+};
+
+/* A cache of them; zeroed memory is an empty one. */
+struct ipq_devices {
+	int fd; /* for ioctl, 0 until it is needed */
+	struct ipq_device slots[32];
+};
+
+/* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h. */
+struct ipq_calls {
+	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
+	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
+	struct ipq_devices *devices;
+};
