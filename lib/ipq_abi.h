@@ -177,9 +177,11 @@ struct ipq_devices {
 	struct ipq_device slots[32];
 };
 
-/* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h. */
+/* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h, string.h. */
 struct ipq_calls {
 	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
 	struct ipq_devices *devices;
+	void *(*memmem)(const void *haystack, size_t haystack_len, const void *needle, size_t len);
+	int (*memcmp)(const void *a, const void *b, size_t len);
 };

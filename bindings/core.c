@@ -1,0 +1,375 @@
+/* The C module "ipq.core": opens queues, and hands LuaJIT the layouts and functions of lib. */
+#include "core.h"
+#include "explain.h"
+#include "lib/ipq.h"
+
+#include <errno.h>
+#include <string.h>
+#include <lauxlib.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+
+#define QUEUE "ipq.core.queue"
+#define BATCH "ipq.core.batch"
+#define STATE "ipq.core.state"
+
+/* lib/ipq_abi.h as it stands: what LuaJIT reads is what C was compiled from. */
+__asm__(".pushsection .rodata\nipq_abi_text: .incbin \"lib/ipq_abi.h\"\n.byte 0\n.popsection\n");
+extern const char ipq_abi_text[] __attribute__((visibility("hidden")));
+
+/* One per Lua state. */
+struct state {
+	struct ipq_calls calls;
+	struct ipq_devices devices;
+};
+
+struct queue {
+	struct ipq_queue *queue; /* NULL once closed */
+	struct ipq_batch *batch; /* the batch userdata's, which the queue's environment holds */
+};
+
+static int fail(lua_State *L, const char *message, const char *code)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, message);
+	lua_pushstring(L, code);
+	return 3;
+}
+
+static int fail_errno(lua_State *L, const char *what, int error)
+{
+	lua_pushfstring(L, "%s: %s", what, strerror(-error));
+	switch (-error) {
+	case EINTR: return fail(L, lua_tostring(L, -1), "EINTR");
+	case EAGAIN: return fail(L, lua_tostring(L, -1), "EAGAIN");
+	default: return fail(L, lua_tostring(L, -1), "EIO");
+	}
+}
+
+/* Batches */
+
+/* A script may keep a view of a packet for as long as it likes, and that view looks into the batch:
+ * so batches live as long as the Lua state, and a closed queue's serves the next one of its size.
+ */
+static int batch_gc(lua_State *L)
+{
+	struct ipq_batch **batch = luaL_checkudata(L, 1, BATCH);
+
+	ipq_batch_free(*batch);
+	*batch = NULL;
+	return 0;
+}
+
+/* Pushes a batch userdata that no open queue uses, from the registry's list or new. */
+static struct ipq_batch *batch_push(lua_State *L, uint32_t slot_size)
+{
+	struct ipq_batch **batch;
+	int ret;
+
+	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.core.batches");
+	for (size_t i = lua_objlen(L, -1); i > 0; i--) {
+		lua_rawgeti(L, -1, (int)i);
+		batch = lua_touserdata(L, -1);
+		lua_getfenv(L, -1);
+		lua_getfield(L, -1, "free");
+		if (lua_toboolean(L, -1) && (*batch)->slot_size == slot_size) {
+			lua_pushboolean(L, 0);
+			lua_setfield(L, -3, "free");
+			lua_pop(L, 2);
+			lua_remove(L, -2);
+			memset(&(*batch)->counters, 0, sizeof((*batch)->counters));
+			return *batch;
+		}
+		lua_pop(L, 3);
+	}
+	batch = lua_newuserdata(L, sizeof(struct ipq_batch *));
+	*batch = NULL;
+	luaL_getmetatable(L, BATCH);
+	lua_setmetatable(L, -2);
+	lua_newtable(L);
+	lua_setfenv(L, -2);
+	ret = ipq_batch_new(batch, IPQ_BATCH_MAX, slot_size);
+	if (ret < 0)
+		luaL_error(L, "cannot make a batch: %s", strerror(-ret));
+	lua_pushvalue(L, -1);
+	lua_rawseti(L, -3, (int)lua_objlen(L, -3) + 1);
+	lua_remove(L, -2);
+	return *batch;
+}
+
+/* Ends all views of the batch of the queue at index 1, and leaves it to the next queue. When the
+ * Lua state closes, it may be gone already. */
+static void batch_release(lua_State *L)
+{
+	struct ipq_batch **batch;
+
+	lua_getfenv(L, 1);
+	lua_getfield(L, -1, "batch");
+	batch = lua_touserdata(L, -1);
+	if (*batch)
+		ipq_batch_clear(*batch);
+	lua_getfenv(L, -1);
+	lua_pushboolean(L, 1);
+	lua_setfield(L, -2, "free");
+	lua_pop(L, 3);
+}
+
+/* Queues */
+
+static struct queue *queue_check(lua_State *L)
+{
+	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
+
+	if (!queue->queue)
+		luaL_error(L, "queue is closed");
+	return queue;
+}
+
+static lua_Number option_number(lua_State *L, const char *name, lua_Number otherwise,
+				lua_Number max)
+{
+	lua_Number value;
+
+	lua_getfield(L, 1, name);
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+		luaL_error(L, "option %s must be a number", name);
+	value = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
+	if (!(value >= 0 && value <= max))
+		luaL_error(L, "option %s must be from 0 to %f", name, max);
+	lua_pop(L, 1);
+	return value;
+}
+
+static bool option_bool(lua_State *L, const char *name, bool otherwise)
+{
+	bool value;
+
+	lua_getfield(L, 1, name);
+	value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return value;
+}
+
+static uint32_t option_verdict(lua_State *L, const char *name, uint32_t otherwise)
+{
+	uint32_t verdict = (uint32_t)option_number(L, name, otherwise, UINT32_MAX);
+
+	if (!ipq_verdict_valid(verdict))
+		luaL_error(L, "option %s is no verdict", name);
+	return verdict;
+}
+
+static void options_read(lua_State *L, struct ipq_queue_options *options)
+{
+	static const char *const modes[] = {"packet", "meta", NULL};
+	static const uint8_t mode_of[] = {NFQNL_COPY_PACKET, NFQNL_COPY_META};
+
+	ipq_queue_defaults(options);
+	options->queue_num = (uint16_t)option_number(L, "queue_num", 0, UINT16_MAX);
+	lua_getfield(L, 1, "copy");
+	options->copy_mode = mode_of[luaL_checkoption(L, -1, "packet", modes)];
+	lua_pop(L, 1);
+	options->copy_range = (uint32_t)option_number(L, "range", options->copy_range, UINT32_MAX);
+	options->maxlen = (uint32_t)option_number(L, "maxlen", options->maxlen, UINT32_MAX);
+	options->rcvbuf = (uint32_t)option_number(L, "rcvbuf", 0, UINT32_MAX);
+	if (option_bool(L, "fail_open", false))
+		options->flags |= IPQ_QUEUE_FAIL_OPEN;
+	if (!option_bool(L, "gso", true))
+		options->flags &= ~(uint32_t)IPQ_QUEUE_GSO;
+}
+
+static int fail_open(lua_State *L, const struct ipq_queue_options *options, int error)
+{
+	static const char *const code_of[] = {
+		[IPQ_CAUSE_PERMISSION] = "EPERM", [IPQ_CAUSE_TAKEN] = "EBUSY",
+		[IPQ_CAUSE_KERNEL] = "ENOTSUP",	  [IPQ_CAUSE_OPTION] = "ERANGE",
+		[IPQ_CAUSE_SYSTEM] = "EIO",
+	};
+	char text[512];
+	enum ipq_cause cause = ipq_explain_open(text, sizeof(text), options, error);
+
+	return fail(L, text, code_of[cause]);
+}
+
+/* core.open(options) → queue | nil, message, code. Misuse raises. Options: queue_num, copy, range,
+ * maxlen, rcvbuf, fail_open, gso, default and on_error (verdicts). */
+static int core_open(lua_State *L)
+{
+	struct ipq_queue_options options;
+	uint32_t default_verdict, error_verdict;
+	struct queue *queue;
+	int ret;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	options_read(L, &options);
+	default_verdict = option_verdict(L, "default", IPQ_ACCEPT);
+	error_verdict = option_verdict(L, "on_error", IPQ_DROP);
+
+	queue = lua_newuserdata(L, sizeof(*queue));
+	queue->queue = NULL;
+	luaL_getmetatable(L, QUEUE);
+	lua_setmetatable(L, -2);
+	lua_newtable(L);
+	queue->batch = batch_push(L, ipq_queue_slot_size(&options));
+	lua_setfield(L, -2, "batch");
+	lua_setfenv(L, -2);
+	queue->batch->default_verdict = default_verdict;
+	queue->batch->error_verdict = error_verdict;
+
+	ret = ipq_queue_open(&queue->queue, &options);
+	if (ret < 0) {
+		lua_replace(L, 1);
+		batch_release(L);
+		return fail_open(L, &options, ret);
+	}
+	return 1;
+}
+
+/* queue:receive() → packets in the batch, 0 at the end | nil, message, code ("EAGAIN", "EINTR":
+ * call it again) */
+static int queue_receive(lua_State *L)
+{
+	struct queue *queue = queue_check(L);
+	struct ipq_source *source = ipq_queue_source(queue->queue);
+	int ret = source->receive(source, queue->batch);
+
+	if (ret < 0)
+		return fail_errno(L, "cannot receive packets", ret);
+	lua_pushinteger(L, ret);
+	return 1;
+}
+
+/* queue:commit() → true | nil, message, code */
+static int queue_commit(lua_State *L)
+{
+	struct queue *queue = queue_check(L);
+	struct ipq_source *source = ipq_queue_source(queue->queue);
+	int ret = source->commit(source, queue->batch);
+
+	if (ret < 0)
+		return fail_errno(L, "cannot send verdicts", ret);
+	ipq_batch_tally(queue->batch);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* queue:stop() → true | nil, message, code */
+static int queue_stop(lua_State *L)
+{
+	struct queue *queue = queue_check(L);
+	struct ipq_source *source = ipq_queue_source(queue->queue);
+	int ret = source->stop(source);
+
+	if (ret < 0)
+		return fail_errno(L, "cannot stop the queue", ret);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* queue:fail_rest(): the error verdict for all whose filter did not return */
+static int queue_fail_rest(lua_State *L)
+{
+	ipq_batch_fail_rest(queue_check(L)->batch);
+	return 0;
+}
+
+/* queue:batch() → its address, for FFI; good as long as the Lua state */
+static int queue_batch(lua_State *L)
+{
+	lua_pushlightuserdata(L, queue_check(L)->batch);
+	return 1;
+}
+
+/* queue:close(), also by the collector; a second time does nothing */
+static int queue_close(lua_State *L)
+{
+	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
+
+	if (!queue->queue)
+		return 0;
+	ipq_queue_close(queue->queue);
+	queue->queue = NULL;
+	batch_release(L);
+	return 0;
+}
+
+static int state_gc(lua_State *L)
+{
+	struct state *state = luaL_checkudata(L, 1, STATE);
+
+	ipq_devices_clear(&state->devices);
+	return 0;
+}
+
+static void class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+{
+	luaL_newmetatable(L, name);
+	lua_pushcfunction(L, gc);
+	lua_setfield(L, -2, "__gc");
+	lua_newtable(L);
+	luaL_register(L, NULL, methods);
+	lua_setfield(L, -2, "__index");
+	/* Out of a script's reach, which could call __gc by hand. */
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+}
+
+static void state_push(lua_State *L)
+{
+	struct state *state = lua_newuserdata(L, sizeof(*state));
+
+	*state = (struct state){
+		.calls = {.conntrack_parse = ipq_conntrack_parse,
+			  .device_get = ipq_device_get,
+			  .devices = &state->devices,
+			  .memmem = memmem,
+			  .memcmp = memcmp},
+	};
+	luaL_getmetatable(L, STATE);
+	lua_setmetatable(L, -2);
+}
+
+static void core_push(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"open", core_open}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+		{"receive", queue_receive},
+		{"commit", queue_commit},
+		{"stop", queue_stop},
+		{"fail_rest", queue_fail_rest},
+		{"batch", queue_batch},
+		{"close", queue_close},
+		{NULL, NULL},
+	};
+	static const luaL_Reg none[] = {{NULL, NULL}};
+
+	class(L, QUEUE, methods, queue_close);
+	class(L, BATCH, none, batch_gc);
+	class(L, STATE, none, state_gc);
+	lua_newtable(L);
+	lua_setfield(L, LUA_REGISTRYINDEX, "ipq.core.batches");
+
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	lua_pushstring(L, ipq_abi_text);
+	lua_setfield(L, -2, "abi");
+	lua_pushliteral(L, IPQ_VERSION);
+	lua_setfield(L, -2, "version");
+	state_push(L);
+	lua_pushlightuserdata(L, &((struct state *)lua_touserdata(L, -1))->calls);
+	lua_setfield(L, -3, "calls");
+	lua_setfield(L, LUA_REGISTRYINDEX, STATE ".anchor");
+}
+
+/* The same table each time: busted loads modules anew for every spec file, but FFI declarations and
+ * metatypes last as long as the Lua state, and what made them is kept in this table. */
+int luaopen_ipq_core(lua_State *L)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.core");
+	if (!lua_isnil(L, -1))
+		return 1;
+	core_push(L);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "ipq.core");
+	return 1;
+}

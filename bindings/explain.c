@@ -1,0 +1,108 @@
+#include "explain.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
+static bool has_net_admin(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return false;
+	return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN);
+}
+
+/* A netlink port is the process id of its first owner, mostly; its name helps to find it. */
+static void process_name(uint32_t portid, char *name, size_t size)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%u/comm", portid);
+	file = fopen(path, "re");
+	if (!file || !fgets(name, (int)size, file))
+		name[0] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+	if (file)
+		fclose(file);
+}
+
+static void explain_taken(char *text, size_t size, uint16_t queue_num, uint32_t portid)
+{
+	char name[64];
+	char process[128] = "";
+
+	process_name(portid, name, sizeof(name));
+	if (name[0])
+		snprintf(process, sizeof(process), " (process %u, \"%s\")", portid, name);
+	snprintf(text, size,
+		 "cannot bind queue %u: it belongs to netlink port %u%s; stop that program or "
+		 "choose another queue number",
+		 queue_num, portid, process);
+}
+
+static enum ipq_cause explain_eperm(char *text, size_t size, uint16_t queue_num)
+{
+	uint32_t portid;
+
+	if (!has_net_admin()) {
+		snprintf(
+			text, size,
+			"cannot bind queue %u: not permitted without CAP_NET_ADMIN; run it as root",
+			queue_num);
+		return IPQ_CAUSE_PERMISSION;
+	}
+	if (ipq_queue_owner(queue_num, &portid) == 0) {
+		explain_taken(text, size, queue_num, portid);
+		return IPQ_CAUSE_TAKEN;
+	}
+	snprintf(text, size,
+		 "cannot bind queue %u: not permitted; this network namespace belongs to another "
+		 "user namespace, run it there",
+		 queue_num);
+	return IPQ_CAUSE_PERMISSION;
+}
+
+static enum ipq_cause explain_kernel(char *text, size_t size, uint16_t queue_num, int error)
+{
+	snprintf(text, size,
+		 "cannot bind queue %u: %s; this kernel has no NFQUEUE: try \"modprobe "
+		 "nfnetlink_queue\", or use a kernel with CONFIG_NETFILTER_NETLINK_QUEUE",
+		 queue_num, strerror(error));
+	return IPQ_CAUSE_KERNEL;
+}
+
+enum ipq_cause ipq_explain_open(char *text, size_t size, const struct ipq_queue_options *options,
+				int error)
+{
+	uint16_t queue_num = options->queue_num;
+
+	switch (-error) {
+	case EPERM: return explain_eperm(text, size, queue_num);
+	case EPROTONOSUPPORT:
+	case EAFNOSUPPORT:
+	case EINVAL: return explain_kernel(text, size, queue_num, -error);
+	case EOPNOTSUPP:
+		snprintf(text, size,
+			 "cannot set queue %u to fail open: this kernel lacks it (Linux 3.6 has "
+			 "it); go "
+			 "without",
+			 queue_num);
+		return IPQ_CAUSE_KERNEL;
+	case ERANGE:
+		snprintf(
+			text, size,
+			"cannot open queue %u: copy range and queue length must be at least 1, the "
+			"receive buffer below 1 GiB",
+			queue_num);
+		return IPQ_CAUSE_OPTION;
+	default:
+		snprintf(text, size, "cannot open queue %u: %s", queue_num, strerror(-error));
+		return IPQ_CAUSE_SYSTEM;
+	}
+}

@@ -1,0 +1,21 @@
+/* Errors in words: what was tried, what the system answered, what to do. */
+#ifndef IPQ_EXPLAIN_H
+#define IPQ_EXPLAIN_H
+
+#include "lib/ipq.h"
+
+/* Why a queue could not be opened. */
+enum ipq_cause {
+	IPQ_CAUSE_PERMISSION, /* no CAP_NET_ADMIN over this network namespace */
+	IPQ_CAUSE_TAKEN,      /* another socket owns the queue */
+	IPQ_CAUSE_KERNEL,     /* the kernel cannot do it */
+	IPQ_CAUSE_OPTION,     /* an option is out of range */
+	IPQ_CAUSE_SYSTEM      /* anything else */
+};
+
+/* Writes a message on ipq_queue_open()'s error (a negative errno) into text: one line, no newline
+ * at its end, cut off at size bytes with a 0 byte always. */
+enum ipq_cause ipq_explain_open(char *text, size_t size, const struct ipq_queue_options *options,
+				int error);
+
+#endif

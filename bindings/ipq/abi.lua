@@ -1,0 +1,17 @@
+--- lib/ipq_abi.h for LuaJIT: types and the C functions behind them.
+local ffi = require "ffi"
+local core = require "ipq.core"
+
+if not core.declared then
+  ffi.cdef(core.abi)
+  core.declared = true
+end
+
+local M = {
+  --- The C functions (struct ipq_calls). Cache this table, not its members.
+  C = ffi.cast("const struct ipq_calls *", core.calls),
+  packet_pointer = ffi.typeof "struct ipq_packet *",
+  batch_pointer = ffi.typeof "struct ipq_batch *",
+}
+
+return M

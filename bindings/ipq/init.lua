@@ -1,0 +1,73 @@
+--- Packets that Netfilter queues, judged by Lua.
+local core = require "ipq.core"
+
+-- One module for the life of the Lua state (see luaopen_ipq_core).
+if core.module then return core.module end
+
+local log = require "ipq.log"
+local verdict = require "ipq.verdict"
+
+---@class ipq
+local M = {
+  version = core.version,
+  --- The key=value arguments of the script, once the program has loaded it.
+  ---@type table<string, string>
+  args = {},
+  ACCEPT = verdict.ACCEPT,
+  DROP = verdict.DROP,
+  REPEAT = verdict.REPEAT,
+  STOP = verdict.STOP,
+  queue = verdict.queue,
+  log = log,
+}
+
+---@class ipq.Queue
+local Queue = {}
+Queue.__index = Queue
+
+--- Opens a queue, for programs of one's own; filters for ipq-lua do not need it.
+---
+--- Options: queue_num (0), copy ("packet" or "meta"), range (bytes, 65531), maxlen (packets, 1024),
+--- rcvbuf (bytes), fail_open (false), gso (true), default (ipq.ACCEPT), on_error (ipq.DROP).
+--- Misuse raises.
+---@param options? table
+---@return ipq.Queue? queue
+---@return string? message what was tried, what the system answered, what to do
+---@return string? code "EPERM", "EBUSY", "ENOTSUP", "ERANGE" or "EIO"
+function M.open(options)
+  local queue, message, code = core.open(options or {})
+  if not queue then return nil, message, code end
+  return setmetatable({ core = queue }, Queue)
+end
+
+--- Judges packets until the queue is stopped. A packet whose filter raises gets the error verdict,
+--- and the error is logged.
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?
+---@return boolean? ok nil after an error of the system
+---@return string? message
+---@return string? code
+function Queue:run(filter)
+  local queue = self.core
+  local run = require "ipq.dispatch".new(queue:batch(), filter)
+  while true do
+    local count, message, code = queue:receive()
+    if count == 0 then return true end
+    if count then
+      run()
+      local ok
+      ok, message, code = queue:commit()
+      if not ok then return nil, message, code end
+    elseif code ~= "EAGAIN" and code ~= "EINTR" then
+      return nil, message, code
+    end
+  end
+end
+
+--- Takes no new packets: run() judges what waits, then returns. For a filter to call.
+function Queue:stop() return self.core:stop() end
+
+--- Closes the queue; the kernel drops what still waits in it.
+function Queue:close() self.core:close() end
+
+core.module = M
+return M

@@ -1,0 +1,135 @@
+--- A user's script: loaded, run once, and held to what a filter script may be.
+local log = require "ipq.log"
+
+local M = {}
+
+---@class ipq.Script
+---@field filter fun(pkt: ipq.Packet): ipq.verdict?
+---@field start? fun(args: table<string, string>, carried: any)
+---@field stop? fun(): any
+---@field queue {copy?: "packet"|"meta", range?: integer}
+---@field args table<string, string>
+
+local known = { filter = "function", start = "function", stop = "function", queue = "table" }
+
+local function check_queue(queue)
+  for key, value in pairs(queue) do
+    if key == "copy" then
+      if value ~= "packet" and value ~= "meta" then
+        return nil, "queue.copy must be \"packet\" or \"meta\""
+      end
+    elseif key == "range" then
+      if type(value) ~= "number" or not (value >= 1 and value <= 65535) or value % 1 ~= 0 then
+        return nil, "queue.range must be an integer from 1 to 65535 (bytes)"
+      end
+    else
+      return nil, ("queue has an unknown field '%s'; it may have copy and range"):format(tostring(key))
+    end
+  end
+  return true
+end
+
+--- What the script returned, as a table. nil, message where it is no filter.
+local function check(returned)
+  if type(returned) == "function" then return { filter = returned, queue = {} } end
+  if type(returned) ~= "table" then
+    return nil, "the script must return a function (or a table with a function 'filter'), not "
+      .. (returned == nil and "nothing" or "a " .. type(returned))
+  end
+  for key, value in pairs(returned) do
+    local kind = known[key]
+    if not kind then
+      return nil, ("the script's table has an unknown field '%s'; it may have filter, start, stop and queue")
+        :format(tostring(key))
+    end
+    if type(value) ~= kind then
+      return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
+    end
+  end
+  if not returned.filter then return nil, "the script's table has no function 'filter'" end
+  local queue = returned.queue or {}
+  local ok, message = check_queue(queue)
+  if not ok then return nil, message end
+  return { filter = returned.filter, start = returned.start, stop = returned.stop, queue = queue }
+end
+
+--- key=value arguments as a table; the others are in `...` and `arg` alone.
+local function parse_args(argv)
+  local args = {}
+  for _, argument in ipairs(argv) do
+    local key, value = argument:match "^([^=]+)=(.*)$"
+    if key then args[key] = value end
+  end
+  return args
+end
+
+local function traceback(err)
+  if type(err) ~= "string" then err = "error: " .. tostring(err) end
+  return (debug.traceback(err, 2):gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+end
+
+--- Lets the script require what lies beside it.
+local function add_path(path)
+  local templates = (path:match "^(.*)/[^/]*$" or ".") .. "/?.lua;"
+  if package.path:sub(1, #templates) ~= templates then package.path = templates .. package.path end
+end
+
+--- Loads the script at path and runs it with the arguments argv (a list of strings). Sets the global
+--- arg and ipq.args as the script sees them.
+---@param path string
+---@param argv? string[]
+---@return ipq.Script? script
+---@return string? message "file:line: …" where the script has the fault
+---@return string? code "ENOENT" (cannot be read) or "EBAD" (cannot be a filter)
+function M.load(path, argv)
+  argv = argv or {}
+  local file, message = io.open(path, "r")
+  if not file then return nil, "cannot read the script: " .. message, "ENOENT" end
+  local text
+  text, message = file:read "*a"
+  file:close()
+  if not text then return nil, ("cannot read the script: %s: %s"):format(path, message), "ENOENT" end
+
+  -- Text alone ("t"): LuaJIT does not verify bytecode. A first line with #! is the shell's.
+  local chunk
+  chunk, message = load((text:gsub("^#[^\n]*", "")), "@" .. path, "t")
+  if not chunk then return nil, message, "EBAD" end
+
+  local args = parse_args(argv)
+  require "ipq".args = args
+  add_path(path)
+  _G.arg = { [0] = path, unpack(argv) }
+  local ok, returned = xpcall(chunk, traceback, unpack(argv))
+  if not ok then return nil, returned, "EBAD" end
+  local script
+  script, message = check(returned)
+  if not script then return nil, path .. ": " .. message, "EBAD" end
+  script.args = args
+  return script
+end
+
+--- Calls the script's start(). true, or nil and a message with a traceback.
+---@param script ipq.Script
+---@param carried any what an earlier stop() returned
+function M.start(script, carried)
+  if not script.start then return true end
+  local ok, message = xpcall(script.start, traceback, script.args, carried)
+  if not ok then return nil, "start(): " .. message end
+  return true
+end
+
+--- Calls the script's stop() and gives what it returned; an error is logged.
+---@param script ipq.Script
+---@return boolean ok
+---@return any carried
+function M.stop(script)
+  if not script.stop then return true end
+  local ok, carried = xpcall(script.stop, traceback)
+  if not ok then
+    log.error("stop(): " .. carried)
+    return false
+  end
+  return true, carried
+end
+
+return M

@@ -1,0 +1,30 @@
+/* The Lua modules inside the program: it needs no file of its own, and no other version's files can
+ * get between the program and its layouts. */
+#include "core.h"
+
+#define EMBED(id, path)                                                           \
+	__asm__(".pushsection .rodata\n" #id "_begin: .incbin \"" path "\"\n" #id \
+		"_end: .byte 0\n.popsection\n");                                  \
+	extern const char id##_begin[] __attribute__((visibility("hidden")));     \
+	extern const char id##_end[] __attribute__((visibility("hidden")))
+
+EMBED(ipq_init, "bindings/ipq/init.lua");
+EMBED(ipq_abi, "bindings/ipq/abi.lua");
+EMBED(ipq_buffer, "bindings/ipq/buffer.lua");
+EMBED(ipq_dispatch, "bindings/ipq/dispatch.lua");
+EMBED(ipq_log, "bindings/ipq/log.lua");
+EMBED(ipq_packet, "bindings/ipq/packet.lua");
+EMBED(ipq_script, "bindings/ipq/script.lua");
+EMBED(ipq_verdict, "bindings/ipq/verdict.lua");
+
+const struct ipq_module ipq_modules[] = {
+	{"ipq", "=ipq/init.lua", ipq_init_begin, ipq_init_end},
+	{"ipq.abi", "=ipq/abi.lua", ipq_abi_begin, ipq_abi_end},
+	{"ipq.buffer", "=ipq/buffer.lua", ipq_buffer_begin, ipq_buffer_end},
+	{"ipq.dispatch", "=ipq/dispatch.lua", ipq_dispatch_begin, ipq_dispatch_end},
+	{"ipq.log", "=ipq/log.lua", ipq_log_begin, ipq_log_end},
+	{"ipq.packet", "=ipq/packet.lua", ipq_packet_begin, ipq_packet_end},
+	{"ipq.script", "=ipq/script.lua", ipq_script_begin, ipq_script_end},
+	{"ipq.verdict", "=ipq/verdict.lua", ipq_verdict_begin, ipq_verdict_end},
+	{NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,250 @@
+#include "options.h"
+#include "log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <luajit.h>
+
+struct option_rule {
+	const char *name;
+	char letter;	      /* 0: long only */
+	const char *argument; /* NULL: none */
+	const char *help;
+	bool (*apply)(struct options *options, const struct option_rule *rule, const char *value);
+	long min, max;
+};
+
+static void wrong_value(const struct option_rule *rule, const char *value, const char *allowed)
+{
+	log_write(LOG_LEVEL_ERROR, "--%s %s: must be %s", rule->name, value, allowed);
+}
+
+static bool number(const struct option_rule *rule, const char *value, uint32_t *result)
+{
+	char allowed[64];
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(value, &end, 10);
+	if (errno || end == value || *end || n < rule->min || n > rule->max) {
+		snprintf(allowed, sizeof(allowed), "a whole number from %ld to %ld", rule->min,
+			 rule->max);
+		wrong_value(rule, value, allowed);
+		return false;
+	}
+	*result = (uint32_t)n;
+	return true;
+}
+
+static bool verdict(const struct option_rule *rule, const char *value, uint32_t *result)
+{
+	if (strcmp(value, "accept") == 0)
+		*result = IPQ_ACCEPT;
+	else if (strcmp(value, "drop") == 0)
+		*result = IPQ_DROP;
+	else
+		wrong_value(rule, value, "accept or drop");
+	return strcmp(value, "accept") == 0 || strcmp(value, "drop") == 0;
+}
+
+static bool set_queue_num(struct options *options, const struct option_rule *rule,
+			  const char *value)
+{
+	uint32_t n;
+
+	if (!number(rule, value, &n))
+		return false;
+	options->queue.queue_num = (uint16_t)n;
+	return true;
+}
+
+static bool set_default(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return verdict(rule, value, &options->default_verdict);
+}
+
+static bool set_on_error(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return verdict(rule, value, &options->error_verdict);
+}
+
+static bool set_copy_range(struct options *options, const struct option_rule *rule,
+			   const char *value)
+{
+	options->copy_range_given = true;
+	return number(rule, value, &options->queue.copy_range);
+}
+
+static bool set_maxlen(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return number(rule, value, &options->queue.maxlen);
+}
+
+static bool set_fail_open(struct options *options, const struct option_rule *rule,
+			  const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->queue.flags |= IPQ_QUEUE_FAIL_OPEN;
+	return true;
+}
+
+static bool set_no_gso(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->queue.flags &= ~(uint32_t)IPQ_QUEUE_GSO;
+	return true;
+}
+
+static bool set_rcvbuf(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return number(rule, value, &options->queue.rcvbuf);
+}
+
+static bool set_check(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->check = true;
+	return true;
+}
+
+static const struct option_rule rules[] = {
+	{"queue-num", 'q', "N", "queue to read (0)", set_queue_num, 0, 65535},
+	{"default", 0, "VERDICT", "accept or drop: when the filter says nothing (accept)",
+	 set_default, 0, 0},
+	{"on-error", 0, "VERDICT", "accept or drop: when the filter raises an error (drop)",
+	 set_on_error, 0, 0},
+	{"copy-range", 0, "N", "bytes of each packet that the filter sees (65531)", set_copy_range,
+	 1, 65535},
+	{"queue-maxlen", 0, "N", "packets that may wait in the kernel (1024)", set_maxlen, 1,
+	 INT_MAX},
+	{"fail-open", 0, NULL, "when the queue is full, accept packets instead of dropping them",
+	 set_fail_open, 0, 0},
+	{"no-gso", 0, NULL, "have the kernel cut large packets to wire size first", set_no_gso, 0,
+	 0},
+	{"rcvbuf", 0, "N", "socket buffer in bytes (so large that --queue-maxlen limits)",
+	 set_rcvbuf, 1024, INT_MAX / 2},
+	{"check", 0, NULL, "load the script, say what is wrong, exit", set_check, 0, 0},
+	{"help", 'h', NULL, "this text", NULL, 0, 0},
+	{"version", 'V', NULL, "the version", NULL, 0, 0},
+};
+
+enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
+
+static void usage(FILE *out)
+{
+	fputs("ipq-lua: a Lua script judges the packets that Netfilter queues\n\n"
+	      "usage: ipq-lua [options] SCRIPT [key=value ...]\n\n",
+	      out);
+	for (int i = 0; i < RULES; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "--%s%s%s", rules[i].name,
+			 rules[i].argument ? " " : "", rules[i].argument ? rules[i].argument : "");
+		if (rules[i].letter)
+			fprintf(out, "  -%c, %-20s  %s\n", rules[i].letter, name, rules[i].help);
+		else
+			fprintf(out, "      %-20s  %s\n", name, rules[i].help);
+	}
+	fputs("\nSend it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
+	      "TERM and INT judge what waits, then exit.\n"
+	      "Exit status: 0, 64 usage, 65 bad script, 66 no such file, 69 queue not to be had,\n"
+	      "77 not permitted.\n",
+	      out);
+}
+
+/* getopt's own tables, made from the rules. */
+static void getopt_tables(char *letters, struct option *longs)
+{
+	/* + keeps the script's arguments the script's. */
+	*letters++ = '+';
+	*letters++ = ':';
+	for (int i = 0; i < RULES; i++) {
+		longs[i] = (struct option){
+			.name = rules[i].name,
+			.has_arg = rules[i].argument ? required_argument : no_argument,
+			.val = FIRST_LONG + i,
+		};
+		if (rules[i].letter) {
+			*letters++ = rules[i].letter;
+			if (rules[i].argument)
+				*letters++ = ':';
+		}
+	}
+	*letters = '\0';
+	longs[RULES] = (struct option){.name = NULL};
+}
+
+static const struct option_rule *rule_of(int code)
+{
+	for (int i = 0; i < RULES; i++)
+		if (code == FIRST_LONG + i || (rules[i].letter && code == rules[i].letter))
+			return &rules[i];
+	return NULL;
+}
+
+static enum options_result complain(int code, char **argv)
+{
+	const char *word = argv[optind - 1];
+	const struct option_rule *rule = rule_of(optopt);
+
+	if (code == ':')
+		log_write(LOG_LEVEL_ERROR, "%s needs a value; see ipq-lua --help", word);
+	else if (rule && optopt >= FIRST_LONG)
+		log_write(LOG_LEVEL_ERROR, "--%s takes no value; see ipq-lua --help", rule->name);
+	else if (optopt)
+		log_write(LOG_LEVEL_ERROR, "unknown option -%c; see ipq-lua --help", optopt);
+	else
+		log_write(LOG_LEVEL_ERROR, "unknown option %s; see ipq-lua --help", word);
+	return OPTIONS_WRONG;
+}
+
+static enum options_result apply(struct options *options, const struct option_rule *rule)
+{
+	if (rule->apply)
+		return rule->apply(options, rule, optarg) ? OPTIONS_RUN : OPTIONS_WRONG;
+	if (rule->letter == 'h')
+		usage(stdout);
+	else
+		printf("ipq-lua %s (%s)\n", IPQ_VERSION, LUAJIT_VERSION);
+	return OPTIONS_DONE;
+}
+
+enum options_result options_parse(struct options *options, int argc, char **argv)
+{
+	struct option longs[RULES + 1];
+	char letters[2 * RULES + 3];
+	enum options_result result;
+	int code;
+
+	*options = (struct options){
+		.default_verdict = IPQ_ACCEPT,
+		.error_verdict = IPQ_DROP,
+	};
+	ipq_queue_defaults(&options->queue);
+	getopt_tables(letters, longs);
+	while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		const struct option_rule *rule = rule_of(code);
+
+		if (!rule)
+			return complain(code, argv);
+		result = apply(options, rule);
+		if (result != OPTIONS_RUN)
+			return result;
+	}
+	if (optind >= argc) {
+		usage(stderr);
+		return OPTIONS_WRONG;
+	}
+	options->script = argv[optind];
+	options->argc = argc - optind - 1;
+	options->argv = argv + optind + 1;
+	return OPTIONS_RUN;
+}

@@ -1,0 +1,29 @@
+/* The command line. */
+#ifndef HOST_OPTIONS_H
+#define HOST_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/ipq.h"
+
+struct options {
+	struct ipq_queue_options queue;
+	bool copy_range_given; /* beats what the script wants */
+	uint32_t default_verdict;
+	uint32_t error_verdict;
+	bool check;
+	const char *script;
+	int argc; /* the script's arguments */
+	char **argv;
+};
+
+enum options_result {
+	OPTIONS_RUN,  /* go on */
+	OPTIONS_DONE, /* all that was asked for was text, and it is written */
+	OPTIONS_WRONG /* a message is written */
+};
+
+enum options_result options_parse(struct options *options, int argc, char **argv);
+
+#endif

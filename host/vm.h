@@ -1,0 +1,35 @@
+/* The Lua state of a worker, with one script in it. */
+#ifndef HOST_VM_H
+#define HOST_VM_H
+
+#include <stdbool.h>
+
+#include "lib/ipq.h"
+
+struct vm;
+
+enum vm_result {
+	VM_OK,
+	VM_NO_FILE, /* the script cannot be read */
+	VM_BAD	    /* the script is no filter, or its start() or stop() raised */
+};
+
+/* Makes a state and loads the script into it. What is wrong is logged, and *vm is NULL then. */
+enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv);
+void vm_free(struct vm *vm);
+
+/* Sets copy_mode and copy_range where the script says what it needs. */
+void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
+
+/* Calls the script's start() and prepares vm_judge() for this batch, which must outlive the state.
+ */
+enum vm_result vm_start(struct vm *vm, struct ipq_batch *batch);
+
+/* The filter over all packets of the batch. False after an error that no filter can cause (memory);
+ * packets that the filter did not return from keep their serial then. */
+bool vm_judge(struct vm *vm);
+
+/* Calls the script's stop(). */
+enum vm_result vm_stop(struct vm *vm);
+
+#endif
