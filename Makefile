@@ -72,8 +72,8 @@ $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(Q)echo '{ global: luaopen_ipq_core; local: *; };' > $(BUILD)/core.map
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS)
 
-# All of lib for the specs that call it through FFI.
-$(SPEC_LIB): $(LIB_OBJ)
+# All of lib, and a source in memory, for the specs that call them through FFI.
+$(SPEC_LIB): $(BUILD)/obj/spec/c/source.o $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
@@ -92,7 +92,7 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
 $(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(BUILD)/obj/spec/c/source.o)
 
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
 # dpkg has to bring them itself.

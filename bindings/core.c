@@ -4,12 +4,12 @@
 #include "lib/ipq.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <lauxlib.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
 #define QUEUE "ipq.core.queue"
-#define BATCH "ipq.core.batch"
 #define STATE "ipq.core.state"
 
 /* lib/ipq_abi.h as it stands: what LuaJIT reads is what C was compiled from. */
@@ -24,8 +24,18 @@ struct state {
 
 struct queue {
 	struct ipq_queue *queue; /* NULL once closed */
-	struct ipq_batch *batch; /* the batch userdata's, which the queue's environment holds */
+	struct ipq_driver driver;
 };
+
+/* What a driver has left when its queue is closed: the end. */
+static int closed(struct ipq_source *source, struct ipq_batch *batch)
+{
+	(void)source;
+	(void)batch;
+	return 0;
+}
+
+static struct ipq_source closed_source = {.receive = closed, .commit = closed};
 
 static int fail(lua_State *L, const char *message, const char *code)
 {
@@ -34,86 +44,6 @@ static int fail(lua_State *L, const char *message, const char *code)
 	lua_pushstring(L, code);
 	return 3;
 }
-
-static int fail_errno(lua_State *L, const char *what, int error)
-{
-	lua_pushfstring(L, "%s: %s", what, strerror(-error));
-	switch (-error) {
-	case EINTR: return fail(L, lua_tostring(L, -1), "EINTR");
-	case EAGAIN: return fail(L, lua_tostring(L, -1), "EAGAIN");
-	default: return fail(L, lua_tostring(L, -1), "EIO");
-	}
-}
-
-/* Batches */
-
-/* A script may keep a view of a packet for as long as it likes, and that view looks into the batch:
- * so batches live as long as the Lua state, and a closed queue's serves the next one of its size.
- */
-static int batch_gc(lua_State *L)
-{
-	struct ipq_batch **batch = luaL_checkudata(L, 1, BATCH);
-
-	ipq_batch_free(*batch);
-	*batch = NULL;
-	return 0;
-}
-
-/* Pushes a batch userdata that no open queue uses, from the registry's list or new. */
-static struct ipq_batch *batch_push(lua_State *L, uint32_t slot_size)
-{
-	struct ipq_batch **batch;
-	int ret;
-
-	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.core.batches");
-	for (size_t i = lua_objlen(L, -1); i > 0; i--) {
-		lua_rawgeti(L, -1, (int)i);
-		batch = lua_touserdata(L, -1);
-		lua_getfenv(L, -1);
-		lua_getfield(L, -1, "free");
-		if (lua_toboolean(L, -1) && (*batch)->slot_size == slot_size) {
-			lua_pushboolean(L, 0);
-			lua_setfield(L, -3, "free");
-			lua_pop(L, 2);
-			lua_remove(L, -2);
-			memset(&(*batch)->counters, 0, sizeof((*batch)->counters));
-			return *batch;
-		}
-		lua_pop(L, 3);
-	}
-	batch = lua_newuserdata(L, sizeof(struct ipq_batch *));
-	*batch = NULL;
-	luaL_getmetatable(L, BATCH);
-	lua_setmetatable(L, -2);
-	lua_newtable(L);
-	lua_setfenv(L, -2);
-	ret = ipq_batch_new(batch, IPQ_BATCH_MAX, slot_size);
-	if (ret < 0)
-		luaL_error(L, "cannot make a batch: %s", strerror(-ret));
-	lua_pushvalue(L, -1);
-	lua_rawseti(L, -3, (int)lua_objlen(L, -3) + 1);
-	lua_remove(L, -2);
-	return *batch;
-}
-
-/* Ends all views of the batch of the queue at index 1, and leaves it to the next queue. When the
- * Lua state closes, it may be gone already. */
-static void batch_release(lua_State *L)
-{
-	struct ipq_batch **batch;
-
-	lua_getfenv(L, 1);
-	lua_getfield(L, -1, "batch");
-	batch = lua_touserdata(L, -1);
-	if (*batch)
-		ipq_batch_clear(*batch);
-	lua_getfenv(L, -1);
-	lua_pushboolean(L, 1);
-	lua_setfield(L, -2, "free");
-	lua_pop(L, 3);
-}
-
-/* Queues */
 
 static struct queue *queue_check(lua_State *L)
 {
@@ -205,51 +135,36 @@ static int core_open(lua_State *L)
 	error_verdict = option_verdict(L, "on_error", IPQ_DROP);
 
 	queue = lua_newuserdata(L, sizeof(*queue));
-	queue->queue = NULL;
+	*queue = (struct queue){.driver.source = &closed_source};
 	luaL_getmetatable(L, QUEUE);
 	lua_setmetatable(L, -2);
-	lua_newtable(L);
-	queue->batch = batch_push(L, ipq_queue_slot_size(&options));
-	lua_setfield(L, -2, "batch");
-	lua_setfenv(L, -2);
-	queue->batch->default_verdict = default_verdict;
-	queue->batch->error_verdict = error_verdict;
-
-	ret = ipq_queue_open(&queue->queue, &options);
-	if (ret < 0) {
-		lua_replace(L, 1);
-		batch_release(L);
+	ret = ipq_batch_new(&queue->driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options));
+	if (ret == 0)
+		ret = ipq_queue_open(&queue->queue, &options);
+	if (ret < 0)
 		return fail_open(L, &options, ret);
-	}
+	queue->driver.batch->default_verdict = default_verdict;
+	queue->driver.batch->error_verdict = error_verdict;
+	queue->driver.source = ipq_queue_source(queue->queue);
 	return 1;
 }
 
-/* queue:receive() → packets in the batch, 0 at the end | nil, message, code ("EAGAIN", "EINTR":
- * call it again) */
-static int queue_receive(lua_State *L)
+/* queue:driver() → its address, for FFI; good as long as the queue is open and referred to */
+static int queue_driver(lua_State *L)
 {
-	struct queue *queue = queue_check(L);
-	struct ipq_source *source = ipq_queue_source(queue->queue);
-	int ret = source->receive(source, queue->batch);
-
-	if (ret < 0)
-		return fail_errno(L, "cannot receive packets", ret);
-	lua_pushinteger(L, ret);
+	lua_pushlightuserdata(L, &queue_check(L)->driver);
 	return 1;
 }
 
-/* queue:commit() → true | nil, message, code */
-static int queue_commit(lua_State *L)
+/* core.strerror(errno) → the message and the code ("EINTR" or "EIO") of what a driver's loop gave
+ */
+static int core_strerror(lua_State *L)
 {
-	struct queue *queue = queue_check(L);
-	struct ipq_source *source = ipq_queue_source(queue->queue);
-	int ret = source->commit(source, queue->batch);
+	int error = (int)luaL_checkinteger(L, 1);
 
-	if (ret < 0)
-		return fail_errno(L, "cannot send verdicts", ret);
-	ipq_batch_tally(queue->batch);
-	lua_pushboolean(L, 1);
-	return 1;
+	lua_pushstring(L, strerror(abs(error)));
+	lua_pushstring(L, abs(error) == EINTR ? "EINTR" : "EIO");
+	return 2;
 }
 
 /* queue:stop() → true | nil, message, code */
@@ -260,35 +175,29 @@ static int queue_stop(lua_State *L)
 	int ret = source->stop(source);
 
 	if (ret < 0)
-		return fail_errno(L, "cannot stop the queue", ret);
+		return fail(L, strerror(-ret), "EIO");
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
-/* queue:fail_rest(): the error verdict for all whose filter did not return */
-static int queue_fail_rest(lua_State *L)
-{
-	ipq_batch_fail_rest(queue_check(L)->batch);
-	return 0;
-}
-
-/* queue:batch() → its address, for FFI; good as long as the Lua state */
-static int queue_batch(lua_State *L)
-{
-	lua_pushlightuserdata(L, queue_check(L)->batch);
-	return 1;
-}
-
-/* queue:close(), also by the collector; a second time does nothing */
+/* queue:close(): a second time does nothing. A filter that runs may call it, so the batch stays. */
 static int queue_close(lua_State *L)
 {
 	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
 
-	if (!queue->queue)
-		return 0;
+	queue->driver.source = &closed_source;
 	ipq_queue_close(queue->queue);
 	queue->queue = NULL;
-	batch_release(L);
+	return 0;
+}
+
+static int queue_gc(lua_State *L)
+{
+	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
+
+	queue_close(L);
+	ipq_batch_free(queue->driver.batch);
+	queue->driver.batch = NULL;
 	return 0;
 }
 
@@ -314,15 +223,24 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
 	lua_pop(L, 1);
 }
 
+static int find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
+		uint32_t needle_len)
+{
+	const uint8_t *found = memmem(haystack, haystack_len, needle, needle_len);
+
+	return found ? (int)(found - haystack) : -1;
+}
+
 static void state_push(lua_State *L)
 {
 	struct state *state = lua_newuserdata(L, sizeof(*state));
 
 	*state = (struct state){
-		.calls = {.conntrack_parse = ipq_conntrack_parse,
+		.calls = {.driver_next = ipq_driver_next,
+			  .conntrack_parse = ipq_conntrack_parse,
 			  .device_get = ipq_device_get,
 			  .devices = &state->devices,
-			  .memmem = memmem,
+			  .find = find,
 			  .memcmp = memcmp},
 	};
 	luaL_getmetatable(L, STATE);
@@ -331,24 +249,16 @@ static void state_push(lua_State *L)
 
 static void core_push(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"open", core_open}, {NULL, NULL}};
-	static const luaL_Reg methods[] = {
-		{"receive", queue_receive},
-		{"commit", queue_commit},
-		{"stop", queue_stop},
-		{"fail_rest", queue_fail_rest},
-		{"batch", queue_batch},
-		{"close", queue_close},
-		{NULL, NULL},
-	};
+	static const luaL_Reg functions[] = {
+		{"open", core_open}, {"strerror", core_strerror}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"driver", queue_driver},
+					   {"stop", queue_stop},
+					   {"close", queue_close},
+					   {NULL, NULL}};
 	static const luaL_Reg none[] = {{NULL, NULL}};
 
-	class(L, QUEUE, methods, queue_close);
-	class(L, BATCH, none, batch_gc);
+	class(L, QUEUE, methods, queue_gc);
 	class(L, STATE, none, state_gc);
-	lua_newtable(L);
-	lua_setfield(L, LUA_REGISTRYINDEX, "ipq.core.batches");
-
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	lua_pushstring(L, ipq_abi_text);

@@ -12,6 +12,7 @@ EMBED(ipq_init, "bindings/ipq/init.lua");
 EMBED(ipq_abi, "bindings/ipq/abi.lua");
 EMBED(ipq_buffer, "bindings/ipq/buffer.lua");
 EMBED(ipq_dispatch, "bindings/ipq/dispatch.lua");
+EMBED(ipq_live, "bindings/ipq/live.lua");
 EMBED(ipq_log, "bindings/ipq/log.lua");
 EMBED(ipq_packet, "bindings/ipq/packet.lua");
 EMBED(ipq_script, "bindings/ipq/script.lua");
@@ -22,6 +23,7 @@ const struct ipq_module ipq_modules[] = {
 	{"ipq.abi", "=ipq/abi.lua", ipq_abi_begin, ipq_abi_end},
 	{"ipq.buffer", "=ipq/buffer.lua", ipq_buffer_begin, ipq_buffer_end},
 	{"ipq.dispatch", "=ipq/dispatch.lua", ipq_dispatch_begin, ipq_dispatch_end},
+	{"ipq.live", "=ipq/live.lua", ipq_live_begin, ipq_live_end},
 	{"ipq.log", "=ipq/log.lua", ipq_log_begin, ipq_log_end},
 	{"ipq.packet", "=ipq/packet.lua", ipq_packet_begin, ipq_packet_end},
 	{"ipq.script", "=ipq/script.lua", ipq_script_begin, ipq_script_end},

@@ -3,35 +3,33 @@
 
 #include <errno.h>
 
-static int judge(struct ipq_source *source, struct ipq_batch *batch, struct vm *vm)
+/* The Lua state is broken: what it has not judged is an error, and the rest is for another one. */
+static int give_up(struct ipq_driver *driver, int error)
 {
-	int ret;
-
-	if (!vm_judge(vm))
-		ipq_batch_fail_rest(batch);
-	ret = source->commit(source, batch);
-	ipq_batch_tally(batch);
-	return ret;
+	ipq_batch_fail_rest(driver->batch);
+	driver->source->commit(driver->source, driver->batch);
+	ipq_batch_tally(driver->batch);
+	ipq_batch_clear(driver->batch);
+	return error;
 }
 
-int engine_run(struct ipq_source *source, struct ipq_batch *batch, struct vm *vm)
+int engine_run(struct ipq_driver *driver, struct vm *vm)
 {
-	bool stopped = false;
 	int ret;
 
 	for (;;) {
-		ret = source->receive(source, batch);
-		if (ret > 0)
-			ret = judge(source, batch, vm);
-		else if (ret == 0)
-			return 0;
-		if (ret < 0 && ret != -EINTR && ret != -EAGAIN)
+		ret = vm_run(vm);
+		if (ret == -ENOMEM)
+			return give_up(driver, ret);
+		if (ret != -EINTR)
 			return ret;
-		if (signals_stopping() && !stopped) {
-			stopped = true;
-			ret = source->stop(source);
-			if (ret < 0)
-				return ret;
-		}
+		if (!driver->interrupt)
+			continue;
+		/* To stop: the source ends by itself from here on, when what waits is judged. */
+		signals_interrupt_end();
+		driver->interrupt = 0;
+		ret = driver->source->stop(driver->source);
+		if (ret < 0)
+			return ret;
 	}
 }

@@ -70,15 +70,15 @@ static void tell_end(const struct options *options, const struct ipq_counters *c
 }
 
 static int serve(const struct options *options, struct vm *vm, struct ipq_queue *queue,
-		 struct ipq_batch *batch)
+		 struct ipq_driver *driver)
 {
 	enum vm_result stopped;
 	int ret;
 
 	tell_start(options, queue);
-	ret = engine_run(ipq_queue_source(queue), batch, vm);
+	ret = engine_run(driver, vm);
 	stopped = vm_stop(vm);
-	tell_end(options, &batch->counters);
+	tell_end(options, &driver->batch->counters);
 	if (ret < 0) {
 		log_write(LOG_LEVEL_ERROR, "queue %u: %s", options->queue.queue_num,
 			  strerror(-ret));
@@ -89,7 +89,7 @@ static int serve(const struct options *options, struct vm *vm, struct ipq_queue 
 
 static int run(struct options *options)
 {
-	struct ipq_batch *batch = NULL;
+	struct ipq_driver driver = {.batch = NULL};
 	struct ipq_queue *queue = NULL;
 	struct ipq_queue_options wanted;
 	struct vm *vm = NULL;
@@ -108,26 +108,28 @@ static int run(struct options *options)
 		wanted.copy_range = options->queue.copy_range;
 	options->queue = wanted;
 
-	ret = ipq_batch_new(&batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options->queue));
+	ret = ipq_batch_new(&driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options->queue));
 	if (ret == 0)
-		ret = signals_init();
+		ret = signals_init(&driver.interrupt);
 	if (ret < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-ret));
 		code = EX_OSERR;
 		goto cleanup;
 	}
-	batch->default_verdict = options->default_verdict;
-	batch->error_verdict = options->error_verdict;
+	driver.batch->default_verdict = options->default_verdict;
+	driver.batch->error_verdict = options->error_verdict;
 	code = queue_open(&queue, &options->queue);
+	if (code != EX_OK)
+		goto cleanup;
+	driver.source = ipq_queue_source(queue);
+	code = exit_code_of(vm_start(vm, &driver));
 	if (code == EX_OK)
-		code = exit_code_of(vm_start(vm, batch));
-	if (code == EX_OK)
-		code = serve(options, vm, queue, batch);
+		code = serve(options, vm, queue, &driver);
 
 cleanup:
 	ipq_queue_close(queue);
 	vm_free(vm);
-	ipq_batch_free(batch);
+	ipq_batch_free(driver.batch);
 	return code;
 }
 

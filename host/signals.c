@@ -2,14 +2,14 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
+#include <stddef.h>
 #include <time.h>
 
 /* A signal that comes after the flag was looked at and before the wait began would be noticed with
  * the next packet only. Waiting with ppoll() closes that gap for a system call a batch; a timer
  * that keeps interrupting once a signal has come closes it for nothing. Handlers have no argument
  * of their own, hence the globals. */
-static volatile sig_atomic_t stopping;
+static volatile int *interrupt_flag;
 static timer_t timer;
 
 static void on_stop(int number)
@@ -21,7 +21,8 @@ static void on_stop(int number)
 	int saved = errno;
 
 	(void)number;
-	stopping = 1;
+	if (interrupt_flag)
+		*interrupt_flag = 1;
 	timer_settime(timer, 0, &every_10_ms, NULL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
@@ -33,13 +34,14 @@ static void on_alarm(int number)
 	(void)number;
 }
 
-int signals_init(void)
+int signals_init(volatile int *flag)
 {
 	/* Without SA_RESTART: the wait for packets is to end. */
 	struct sigaction alarm = {.sa_handler = on_alarm};
 	struct sigaction stop = {.sa_handler = on_stop};
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 
+	interrupt_flag = flag;
 	sigaddset(&stop.sa_mask, SIGTERM);
 	sigaddset(&stop.sa_mask, SIGINT);
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0 ||
@@ -49,7 +51,10 @@ int signals_init(void)
 	return 0;
 }
 
-bool signals_stopping(void)
+void signals_interrupt_end(void)
 {
-	return stopping;
+	static const struct itimerspec never;
+
+	interrupt_flag = NULL;
+	timer_settime(timer, 0, &never, NULL);
 }

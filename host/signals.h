@@ -2,13 +2,12 @@
 #ifndef HOST_SIGNALS_H
 #define HOST_SIGNALS_H
 
-#include <stdbool.h>
+/* From here on TERM and INT ask to stop: they set *flag, and interrupt a system call that waits
+ * until signals_interrupt_end() has been called. A second one ends the process at once, for a
+ * filter that never returns. 0 or a negative errno. */
+int signals_init(volatile int *flag);
 
-/* From here on TERM and INT ask to stop, and interrupt a waiting system call until
- * signals_stopping() has been seen. A second one ends the process at once, for a filter that never
- * returns. 0 or a negative errno. */
-int signals_init(void);
-
-bool signals_stopping(void);
+/* The flag has been seen: nothing is set or interrupted any more. */
+void signals_interrupt_end(void);
 
 #endif

@@ -2,6 +2,7 @@
 #include "log.h"
 #include "bindings/core.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <lauxlib.h>
@@ -16,7 +17,7 @@ static const char jit_settings[] = "require 'jit.opt'.start('maxmcode=16384', 'm
 struct vm {
 	lua_State *L;
 	int script; /* registry references */
-	int judge;
+	int run;
 };
 
 static int log_sink(lua_State *L)
@@ -110,7 +111,7 @@ static int protected_load(lua_State *L)
 
 struct start {
 	struct vm *vm;
-	struct ipq_batch *batch;
+	struct ipq_driver *driver;
 	enum vm_result result;
 };
 
@@ -127,12 +128,12 @@ static int protected_start(lua_State *L)
 		return 0;
 	}
 	push_member(L, "ipq.dispatch", "new");
-	lua_pushlightuserdata(L, start->batch);
+	lua_pushlightuserdata(L, start->driver);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
 	lua_getfield(L, -1, "filter");
 	lua_remove(L, -2);
 	lua_call(L, 2, 1);
-	start->vm->judge = luaL_ref(L, LUA_REGISTRYINDEX);
+	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -210,21 +211,24 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options)
 	lua_pop(L, 4);
 }
 
-enum vm_result vm_start(struct vm *vm, struct ipq_batch *batch)
+enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
 {
-	struct start start = {vm, batch, VM_OK};
+	struct start start = {vm, driver, VM_OK};
 
 	return protect(vm->L, protected_start, &start) ? start.result : VM_BAD;
 }
 
-bool vm_judge(struct vm *vm)
+int vm_run(struct vm *vm)
 {
-	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->judge);
-	if (lua_pcall(vm->L, 0, 0, 0) == 0)
-		return true;
-	log_write(LOG_LEVEL_ERROR, "Lua: %s", lua_tostring(vm->L, -1));
+	int ret = -ENOMEM;
+
+	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->run);
+	if (lua_pcall(vm->L, 0, 1, 0) == 0)
+		ret = (int)lua_tointeger(vm->L, -1);
+	else
+		log_write(LOG_LEVEL_ERROR, "Lua: %s", lua_tostring(vm->L, -1));
 	lua_pop(vm->L, 1);
-	return false;
+	return ret;
 }
 
 enum vm_result vm_stop(struct vm *vm)

@@ -21,13 +21,14 @@ void vm_free(struct vm *vm);
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
-/* Calls the script's start() and prepares vm_judge() for this batch, which must outlive the state.
+/* Calls the script's start() and prepares vm_run() for this driver, which must outlive the state.
  */
-enum vm_result vm_start(struct vm *vm, struct ipq_batch *batch);
+enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
 
-/* The filter over all packets of the batch. False after an error that no filter can cause (memory);
- * packets that the filter did not return from keep their serial then. */
-bool vm_judge(struct vm *vm);
+/* The filter over all packets of the driver, until ipq_driver_next() gives something else: that is
+ * the result. -ENOMEM after an error that no filter can cause; the batch's packets from current on were
+ * not judged then. */
+int vm_run(struct vm *vm);
 
 /* Calls the script's stop(). */
 enum vm_result vm_stop(struct vm *vm);

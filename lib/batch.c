@@ -53,19 +53,14 @@ void ipq_batch_free(struct ipq_batch *batch)
 
 void ipq_batch_clear(struct ipq_batch *batch)
 {
-	for (uint32_t i = 0; i < batch->count; i++)
-		batch->packets[i].serial = 0;
 	batch->count = 0;
+	batch->current = 0;
 }
 
 struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 {
 	struct ipq_packet *packet = &batch->packets[batch->count++];
 
-	/* 0 means "has returned", so the serial skips it when it wraps. */
-	if (++batch->serial == 0)
-		batch->serial = 1;
-	packet->serial = batch->serial;
 	packet->verdict = batch->default_verdict;
 	packet->set = 0;
 	return packet;
@@ -73,17 +68,14 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 
 void ipq_batch_drop_last(struct ipq_batch *batch)
 {
-	batch->packets[--batch->count].serial = 0;
+	batch->count--;
 }
 
 void ipq_batch_fail_rest(struct ipq_batch *batch)
 {
-	for (uint32_t i = 0; i < batch->count; i++) {
-		struct ipq_packet *packet = &batch->packets[i];
+	for (; batch->current < batch->count; batch->current++) {
+		struct ipq_packet *packet = &batch->packets[batch->current];
 
-		if (packet->serial == 0)
-			continue;
-		packet->serial = 0;
 		packet->verdict = batch->error_verdict;
 		packet->set = 0;
 		batch->counters.errors++;

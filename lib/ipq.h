@@ -39,21 +39,28 @@ struct ipq_source {
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
 void ipq_batch_free(struct ipq_batch *batch);
 
-/* Ends all views of the batch's packets and empties it. */
+/* Empties the batch. */
 void ipq_batch_clear(struct ipq_batch *batch);
 
-/* The next free packet, with the default verdict and a serial of its own; the other fields are the
- * caller's to fill in. count grows by one. The batch must not be full. */
+/* The next free packet, with the default verdict; the other fields are the caller's to fill in.
+ * count grows by one. The batch must not be full. */
 struct ipq_packet *ipq_batch_add(struct ipq_batch *batch);
 
 /* Takes back the packet that ipq_batch_add() gave last. */
 void ipq_batch_drop_last(struct ipq_batch *batch);
 
-/* Gives the error verdict to each packet whose filter has not returned. */
+/* Gives the error verdict to each packet from current on. */
 void ipq_batch_fail_rest(struct ipq_batch *batch);
 
 /* Adds the batch's packets and verdicts to its counters. */
 void ipq_batch_tally(struct ipq_batch *batch);
+
+/* driver.c */
+
+/* Commits the verdicts of the driver's batch, counts them, and receives the next packets. Gives
+ * their number; 0 at the end of the source; -EINTR when a signal came while it waited or interrupt
+ * is set; another negative errno of the source. The batch is empty unless there are packets. */
+int ipq_driver_next(struct ipq_driver *driver);
 
 /* attr.c */
 
@@ -82,7 +89,7 @@ void ipq_devices_clear(struct ipq_devices *devices);
 /* Room for the verdict messages of one system call. */
 struct ipq_verdict_buffer {
 	uint8_t bytes[8192];
-	struct iovec iov[2 * IPQ_BATCH_MAX + 1];
+	struct iovec iov[2 * IPQ_BATCH_MAX + 2];
 	size_t used;   /* of bytes */
 	size_t iovlen; /* of iov */
 	size_t total;  /* bytes that iov spans */

@@ -57,17 +57,16 @@ enum ipq_limits {
 };
 
 /*
- * One packet. The fields up to serial are the host's business, those up to present are the verdict,
- * the rest is what the kernel told. Apart from packet_id, queue_num, hook, family, hw_protocol,
- * mark, len and data_len a field means something only when its bit in present is set. All pointers
- * point into the packet's slot and are good until its batch is filled again.
+ * One packet. The fields up to packet_id are the host's business, those up to present are the
+ * verdict, the rest is what the kernel told. Apart from packet_id, queue_num, hook, family,
+ * hw_protocol, mark, len and data_len a field means something only when its bit in present is set.
+ * All pointers point into the packet's slot and are good until its batch is filled again.
  */
 struct ipq_packet {
 	uint8_t *data;	   /* the packet from its network header on */
 	uint32_t data_len; /* bytes at data */
 	uint32_t len;	   /* bytes on the wire; 0 where the kernel did not tell (copy mode meta) */
 	uint32_t packet_id;
-	uint32_t serial; /* names this filling of the slot; 0 once the filter has returned */
 
 	uint32_t verdict;
 	uint32_t set;	   /* enum ipq_set */
@@ -145,22 +144,28 @@ struct ipq_batch {
 	uint32_t capacity;
 	uint32_t default_verdict; /* what a packet has from its arrival on */
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
-	uint32_t serial;	  /* of the newest packet */
+	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
 	uint32_t slot_size;
 	uint8_t *slots; /* capacity × slot_size bytes */
 	struct ipq_counters counters;
 };
 
-/* What a Lua filter holds: a packet, or a part of it, for as long as serial is the packet's. A
- * script can neither follow the pointer nor change it. */
-struct ipq_view {
-	const void *const packet;
-	const uint32_t serial;
-};
-struct ipq_buffer {
-	const void *const packet;
-	const uint32_t serial;
-	const uint32_t offset; /* of the buffer's first byte in the packet */
+/*
+ * What a Lua filter holds: a packet (struct ipq_view *), or bytes of it (struct ipq_buffer *).
+ * These pointers lead nowhere. Bits 16 to 63 are a serial number, which no other packet of the Lua
+ * state has; bits 0 to 15 are a buffer's offset in the packet. There is nothing that a script could
+ * follow or change, and as the whole view is one immutable word, LuaJIT never needs memory for it.
+ */
+struct ipq_view;
+struct ipq_buffer;
+
+enum ipq_handle_bits { IPQ_OFFSET_MASK = 0xffff, IPQ_SERIAL_STEP = 0x10000 };
+
+/* The packet whose filter runs. */
+struct ipq_live {
+	struct ipq_packet *packet;
+	uint64_t handle; /* its view's bits; 0 while no filter runs */
+	uint64_t newest; /* the last handle given out */
 };
 
 /* A network interface as the kernel knew it when it was asked last. */
@@ -177,11 +182,23 @@ struct ipq_devices {
 	struct ipq_device slots[32];
 };
 
+struct ipq_source;
+
+/* A source and the batch that goes round between it and a filter. */
+struct ipq_driver {
+	struct ipq_source *source;
+	struct ipq_batch *batch;
+	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
+};
+
 /* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h, string.h. */
 struct ipq_calls {
+	int (*driver_next)(struct ipq_driver *driver);
 	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
 	struct ipq_devices *devices;
-	void *(*memmem)(const void *haystack, size_t haystack_len, const void *needle, size_t len);
+	/* Where needle is in haystack first: its offset, -1 where it is not. */
+	int (*find)(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
+		    uint32_t needle_len);
 	int (*memcmp)(const void *a, const void *b, size_t len);
 };

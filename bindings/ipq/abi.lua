@@ -10,8 +10,10 @@ end
 local M = {
   --- The C functions (struct ipq_calls). Cache this table, not its members.
   C = ffi.cast("const struct ipq_calls *", core.calls),
-  packet_pointer = ffi.typeof "struct ipq_packet *",
-  batch_pointer = ffi.typeof "struct ipq_batch *",
+  live = ffi.typeof "struct ipq_live",
+  view_pointer = ffi.typeof "struct ipq_view *",
+  buffer_pointer = ffi.typeof "struct ipq_buffer *",
+  driver_pointer = ffi.typeof "struct ipq_driver *",
 }
 
 return M

@@ -2,34 +2,32 @@
 local abi = require "ipq.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
+local live = require "ipq.live"
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.buffer then return core.buffer end
 
-local C, cast, packet_pointer = abi.C, ffi.cast, abi.packet_pointer
+local C, cast = abi.C, ffi.cast
+local packet_and_offset_of = live.packet_and_offset_of
 local u64 = ffi.typeof "uint64_t"
 
 ---@class ipq.Buffer
 local Buffer = {}
 
---- The packet behind a buffer, and the buffer's length. Raises where the packet has ended.
-local function open(self)
-  local p = cast(packet_pointer, self.packet)
-  if p.serial ~= self.serial then error("packet used after its filter returned", 3) end
-  return p, p.data_len - self.offset
-end
-
 local function not_a_number(what, level) error(what .. " must be a number", level + 1) end
+
+--- The address of the buffer's first byte, and its length.
+local function open(self)
+  local p, start = packet_and_offset_of(self)
+  return p.data + start, p.data_len - start
+end
 
 --- The address of n bytes at off.
 local function at(self, off, n)
-  local p = cast(packet_pointer, self.packet)
-  if p.serial ~= self.serial then error("packet used after its filter returned", 3) end
+  local p, start = packet_and_offset_of(self)
   if type(off) ~= "number" then not_a_number("offset", 3) end
-  if not (off >= 0 and off <= p.data_len - self.offset - n) then
-    error("offset out of bounds", 3)
-  end
-  return p.data + self.offset + off
+  if not (off >= 0 and off <= p.data_len - start - n) then error("offset out of bounds", 3) end
+  return p.data + start + off
 end
 
 --- The byte at off (0-based).
@@ -74,7 +72,7 @@ function Buffer:string(off, len)
   if type(off) ~= "number" then not_a_number("offset", 2) end
   len = len or size - off
   if type(len) ~= "number" then not_a_number("length", 2) end
-  if not (len >= 0) then error("offset out of bounds", 2) end
+  if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
   return ffi.string(at(self, off, len), len)
 end
 
@@ -86,19 +84,17 @@ function Buffer:find(text, off)
   local _, size = open(self)
   if type(text) ~= "string" then error("text must be a string", 2) end
   off = off or 0
-  local start = at(self, off, 0)
-  local found = cast("const uint8_t *", C.memmem(start, size - off, text, #text))
-  if found == nil then return nil end
-  return tonumber(found - start) + off
+  local found = C.find(at(self, off, 0), size - off, text, #text)
+  if found >= 0 then return found + off end
 end
 
 --- Whether the buffer begins with text.
 ---@param text string
 ---@return boolean
 function Buffer:starts(text)
-  local p, size = open(self)
+  local bytes, size = open(self)
   if type(text) ~= "string" then error("text must be a string", 2) end
-  return #text <= size and C.memcmp(p.data + self.offset, text, #text) == 0
+  return #text <= size and C.memcmp(bytes, text, #text) == 0
 end
 
 --- All bytes as hexadecimal digits.
@@ -107,10 +103,7 @@ function Buffer:hex()
   return (self:string():gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
-local M = {}
-
---- A view of a packet's bytes from offset on. packet and serial are those of its struct ipq_view.
-M.new = ffi.metatype("struct ipq_buffer", {
+ffi.metatype("struct ipq_buffer", {
   __index = function(_, key)
     local method = Buffer[key]
     if method == nil then
@@ -126,6 +119,13 @@ M.new = ffi.metatype("struct ipq_buffer", {
   end,
   __tostring = function(self) return self:string() end,
 })
+
+local M = {}
+
+--- The bytes from offset on of the packet whose filter runs.
+---@param offset integer 0 to 65535
+---@return ipq.Buffer
+function M.new(offset) return cast(abi.buffer_pointer, live.buffer_handle(offset)) end
 
 core.buffer = M
 return M

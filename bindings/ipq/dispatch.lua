@@ -1,16 +1,22 @@
---- The driver loop: a filter over a batch.
+--- The loop: packet, filter, verdict, and at the end of a batch the next one.
 ---
---- C enters it once a batch. Inside, an xpcall a packet compiles like a plain call, so a filter that
---- raises loses its own packet to the error verdict and nothing else. The loop, the view and the
---- settling of a verdict allocate nothing and make no system call.
+--- It is one loop over packets, not a loop over batches around one over packets, and C enters it once,
+--- not once a batch. LuaJIT gives up on a loop that mostly ends after its first turn, as it would where
+--- packets come one by one; and then it stays interpreted when they come by the hundred thousand. This
+--- loop never ends.
+---
+--- A filter that raises ends it; its packet gets the error verdict, and the loop is entered again behind
+--- it. The loop, the view and the settling of a verdict allocate nothing and make no system call.
 local abi = require "ipq.abi"
 local ffi = require "ffi"
+local live = require "ipq.live"
 local log = require "ipq.log"
 local packet = require "ipq.packet"
 local verdict = require "ipq.verdict"
 
-local view, is_valid = packet.view, verdict.is_valid
+local C, begin, finish, is_valid = abi.C, packet.begin, live.finish, verdict.is_valid
 local ERRORS_A_SECOND = 10
+local REPORTED = {} -- what the error handler gives
 
 local M = {}
 
@@ -29,25 +35,26 @@ local function bad_return(value, more)
     .. "ipq.REPEAT, ipq.STOP or ipq.queue(n)"
 end
 
---- The traceback down to the filter: what lies below are this module's own calls.
+--- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().
 local function traceback(err)
   local text = debug.traceback(tostring(err), 4)
-  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+  return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
 end
 
---- The function that runs filter over what the batch holds when it is called.
----@param batch_address any lightuserdata or pointer: a struct ipq_batch that outlives the function
+--- The function that runs filter over all packets of a driver (struct ipq_driver). It returns when the
+--- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
+---@param driver_address any lightuserdata or pointer; driver and batch outlive the function
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?
----@return fun() run
-function M.new(batch_address, filter)
-  local batch = ffi.cast(abi.batch_pointer, batch_address)
+---@return fun(): integer run
+function M.new(driver_address, filter)
+  local driver = ffi.cast(abi.driver_pointer, driver_address)
+  local batch = driver.batch
   local may_log = log.limiter(ERRORS_A_SECOND)
-  local current -- number of the packet whose filter runs
 
   local function report(text)
     local yes, suppressed = may_log()
     if not yes then return end
-    local p = batch.packets[current]
+    local p = batch.packets[batch.current]
     if suppressed > 0 then log.error(("%d more filter errors were not written"):format(suppressed)) end
     log.error(("packet %d of queue %d: %s\nIts verdict: %s"):format(
       p.packet_id, p.queue_num, text, verdict.name(batch.error_verdict)))
@@ -57,6 +64,7 @@ function M.new(batch_address, filter)
   local function on_raise(err)
     local ok, text = pcall(traceback, err)
     report(ok and text or "error with no message")
+    return REPORTED
   end
 
   local function fail(p)
@@ -65,23 +73,41 @@ function M.new(batch_address, filter)
     batch.counters.errors = batch.counters.errors + 1
   end
 
-  local function settle(p, ok, value, more)
-    p.serial = 0
-    if not ok then
-      fail(p)
-    elseif more ~= nil or not (value == nil or is_valid(value)) then
+  local function settle(p, value, more)
+    finish()
+    if more ~= nil or not (value == nil or is_valid(value)) then
       report(bad_return(value, more))
       fail(p)
     elseif value ~= nil then
       p.verdict = value
     end
+    batch.current = batch.current + 1
+  end
+
+  local function drive()
+    while true do
+      if batch.current >= batch.count then
+        local count = C.driver_next(driver)
+        if count <= 0 then return count end
+      end
+      local p = batch.packets[batch.current]
+      settle(p, filter(begin(p)))
+    end
   end
 
   return function()
-    for i = 0, batch.count - 1 do
-      local p = batch.packets[i]
-      current = i
-      settle(p, xpcall(filter, on_raise, view(p, p.serial)))
+    local packet_before, handle_before = live.save()
+    while true do
+      local ok, count = xpcall(drive, on_raise)
+      if ok then
+        live.restore(packet_before, handle_before)
+        return count
+      end
+      finish()
+      -- No room for the handler itself: the stack is full, or the memory.
+      if count ~= REPORTED then report(tostring(count)) end
+      fail(batch.packets[batch.current])
+      batch.current = batch.current + 1
     end
   end
 end

@@ -47,19 +47,12 @@ end
 ---@return string? message
 ---@return string? code
 function Queue:run(filter)
-  local queue = self.core
-  local run = require "ipq.dispatch".new(queue:batch(), filter)
+  local run = require "ipq.dispatch".new(self.core:driver(), filter)
   while true do
-    local count, message, code = queue:receive()
+    local count = run()
     if count == 0 then return true end
-    if count then
-      run()
-      local ok
-      ok, message, code = queue:commit()
-      if not ok then return nil, message, code end
-    elseif code ~= "EAGAIN" and code ~= "EINTR" then
-      return nil, message, code
-    end
+    local message, code = core.strerror(count)
+    if code ~= "EINTR" then return nil, message, code end
   end
 end
 

@@ -4,14 +4,16 @@ local buffer = require "ipq.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local bit = require "bit"
+local live = require "ipq.live"
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.packet then return core.packet end
 
-local C, E, cast, packet_pointer = abi.C, ffi.C, ffi.cast, abi.packet_pointer
+local C, E, cast = abi.C, ffi.C, ffi.cast
+local packet_of = live.packet_of
 local band, bor = bit.band, bit.bor
 
---- Readers and writers of the fields: field name → function(struct ipq_packet *, view or value).
+--- Readers and writers of the fields: field name → function(struct ipq_packet *[, value]).
 local get, set = {}, {}
 
 --- A field that is p[member] where the packet has what the bit says, else nil.
@@ -56,8 +58,8 @@ function get.truncated(p)
   return band(p.present, E.IPQ_HAS_PAYLOAD) == 0 or p.data_len < p.len
 end
 
-function get.payload(p, view)
-  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return buffer.new(view.packet, view.serial, 0) end
+function get.payload(p)
+  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return buffer.new(0) end
 end
 
 function get.timestamp_sec(p)
@@ -201,24 +203,15 @@ local function no_field(key, level)
   error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
 end
 
-local function open(view)
-  local p = cast(packet_pointer, view.packet)
-  if p.serial ~= view.serial then error("packet used after its filter returned", 3) end
-  return p
-end
-
-local M = {}
-
---- The view of a struct ipq_packet, good while serial is the packet's.
-M.view = ffi.metatype("struct ipq_view", {
+ffi.metatype("struct ipq_view", {
   __index = function(view, key)
-    local p = open(view)
+    local p = packet_of(view)
     local read = get[key]
     if read == nil then no_field(key, 2) end
-    return read(p, view)
+    return read(p)
   end,
   __newindex = function(view, key, value)
-    local p = open(view)
+    local p = packet_of(view)
     local write = set[key]
     if write == nil then
       if get[key] == nil then no_field(key, 2) end
@@ -227,6 +220,12 @@ M.view = ffi.metatype("struct ipq_view", {
     write(p, value)
   end,
 })
+
+local M = {}
+
+--- Makes p (struct ipq_packet *) the packet whose filter runs; the view is good until live.finish().
+---@return ipq.Packet
+function M.begin(p) return cast(abi.view_pointer, live.begin(p)) end
 
 --- The names of all fields, those that can be assigned mapped to true.
 function M.fields()

@@ -1,0 +1,53 @@
+--- The packet whose filter runs: views are good for it alone, and end when its filter returns.
+local abi = require "ipq.abi"
+local bit = require "bit"
+local core = require "ipq.core"
+local ffi = require "ffi"
+
+local band, cast = bit.band, ffi.cast
+local u64 = ffi.typeof "uint64_t"
+local OFFSET = u64(ffi.C.IPQ_OFFSET_MASK)
+local SERIAL = bit.bnot(OFFSET)
+local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
+
+-- One for the Lua state, however often this module is loaded.
+core.live = core.live or ffi.new(abi.live)
+local live = core.live
+
+local M = {}
+
+local function ended() error("packet used after its filter returned", 4) end
+
+--- The struct ipq_packet behind a view, or an error at the line of who called the caller.
+function M.packet_of(view)
+  if cast(u64, view) ~= live.handle then ended() end
+  return live.packet
+end
+
+--- The same behind a buffer, and the buffer's offset in it.
+function M.packet_and_offset_of(buffer)
+  local handle = cast(u64, buffer)
+  if band(handle, SERIAL) ~= live.handle then ended() end
+  return live.packet, tonumber(band(handle, OFFSET))
+end
+
+--- The bits of a buffer at offset (0 to 65535) of the packet whose filter runs.
+function M.buffer_handle(offset) return live.handle + offset end
+
+--- Makes p the packet whose filter runs, and gives the bits of its view.
+function M.begin(p)
+  local handle = live.newest + STEP
+  live.newest = handle
+  live.handle = handle
+  live.packet = p
+  return handle
+end
+
+--- Ends all views.
+function M.finish() live.handle = 0 end
+
+--- What ran before: a filter may itself run filters over packets (tests do).
+function M.save() return live.packet, live.handle end
+function M.restore(packet, handle) live.packet, live.handle = packet, handle end
+
+return M

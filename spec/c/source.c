@@ -1,0 +1,103 @@
+/* A source in memory for specs and benchmarks: it hands out messages given to it, in batches of
+ * given sizes, through the parser that live messages go through. */
+#include "lib/ipq.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct message {
+	void *bytes;
+	size_t len;
+};
+
+struct spec_source {
+	struct ipq_source source;
+	struct message *messages;
+	size_t count, next;
+	uint32_t sizes[16]; /* batch sizes, in turn */
+	size_t size_count, turn;
+	size_t batches; /* left to give */
+	uint64_t committed;
+};
+
+static int receive(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct spec_source *s = (struct spec_source *)source;
+	uint32_t size;
+
+	if (s->batches == 0)
+		return 0;
+	s->batches--;
+	size = s->sizes[s->turn++ % s->size_count];
+	for (uint32_t i = 0; i < size; i++) {
+		struct message *message = &s->messages[s->next++ % s->count];
+		uint8_t *slot = batch->slots + (size_t)i * batch->slot_size;
+
+		memcpy(slot, message->bytes, message->len);
+		if (ipq_attr_parse(ipq_batch_add(batch), slot, message->len) < 0)
+			return -EBADMSG;
+	}
+	return (int)batch->count;
+}
+
+static int commit(struct ipq_source *source, struct ipq_batch *batch)
+{
+	((struct spec_source *)source)->committed += batch->count;
+	return 0;
+}
+
+static int stop(struct ipq_source *source)
+{
+	((struct spec_source *)source)->batches = 0;
+	return 0;
+}
+
+static void close_(struct ipq_source *source)
+{
+	struct spec_source *s = (struct spec_source *)source;
+
+	for (size_t i = 0; i < s->count; i++)
+		free(s->messages[i].bytes);
+	free(s->messages);
+	free(s);
+}
+
+struct spec_source *spec_source_new(void);
+int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
+void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
+		      size_t batches);
+
+struct spec_source *spec_source_new(void)
+{
+	struct spec_source *s = calloc(1, sizeof(*s));
+
+	if (s)
+		s->source = (struct ipq_source){receive, commit, stop, close_};
+	return s;
+}
+
+int spec_source_add(struct spec_source *s, const void *bytes, size_t len)
+{
+	struct message *messages = realloc(s->messages, (s->count + 1) * sizeof(*messages));
+
+	if (!messages)
+		return -ENOMEM;
+	s->messages = messages;
+	messages[s->count].bytes = malloc(len);
+	messages[s->count].len = len;
+	if (!messages[s->count].bytes)
+		return -ENOMEM;
+	memcpy(messages[s->count++].bytes, bytes, len);
+	return 0;
+}
+
+/* The next batches: their sizes in turn, and how many there are. */
+void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
+		      size_t batches)
+{
+	s->size_count = size_count < 16 ? size_count : 16;
+	memcpy(s->sizes, sizes, s->size_count * sizeof(*sizes));
+	s->turn = 0;
+	s->batches = batches;
+}

@@ -1,0 +1,47 @@
+-- The C functions of lib/ipq.h, for specs that call them directly.
+local abi = require "ipq.abi"
+local core = require "ipq.core"
+local ffi = require "ffi"
+
+if not core.spec_declared then
+  ffi.cdef [[
+    struct iovec { void *iov_base; size_t iov_len; };
+    struct ipq_verdict_buffer {
+      uint8_t bytes[8192];
+      struct iovec iov[130];
+      size_t used, iovlen, total;
+      uint32_t messages;
+    };
+    int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
+    void ipq_batch_free(struct ipq_batch *batch);
+    void ipq_batch_clear(struct ipq_batch *batch);
+    struct ipq_packet *ipq_batch_add(struct ipq_batch *batch);
+    void ipq_batch_drop_last(struct ipq_batch *batch);
+    void ipq_batch_fail_rest(struct ipq_batch *batch);
+    void ipq_batch_tally(struct ipq_batch *batch);
+    int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
+    int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
+    const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
+    void ipq_devices_clear(struct ipq_devices *devices);
+    int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
+                           uint32_t next, size_t limit, bool may_merge);
+    bool ipq_verdict_valid(uint32_t verdict);
+    int ipq_driver_next(struct ipq_driver *driver);
+    struct spec_source *spec_source_new(void);
+    int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
+    void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
+                          size_t batches);
+  ]]
+  core.spec_declared = true
+end
+
+local M = {
+  build = os.getenv "IPQ_BUILD" or "build",
+  abi = abi,
+}
+M.C = ffi.load("./" .. M.build .. "/spec/lib.so")
+
+-- errno.h
+M.errno = { EINVAL = 22, EMSGSIZE = 90, EBADMSG = 74, ENOMSG = 42, ENOENT = 2 }
+
+return M

@@ -1,0 +1,197 @@
+local ffi = require "ffi"
+local lib = require "spec.support.lib"
+local m = require "spec.support.message"
+
+local C, errno, E = lib.C, lib.errno, ffi.C
+
+-- Each message lies at the very end of memory of its own size, so that a sanitizer sees any read
+-- behind it.
+local function parse(message, length)
+  local packet = ffi.new "struct ipq_packet"
+  length = length or #message
+  local bytes = ffi.new("uint8_t[?]", math.max(length, 1))
+  ffi.copy(bytes, message, length)
+  return C.ipq_attr_parse(packet, bytes, length), packet, bytes
+end
+
+local function has(packet, bits) return bit.band(packet.present, bits) ~= 0 end
+
+describe("ipq_attr_parse", function()
+  it("reads id, protocol, hook, family and queue", function()
+    local ret, p = parse(m.packet(m.hdr(0x01020304, 0x86dd, 2), { family = 10, queue_num = 513 }))
+    assert.equal(0, ret)
+    assert.same({ 0x01020304, 0x86dd, 2, 10, 513 },
+      { p.packet_id, p.hw_protocol, p.hook, p.family, p.queue_num })
+  end)
+
+  it("reads the payload where it lies", function()
+    local ret, p, bytes = parse(m.simple(1, "hello"))
+    assert.equal(0, ret)
+    assert.equal("hello", ffi.string(p.data, p.data_len))
+    assert.equal(5, p.len)
+    assert.is_true(p.data > bytes and p.data < bytes + 100)
+  end)
+
+  local numbers = {
+    { "mark", m.MARK, E.IPQ_HAS_MARK }, { "indev", m.INDEV, E.IPQ_HAS_INDEV },
+    { "outdev", m.OUTDEV, E.IPQ_HAS_OUTDEV }, { "physindev", m.PHYSINDEV, E.IPQ_HAS_PHYSINDEV },
+    { "physoutdev", m.PHYSOUTDEV, E.IPQ_HAS_PHYSOUTDEV }, { "ct_info", m.CT_INFO, E.IPQ_HAS_CT_INFO },
+    { "len", m.CAP_LEN, E.IPQ_HAS_CAP_LEN }, { "skb_info", m.SKB_INFO, E.IPQ_HAS_SKB_INFO },
+    { "uid", m.UID, E.IPQ_HAS_UID }, { "gid", m.GID, E.IPQ_HAS_GID },
+    { "priority", m.PRIORITY, E.IPQ_HAS_PRIORITY },
+  }
+  for _, number in ipairs(numbers) do
+    local field, kind, bits = unpack(number)
+    it("reads " .. field .. ", and knows where it is absent", function()
+      local ret, p = parse(m.packet(m.hdr(1) .. m.attr(kind, m.be32(0xfedcba98))))
+      assert.equal(0, ret)
+      assert.equal(0xfedcba98, p[field])
+      assert.is_true(has(p, bits))
+      ret, p = parse(m.packet(m.hdr(1)))
+      assert.equal(0, ret)
+      assert.is_false(has(p, bits))
+    end)
+
+    it("refuses a " .. field .. " that is too short", function()
+      local ret, p = parse(m.packet(m.hdr(7) .. m.attr(kind, "abc")))
+      assert.equal(-errno.EBADMSG, ret)
+      assert.equal(7, p.packet_id)
+      assert.is_true(has(p, E.IPQ_HAS_PACKET_HDR))
+    end)
+  end
+
+  it("gives mark 0 where there is none", function()
+    local _, p = parse(m.packet(m.hdr(1)))
+    assert.equal(0, p.mark)
+  end)
+
+  it("reads the timestamp", function()
+    local ret, p = parse(m.packet(m.hdr(1) .. m.attr(m.TIMESTAMP, m.be64(1700000000) .. m.be64(999999))))
+    assert.equal(0, ret)
+    assert.equal(1700000000, tonumber(p.timestamp_sec))
+    assert.equal(999999, tonumber(p.timestamp_usec))
+  end)
+
+  it("reads the hardware address", function()
+    local ret, p = parse(m.packet(m.hdr(1) .. m.attr(m.HWADDR, m.be16(6) .. "\0\0" .. "abcdef\0\0")))
+    assert.equal(0, ret)
+    assert.equal(6, p.hw_addrlen)
+    assert.equal("abcdef", ffi.string(p.hw_addr, 6))
+  end)
+
+  it("refuses a hardware address of more than 8 bytes", function()
+    assert.equal(-errno.EBADMSG, (parse(m.packet(m.hdr(1) .. m.attr(m.HWADDR, m.be16(9) .. ("x"):rep(10))))))
+  end)
+
+  it("reads the VLAN tag from its nest", function()
+    local nest = m.attr(1, m.be16(0x8100)) .. m.attr(2, m.be16(0x2064)) .. m.attr(9, "unknown")
+    local ret, p = parse(m.packet(m.hdr(1) .. m.attr(m.VLAN + 0x8000, nest)))
+    assert.equal(0, ret)
+    assert.same({ 0x8100, 0x2064 }, { p.vlan_proto, p.vlan_tci })
+  end)
+
+  it("refuses a VLAN nest whose inside does not fit", function()
+    assert.equal(-errno.EBADMSG, (parse(m.packet(m.hdr(1) .. m.attr(m.VLAN, m.attr(1, "x"))))))
+    assert.equal(-errno.EBADMSG, (parse(m.packet(m.hdr(1) .. m.attr(m.VLAN, m.attr(1, "xx", 60))))))
+  end)
+
+  it("points to security context, link layer header and conntrack", function()
+    local ret, p = parse(m.packet(m.hdr(1) .. m.attr(m.SECCTX, "sys:x") .. m.attr(m.L2HDR, ("e"):rep(14))
+      .. m.attr(m.CT, m.attr(12, m.be32(77)))))
+    assert.equal(0, ret)
+    assert.equal("sys:x", ffi.string(p.secctx, p.secctx_len))
+    assert.equal(("e"):rep(14), ffi.string(p.l2hdr, p.l2hdr_len))
+    assert.equal(8, p.ct_len)
+  end)
+
+  it("skips attributes that it does not know", function()
+    local ret, p = parse(m.packet(m.hdr(1) .. m.attr(22, "new") .. m.attr(300, "newer")
+      .. m.attr(m.MARK, m.be32(5))))
+    assert.equal(0, ret)
+    assert.equal(5, p.mark)
+  end)
+
+  it("tells a truncated copy by NFQA_CAP_LEN", function()
+    local ret, p = parse(m.simple(1, "1234", m.attr(m.CAP_LEN, m.be32(1500))))
+    assert.equal(0, ret)
+    assert.same({ 4, 1500 }, { p.data_len, p.len })
+  end)
+
+  it("refuses a NFQA_CAP_LEN below what was copied", function()
+    assert.equal(-errno.EBADMSG, (parse(m.simple(1, "12345", m.attr(m.CAP_LEN, m.be32(4))))))
+  end)
+
+  it("refuses a message without NFQA_PACKET_HDR", function()
+    local ret, p = parse(m.packet(m.attr(m.PAYLOAD, "x")))
+    assert.equal(-errno.EBADMSG, ret)
+    assert.is_false(has(p, E.IPQ_HAS_PACKET_HDR))
+  end)
+
+  it("leaves messages of other kinds alone", function()
+    assert.equal(-errno.ENOMSG, (parse(m.packet(m.hdr(1), { type = 2 }))))
+    assert.equal(-errno.ENOMSG, (parse(m.packet(m.hdr(1), { type = 0x0301 }))))
+  end)
+
+  it("tells a message that was cut off on its way, with its id", function()
+    local message = m.simple(9, ("x"):rep(100))
+    local ret, p = parse(message, #message - 50)
+    assert.equal(-errno.EMSGSIZE, ret)
+    assert.equal(9, p.packet_id)
+  end)
+
+  it("refuses lengths that lie", function()
+    for _, length in ipairs { 0, 1, 3, 200, 65535 } do
+      assert.equal(-errno.EBADMSG, (parse(m.packet(m.hdr(1) .. m.attr(m.MARK, m.be32(1), length)))))
+    end
+    assert.equal(-errno.EBADMSG, (parse(m.packet(m.hdr(1), { length = 16 }))))
+  end)
+
+  it("survives every prefix of a full message", function()
+    local message = m.packet(m.hdr(1) .. m.attr(m.MARK, m.be32(1)) .. m.attr(m.HWADDR, m.be16(6)
+      .. ("x"):rep(10)) .. m.attr(m.VLAN, m.attr(1, "ab")) .. m.attr(m.PAYLOAD, ("p"):rep(50)))
+    for length = 0, #message - 1 do assert.is_true(parse(message, length) < 0) end
+    assert.equal(0, (parse(message)))
+  end)
+
+  it("survives every message with one byte changed", function()
+    local message = m.packet(m.hdr(1) .. m.attr(m.MARK, m.be32(1)) .. m.attr(m.HWADDR, m.be16(6)
+      .. ("x"):rep(10)) .. m.attr(m.VLAN, m.attr(1, "ab")) .. m.attr(m.PAYLOAD, ("p"):rep(20)))
+    for i = 1, #message do
+      for _, byte in ipairs { 0, 1, 3, 127, 128, 255 } do
+        local ret, p, bytes = parse(message:sub(1, i - 1) .. string.char(byte) .. message:sub(i + 1))
+        if ret == 0 and has(p, E.IPQ_HAS_PAYLOAD) then
+          assert.is_true(p.data >= bytes and p.data + p.data_len <= bytes + #message)
+        end
+      end
+    end
+  end)
+end)
+
+describe("ipq_conntrack_parse", function()
+  local function conntrack(nest)
+    local _, p, bytes = parse(m.packet(m.hdr(1) .. (nest and m.attr(m.CT, nest) or "")))
+    local ct = ffi.new "struct ipq_conntrack"
+    return C.ipq_conntrack_parse(p, ct), ct, bytes
+  end
+
+  it("reads id, mark, status, timeout and zone", function()
+    local ret, ct = conntrack(m.attr(12, m.be32(1)) .. m.attr(8, m.be32(2)) .. m.attr(3, m.be32(3))
+      .. m.attr(7, m.be32(4)) .. m.attr(18, m.be16(5)) .. m.attr(1, "tuple"))
+    assert.equal(0, ret)
+    assert.same({ 1, 2, 3, 4, 5 }, { ct.id, ct.mark, ct.status, ct.timeout, ct.zone })
+    assert.equal(E.IPQ_CT_HAS_ID + E.IPQ_CT_HAS_MARK + E.IPQ_CT_HAS_STATUS + E.IPQ_CT_HAS_TIMEOUT
+      + E.IPQ_CT_HAS_ZONE, ct.has)
+  end)
+
+  it("knows what is absent", function()
+    local ret, ct = conntrack(m.attr(12, m.be32(1)))
+    assert.equal(0, ret)
+    assert.equal(E.IPQ_CT_HAS_ID, ct.has)
+    assert.equal(-errno.ENOENT, (conntrack(nil)))
+  end)
+
+  it("refuses a field of the wrong size", function()
+    assert.equal(-errno.EBADMSG, (conntrack(m.attr(12, "abc"))))
+    assert.equal(-errno.EBADMSG, (conntrack(m.attr(18, "abcd"))))
+  end)
+end)

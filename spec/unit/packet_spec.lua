@@ -1,0 +1,231 @@
+local m = require "spec.support.message"
+local source = require "spec.support.source"
+
+-- What look(pkt) gives inside a filter for the packet of that message.
+local function inside(message, look)
+  local result
+  source.new { message }:verdicts(function(pkt) result = { pcall(look, pkt) } end)
+  if not result[1] then error(result[2], 0) end
+  return unpack(result, 2)
+end
+
+local function packets_of(n)
+  local messages = {}
+  for i = 1, n do messages[i] = m.simple(i, "x") end
+  return source.new(messages)
+end
+
+local function field(message, name) return inside(message, function(pkt) return pkt[name] end) end
+
+describe("packet", function()
+  local bare = m.packet(m.hdr(5, 0x86dd, 1), { family = 10, queue_num = 9 })
+
+  it("has what every packet has", function()
+    assert.equal(5, field(bare, "packet_id"))
+    assert.equal(9, field(bare, "queue_num"))
+    assert.equal(1, field(bare, "hook"))
+    assert.equal("input", field(bare, "hook_name"))
+    assert.equal("ip6", field(bare, "family"))
+    assert.equal(0x86dd, field(bare, "hw_protocol"))
+    assert.equal(0, field(bare, "mark"))
+    assert.equal(0, field(bare, "data_len"))
+    assert.is_true(field(bare, "csum_ready"))
+    assert.is_true(field(bare, "csum_verified"))
+    assert.is_false(field(bare, "gso"))
+  end)
+
+  for _, name in ipairs { "priority", "timestamp", "timestamp_sec", "timestamp_usec", "indev", "outdev",
+    "physindev", "physoutdev", "indev_name", "outdev_name", "physindev_name", "physoutdev_name",
+    "hw_type", "hw_addr", "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "ct", "len",
+    "payload" } do
+    it("has no " .. name .. " where the kernel told none", function()
+      assert.is_nil(field(bare, name))
+    end)
+  end
+
+  local hooks = { [0] = "prerouting", "input", "forward", "output", "postrouting" }
+  for number, name in pairs(hooks) do
+    it("names hook " .. name, function()
+      assert.equal(name, field(m.packet(m.hdr(1, 0x800, number)), "hook_name"))
+    end)
+  end
+
+  for number, name in pairs { [2] = "ip", [3] = "arp", [5] = "netdev", [7] = "bridge", [10] = "ip6" } do
+    it("names family " .. name, function()
+      assert.equal(name, field(m.packet(m.hdr(1), { family = number }), "family"))
+    end)
+  end
+
+  local values = {
+    mark = { m.MARK, m.be32(0xffffffff), 0xffffffff }, priority = { m.PRIORITY, m.be32(6), 6 },
+    indev = { m.INDEV, m.be32(1), 1 }, outdev = { m.OUTDEV, m.be32(1), 1 },
+    physindev = { m.PHYSINDEV, m.be32(1), 1 }, physoutdev = { m.PHYSOUTDEV, m.be32(1), 1 },
+    indev_name = { m.INDEV, m.be32(1), "lo" }, outdev_name = { m.OUTDEV, m.be32(1), "lo" },
+    physindev_name = { m.PHYSINDEV, m.be32(1), "lo" },
+    physoutdev_name = { m.PHYSOUTDEV, m.be32(1), "lo" },
+    hw_type = { m.INDEV, m.be32(1), 772 }, -- ARPHRD_LOOPBACK
+    uid = { m.UID, m.be32(1000), 1000 }, gid = { m.GID, m.be32(0), 0 },
+    secctx = { m.SECCTX, "user:role\0", "user:role" }, l2hdr = { m.L2HDR, "ab\0cd", "ab\0cd" },
+    vlan_proto = { m.VLAN, m.attr(1, m.be16(0x8100)) .. m.attr(2, m.be16(5)), 0x8100 },
+    vlan_tci = { m.VLAN, m.attr(1, m.be16(0x8100)) .. m.attr(2, m.be16(5)), 5 },
+    hw_addr = { m.HWADDR, m.be16(6) .. "\0\0\1\2\171\205\254\255\0\0", "01:02:ab:cd:fe:ff" },
+    timestamp = { m.TIMESTAMP, m.be64(10) .. m.be64(500000), 10.5 },
+    timestamp_sec = { m.TIMESTAMP, m.be64(10) .. m.be64(500000), 10 },
+    timestamp_usec = { m.TIMESTAMP, m.be64(10) .. m.be64(500000), 500000 },
+    gso = { m.SKB_INFO, m.be32(2), true }, csum_ready = { m.SKB_INFO, m.be32(1), false },
+    csum_verified = { m.SKB_INFO, m.be32(4), false }, len = { m.CAP_LEN, m.be32(1500), 1500 },
+  }
+  for name, value in pairs(values) do
+    it("reads " .. name, function()
+      assert.equal(value[3], field(m.packet(m.hdr(1) .. m.attr(value[1], value[2])), name))
+    end)
+  end
+
+  it("writes hardware addresses of other lengths too", function()
+    assert.equal("01:02", field(m.packet(m.hdr(1)
+      .. m.attr(m.HWADDR, m.be16(2) .. "\0\0\1\2\0\0\0\0\0\0")), "hw_addr"))
+  end)
+
+  it("has no name for an interface that is gone", function()
+    assert.is_nil(field(m.packet(m.hdr(1) .. m.attr(m.INDEV, m.be32(0x7ffffff0))), "indev_name"))
+    assert.is_nil(field(m.packet(m.hdr(1) .. m.attr(m.INDEV, m.be32(0x7ffffff0))), "hw_type"))
+  end)
+
+  it("reads conntrack", function()
+    local nest = m.attr(12, m.be32(77)) .. m.attr(8, m.be32(5)) .. m.attr(3, m.be32(6))
+      .. m.attr(18, m.be16(7)) .. m.attr(7, m.be32(8))
+    local message = m.packet(m.hdr(1) .. m.attr(m.CT, nest) .. m.attr(m.CT_INFO, m.be32(3)))
+    assert.same({ id = 77, mark = 5, status = 6, zone = 7, timeout = 8, state = "established",
+      direction = "reply" }, field(message, "ct"))
+  end)
+
+  for number, words in pairs { [0] = "established original", "related original", "new original",
+    "established reply", "related reply", "new reply", [7] = "untracked original" } do
+    it("names conntrack state " .. number, function()
+      local ct = field(m.packet(m.hdr(1) .. m.attr(m.CT, m.attr(12, m.be32(1)))
+        .. m.attr(m.CT_INFO, m.be32(number))), "ct")
+      assert.equal(words, ct.state .. " " .. ct.direction)
+    end)
+  end
+
+  it("is truncated when the copy is shorter than the wire, or has no bytes at all", function()
+    assert.is_false(field(m.simple(1, "abc"), "truncated"))
+    assert.is_true(field(m.simple(1, "abc", m.attr(m.CAP_LEN, m.be32(4))), "truncated"))
+    assert.is_true(field(bare, "truncated"))
+  end)
+
+  it("blames the script's line", function()
+    local function message_of(look)
+      return select(2, pcall(inside, bare, look))
+    end
+    local here = debug.getinfo(1, "l").currentline
+    assert.equal(here + 2, tonumber(message_of(function(pkt)
+      return pkt.payload_
+    end):match "packet_spec.lua:(%d+):"))
+    assert.matches("packet_spec.lua:%d+: a packet's", message_of(function(pkt) pkt.hook = 1 end))
+    assert.matches("packet_spec.lua:%d+: mark must", message_of(function(pkt) pkt.mark = -1 end))
+  end)
+
+  it("takes a mark, and reads it back", function()
+    local src = source.new { m.simple(1, "x", m.attr(m.MARK, m.be32(3))) }
+    local seen = {}
+    src:verdicts(function(pkt)
+      seen[1] = pkt.mark
+      pkt.mark = 0xffffffff
+      seen[2] = pkt.mark
+      pkt.priority = 2
+      seen[3] = pkt.priority
+    end)
+    local b = src.batch
+    assert.same({ 3, 0xffffffff, 2 }, seen)
+    assert.same({ 3, 0xffffffff, 2 }, { b.packets[0].set, b.packets[0].mark, b.packets[0].priority })
+  end)
+
+  it("raises for a mark that is none, at the script's line", function()
+    for _, value in ipairs { -1, 2 ^ 32, 1.5, 0 / 0, "1", true, {} } do
+      for _, name in ipairs { "mark", "priority" } do
+        assert.error_matches(function()
+          inside(bare, function(pkt) pkt[name] = value end)
+        end, name .. " must be an integer from 0 to 4294967295")
+      end
+    end
+  end)
+
+  it("raises for a field that there is not, reading and writing", function()
+    assert.error_matches(function() field(bare, "sport_") end,
+      "a packet has no field 'sport_'")
+    assert.error_matches(function() inside(bare, function(pkt) pkt.foo = 1 end) end, "no field 'foo'")
+  end)
+
+  it("raises for a field that cannot be assigned", function()
+    assert.error_matches(function() inside(bare, function(pkt) pkt.hook = 1 end) end,
+      "field 'hook' cannot be assigned")
+  end)
+
+  it("does not let a script at the memory behind it", function()
+    inside(m.simple(1, "abc"), function(pkt)
+      for _, object in ipairs { pkt, pkt.payload } do
+        assert.is_false(pcall(function() return object[0] end))
+        assert.is_false(pcall(function() return object[1] end))
+        assert.is_false(pcall(function() object[0] = 1 end))
+        assert.is_false(pcall(function() return object + 1 end))
+        assert.is_false(pcall(function() return object - object end))
+        assert.is_false(pcall(function() return object.packet end))
+        assert.is_false(pcall(function() object.data = nil end))
+        assert.is_false(pcall(pairs, object))
+        assert.equal("ffi", getmetatable(object))
+      end
+      assert.is_false(pcall(function() return #pkt end))
+    end)
+  end)
+
+  it("is equal to itself and to no other", function()
+    local first, same, other
+    packets_of(2):verdicts(function(pkt)
+      first = first or pkt
+      if first == pkt then same = true else other = true end
+    end)
+    assert.is_true(same and other)
+  end)
+
+  it("does not end while its filter runs filters of its own", function()
+    local inner, outer
+    source.new { m.simple(1, "abc") }:verdicts(function(pkt)
+      source.new { m.simple(2, "x"), m.simple(3, "y") }:verdicts(function(p) inner = p end)
+      outer = pkt.packet_id
+      assert.is_false(pcall(function() return inner.mark end))
+    end)
+    assert.equal(1, outer)
+  end)
+
+  it("ends when its filter returns: fields, assignment and payload", function()
+    local kept, payload
+    source.new { m.simple(1, "abc") }:verdicts(function(pkt) kept, payload = pkt, pkt.payload end)
+    assert.error_matches(function() return kept.mark end,
+      "packet used after its filter returned")
+    assert.error_matches(function() kept.mark = 1 end, "packet used after its filter returned")
+    assert.error_matches(function() return #payload end, "packet used after its filter returned")
+    assert.error_matches(function() return payload:u8(0) end,
+      "packet used after its filter returned")
+  end)
+
+  it("has ended for the filter of the next packet in the same slot", function()
+    local kept, ok, message
+    source.new { m.simple(1, "abc"), m.simple(2, "def") }:plan({ 1, 1 }):judge(function(pkt)
+      if kept then ok, message = pcall(function() return kept.packet_id end) end
+      kept = kept or pkt
+    end)()
+    assert.is_false(ok)
+    assert.matches("packet used after its filter returned", message)
+  end)
+
+  it("has ended after its filter raised, too", function()
+    local kept
+    local log = require "ipq.log"
+    local sink = log.sink
+    log.sink = function() end
+    source.new { m.simple(1, "abc") }:verdicts(function(pkt) kept = pkt error "x" end)
+    log.sink = sink
+    assert.error_matches(function() return kept.mark end, "packet used after")
+  end)
+end)

@@ -1,0 +1,166 @@
+local log = require "ipq.log"
+local script = require "ipq.script"
+
+local function load_text(text, argv)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  local result = { script.load(path, argv) }
+  os.remove(path)
+  return unpack(result, 1, 3)
+end
+
+describe("script.load", function()
+  local path = package.path
+  after_each(function() package.path = path end)
+
+  it("takes a function", function()
+    local s = assert(load_text "return function() return 7 end")
+    assert.equal(7, s.filter())
+    assert.same({}, s.queue)
+  end)
+
+  it("takes a table", function()
+    local s = assert(load_text [[return { filter = function() return 1 end, start = function() end,
+      stop = function() return 5 end, queue = { copy = "meta", range = 20 } }]])
+    assert.equal(1, s.filter())
+    assert.equal("meta", s.queue.copy)
+    assert.equal(20, s.queue.range)
+  end)
+
+  local wrong = {
+    { "", "must return a function %(or a table with a function 'filter'%), not nothing" },
+    { "return 'drop'", "not a string" }, { "return {}", "has no function 'filter'" },
+    { "return { filter = 1 }", "field 'filter' must be a function, not a number" },
+    { "return { filer = print }", "unknown field 'filer'" },
+    { "return { filter = print, start = 1 }", "field 'start' must be a function" },
+    { "return { filter = print, stop = {} }", "field 'stop' must be a function" },
+    { "return { filter = print, queue = 1 }", "field 'queue' must be a table" },
+    { "return { filter = print, queue = { copy = 'all' } }", "queue.copy must be" },
+    { "return { filter = print, queue = { range = 0 } }", "queue.range must be an integer" },
+    { "return { filter = print, queue = { range = 1.5 } }", "queue.range must be an integer" },
+    { "return { filter = print, queue = { rnge = 1 } }", "queue has an unknown field 'rnge'" },
+  }
+  for _, pair in ipairs(wrong) do
+    it("refuses " .. (pair[1] == "" and "an empty script" or pair[1]), function()
+      local s, message, code = load_text(pair[1])
+      assert.is_nil(s)
+      assert.matches(pair[2], message)
+      assert.equal("EBAD", code)
+    end)
+  end
+
+  it("names file and line of a syntax error", function()
+    local s, message, code = load_text "return function(pkt)\n  if pkt then\nend"
+    assert.is_nil(s)
+    assert.matches("^/tmp/[%w_]+:3: 'end' expected", message)
+    assert.equal("EBAD", code)
+  end)
+
+  it("names file and line of an error at load, with a traceback", function()
+    local _, message = load_text "local function f() error 'oh no' end\nf()\n"
+    assert.matches("^/tmp/[%w_]+:1: oh no\nstack traceback:\n", message)
+    assert.matches("/tmp/[%w_]+:2: in main chunk", message)
+    _, message = load_text "error({})"
+    assert.matches("error: table: ", message)
+  end)
+
+  it("takes no bytecode", function()
+    local s, message, code = load_text(string.dump(function() return print end))
+    assert.is_nil(s)
+    assert.matches("wrong mode", message)
+    assert.equal("EBAD", code)
+  end)
+
+  it("skips a first line for the shell and keeps the line numbers", function()
+    local _, message = load_text "#!/usr/bin/env ipq-lua\nerror 'here'"
+    assert.matches("^/tmp/[%w_]+:2: here", message)
+  end)
+
+  it("says that a file is not there", function()
+    local s, message, code = script.load "/nonexistent/filter.lua"
+    assert.is_nil(s)
+    assert.equal("cannot read the script: /nonexistent/filter.lua: No such file or directory", message)
+    assert.equal("ENOENT", code)
+  end)
+
+  it("says that a directory is no file", function()
+    local s, message, code = script.load "/tmp"
+    assert.is_nil(s)
+    assert.matches("cannot read the script: /tmp: Is a directory", message)
+    assert.equal("ENOENT", code)
+  end)
+
+  it("hands arguments as ..., as arg and as ipq.args", function()
+    local s = assert(load_text([[
+      local words = { ... }
+      local path = arg[0]
+      return function() return words, arg, path, require "ipq".args end]],
+      { "port=23", "plain", "text=a=b", "empty=", "=x" }))
+    local words, arg, own, args = s.filter()
+    assert.same({ "port=23", "plain", "text=a=b", "empty=", "=x" }, words)
+    assert.same(words, { unpack(arg) })
+    assert.matches("^/tmp/", own)
+    assert.same({ port = "23", text = "a=b", empty = "" }, args)
+    assert.equal(args, s.args)
+  end)
+
+  it("finds what lies beside the script", function()
+    os.execute "mkdir -p /tmp/ipq_spec_dir"
+    for name, text in pairs { ["main.lua"] = "return require 'ipq_spec_helper'",
+      ["ipq_spec_helper.lua"] = "return function() return 11 end" } do
+      local file = assert(io.open("/tmp/ipq_spec_dir/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    local s = assert(script.load "/tmp/ipq_spec_dir/main.lua")
+    os.execute "rm -r /tmp/ipq_spec_dir"
+    assert.equal(11, s.filter())
+  end)
+end)
+
+describe("script.start and stop", function()
+  it("hand over arguments and what the last stop returned", function()
+    local s = assert(load_text([[local seen = {}
+      return { filter = print, start = function(args, carried) seen[1], seen[2] = args.a, carried end,
+        stop = function() return seen end }]], { "a=1" }))
+    assert.is_true(script.start(s, "before"))
+    local ok, seen = script.stop(s)
+    assert.is_true(ok)
+    assert.same({ "1", "before" }, seen)
+  end)
+
+  it("need not be there", function()
+    local s = assert(load_text "return print")
+    assert.is_true(script.start(s))
+    assert.is_true(script.stop(s))
+  end)
+
+  it("tell an error with its place", function()
+    local s = assert(load_text [[return { filter = print, start = function() error 'no' end,
+      stop = function() error 'x' end }]])
+    local ok, message = script.start(s)
+    assert.is_nil(ok)
+    assert.matches("^start%(%): /tmp/[%w_]+:1: no\nstack traceback:", message)
+    local sink, line = log.sink, nil
+    log.sink = function(_, text) line = text end
+    assert.is_false((script.stop(s)))
+    log.sink = sink
+    assert.matches("^stop%(%): /tmp/[%w_]+:2: x\n", line)
+  end)
+end)
+
+describe("log.limiter", function()
+  it("lets burst messages a second through and counts the rest", function()
+    local second = 1
+    local may = log.limiter(2, function() return second end)
+    assert.same({ true, 0 }, { may() })
+    assert.same({ true, 0 }, { may() })
+    assert.is_false((may()))
+    assert.is_false((may()))
+    second = 2
+    assert.same({ true, 2 }, { may() })
+    assert.same({ true, 0 }, { may() })
+  end)
+end)

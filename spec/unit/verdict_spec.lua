@@ -1,0 +1,269 @@
+local ffi = require "ffi"
+local bit = require "bit"
+local batch = require "spec.support.batch"
+local lib = require "spec.support.lib"
+local m = require "spec.support.message"
+local verdict = require "ipq.verdict"
+
+local C, errno, E = lib.C, lib.errno, ffi.C
+local VERDICT, BATCH = 0x0301, 0x0303 -- NFQNL_MSG_VERDICT, NFQNL_MSG_VERDICT_BATCH
+local LIMIT = 131072
+
+local function u16(s, at) return s:byte(at + 1) * 256 + s:byte(at + 2) end
+local function u32(s, at) return u16(s, at) * 65536 + u16(s, at + 2) end
+local function host32(s, at) return tonumber(ffi.cast("uint32_t *", ffi.cast("const char *", s) + at)[0]) end
+local function host16(s, at) return tonumber(ffi.cast("uint16_t *", ffi.cast("const char *", s) + at)[0]) end
+
+-- The messages of a buffer, decoded by a reader of its own.
+local function decode(buffer)
+  local parts = {}
+  for i = 0, tonumber(buffer.iovlen) - 1 do
+    parts[#parts + 1] = ffi.string(buffer.iov[i].iov_base, buffer.iov[i].iov_len)
+  end
+  local bytes, messages, at = table.concat(parts), {}, 0
+  assert.equal(tonumber(buffer.total), #bytes)
+  while at < #bytes do
+    local length = host32(bytes, at)
+    assert.equal(0, length % 4)
+    assert.equal(1, host16(bytes, at + 6)) -- NLM_F_REQUEST, no ACK
+    local message = { type = host16(bytes, at + 4), queue_num = u16(bytes, at + 18) }
+    local a = at + 20
+    while a < at + length do
+      local size, kind = host16(bytes, a), host16(bytes, a + 2)
+      if kind == 2 then
+        message.verdict, message.id = u32(bytes, a + 4), u32(bytes, a + 8)
+      elseif kind == m.MARK then message.mark = u32(bytes, a + 4)
+      elseif kind == m.PRIORITY then message.priority = u32(bytes, a + 4)
+      elseif kind == m.PAYLOAD then message.payload = bytes:sub(a + 5, a + size)
+      end
+      a = a + size + (-size % 4)
+    end
+    messages[#messages + 1] = message
+    at = at + length
+  end
+  assert.equal(#messages, buffer.messages)
+  return messages
+end
+
+-- A batch of packets with ids 1, 2, 3 … and these verdicts.
+local function with(verdicts)
+  local messages = {}
+  for i = 1, #verdicts do messages[i] = m.simple(i, "payload", nil) end
+  local b = batch.new(messages)
+  for i, v in ipairs(verdicts) do b.packets[i - 1].verdict = v end
+  return b
+end
+
+local function encode(b, options)
+  options = options or {}
+  local buffer = ffi.new "struct ipq_verdict_buffer"
+  local ret = C.ipq_verdict_encode(buffer, b, options.next or 0, options.limit or LIMIT,
+    options.may_merge ~= false)
+  return ret, ret >= 0 and decode(buffer), buffer
+end
+
+local A, D = verdict.ACCEPT, verdict.DROP
+
+describe("ipq_verdict_encode", function()
+  it("merges a run of equal verdicts into one batch verdict", function()
+    local ret, messages = encode(with { A, A, A })
+    assert.equal(3, ret)
+    assert.same({ { type = BATCH, queue_num = 0, verdict = A, id = 3 } }, messages)
+  end)
+
+  it("settles a packet that stands alone by its own id", function()
+    local _, messages = encode(with { A, A, D, A, D, D })
+    assert.same({
+      { type = BATCH, queue_num = 0, verdict = A, id = 2 },
+      { type = VERDICT, queue_num = 0, verdict = D, id = 3 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 4 },
+      { type = BATCH, queue_num = 0, verdict = D, id = 6 },
+    }, messages)
+  end)
+
+  it("merges nothing where an earlier packet is outstanding", function()
+    local _, messages = encode(with { A, A, A }, { may_merge = false })
+    assert.equal(3, #messages)
+    for i, message in ipairs(messages) do
+      assert.same({ type = VERDICT, queue_num = 0, verdict = A, id = i }, message)
+    end
+  end)
+
+  it("merges equal marks and priorities, and only those", function()
+    local b = with { A, A, A, A }
+    for i, mark in ipairs { 7, 7, 8, 8 } do
+      b.packets[i - 1].set, b.packets[i - 1].mark = E.IPQ_SET_MARK, mark
+    end
+    b.packets[3].set, b.packets[3].priority = E.IPQ_SET_MARK + E.IPQ_SET_PRIORITY, 5
+    local _, messages = encode(b)
+    assert.same({
+      { type = BATCH, queue_num = 0, verdict = A, id = 2, mark = 7 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 3, mark = 8 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 4, mark = 8, priority = 5 },
+    }, messages)
+  end)
+
+  it("does not set a mark that was only read", function()
+    local b = with { A, A }
+    b.packets[0].mark, b.packets[1].mark = 1, 2
+    local _, messages = encode(b)
+    assert.same({ { type = BATCH, queue_num = 0, verdict = A, id = 2 } }, messages)
+  end)
+
+  it("keeps all 32 bits of a verdict", function()
+    local _, messages = encode(with { verdict.queue(65535, true) })
+    assert.equal(0xffff8003, messages[1].verdict)
+  end)
+
+  it("sends changed payloads of every length, each in a message of its own", function()
+    local b = with { A, A, A, A, A, A }
+    for i = 0, 4 do
+      b.packets[i].set = E.IPQ_SET_PAYLOAD
+      b.packets[i].data_len = i
+    end
+    local ret, messages = encode(b)
+    assert.equal(6, ret)
+    for i = 0, 4 do
+      assert.same({ VERDICT, i + 1, ("payload"):sub(1, i) },
+        { messages[i + 1].type, messages[i + 1].id, messages[i + 1].payload })
+    end
+    assert.is_nil(messages[6].payload)
+  end)
+
+  it("points to payloads and copies none", function()
+    local b = with { A }
+    b.packets[0].set = E.IPQ_SET_PAYLOAD
+    local _, _, buffer = encode(b)
+    assert.equal(b.packets[0].data, ffi.cast("uint8_t *", buffer.iov[1].iov_base))
+  end)
+
+  it("takes the largest payload that nla_len can tell, and refuses the next", function()
+    local b = batch.new { m.simple(1, ("x"):rep(65531)) }
+    b.packets[0].set = E.IPQ_SET_PAYLOAD
+    local _, messages = encode(b)
+    assert.equal(65531, #messages[1].payload)
+    b.packets[0].data_len = 65532
+    assert.equal(-errno.EMSGSIZE, (encode(b)))
+  end)
+
+  it("stops before the limit, and goes on from there", function()
+    local messages = {}
+    for i = 1, 10 do messages[i] = m.simple(i, ("x"):rep(1000)) end
+    local b = batch.new(messages)
+    for i = 0, 9 do b.packets[i].set = E.IPQ_SET_PAYLOAD end
+    local next, calls, ids = 0, 0, {}
+    while next < b.count do
+      local ret, sent, buffer = encode(b, { next = next, limit = 3500 })
+      assert.is_true(tonumber(buffer.total) <= 3500)
+      for _, message in ipairs(sent) do ids[#ids + 1] = message.id end
+      next, calls = ret, calls + 1
+    end
+    assert.equal(4, calls)
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, ids)
+  end)
+
+  it("sends one message that is longer than the limit by itself", function()
+    local b = batch.new { m.simple(1, ("x"):rep(500)), m.simple(2, "y") }
+    b.packets[0].set = E.IPQ_SET_PAYLOAD
+    assert.equal(1, (encode(b, { limit = 100 })))
+  end)
+
+  it("has room for a full batch of changed packets with marks and priorities", function()
+    local messages = {}
+    for i = 1, 64 do messages[i] = m.simple(i, "123") end
+    local b = batch.new(messages)
+    for i = 0, 63 do
+      b.packets[i].set = E.IPQ_SET_PAYLOAD + E.IPQ_SET_MARK + E.IPQ_SET_PRIORITY
+      b.packets[i].mark = i
+    end
+    local ret, sent = encode(b)
+    assert.equal(64, ret)
+    assert.same({ 64, 63, "123" }, { sent[64].id, sent[64].mark, sent[64].payload })
+  end)
+
+  it("refuses what the kernel refuses, and encodes what came before", function()
+    for _, bad in ipairs { 2, 6, 255, 0x10001, 0x8001, 0x4003 } do
+      assert.equal(-errno.EINVAL, (encode(with { bad })))
+      assert.equal(1, (encode(with { A, bad })))
+    end
+  end)
+end)
+
+describe("ipq_batch", function()
+  it("gives each packet the default verdict", function()
+    local b = batch.new {}
+    b.default_verdict = D
+    batch.fill(b, { m.simple(1, "a"), m.simple(2, "b") })
+    assert.same({ D, D }, { b.packets[0].verdict, b.packets[1].verdict })
+  end)
+
+  it("gives the error verdict to those from the current one on", function()
+    local b = with { A, A, A }
+    b.current = 1
+    b.packets[1].set = E.IPQ_SET_MARK
+    C.ipq_batch_fail_rest(b)
+    assert.same({ A, D, D }, { b.packets[0].verdict, b.packets[1].verdict, b.packets[2].verdict })
+    assert.equal(0, b.packets[1].set)
+    assert.equal(2, tonumber(b.counters.errors))
+  end)
+
+  it("counts what became of its packets", function()
+    local b = with { A, D, A, verdict.REPEAT, verdict.STOP, verdict.queue(1) }
+    b.packets[0].set = E.IPQ_SET_MARK
+    C.ipq_batch_tally(b)
+    local c = b.counters
+    assert.same({ 1, 6, 42, 2, 1, 1, 1, 1, 1 }, { tonumber(c.batches), tonumber(c.packets),
+      tonumber(c.bytes), tonumber(c.accepted), tonumber(c.dropped), tonumber(c.repeated),
+      tonumber(c.stopped), tonumber(c.queued), tonumber(c.marked) })
+  end)
+
+  it("refuses a capacity or a slot that cannot be", function()
+    local pointer = ffi.new "struct ipq_batch *[1]"
+    for _, pair in ipairs { { 0, 100 }, { 65, 100 }, { 1, 0 } } do
+      assert.equal(-errno.EINVAL, C.ipq_batch_new(pointer, pair[1], pair[2]))
+    end
+    C.ipq_batch_free(nil)
+  end)
+end)
+
+describe("ipq.verdict", function()
+  it("agrees with C on every low half and some high ones", function()
+    for _, high in ipairs { 0, 1, 0x7fff, 0x8000, 0xffff } do
+      for low = 0, 0xffff do
+        local v = high * 65536 + low
+        if C.ipq_verdict_valid(v) ~= verdict.is_valid(v) then
+          error(("verdict 0x%x: C says %s"):format(v, tostring(C.ipq_verdict_valid(v))))
+        end
+      end
+    end
+  end)
+
+  it("makes queue verdicts", function()
+    assert.equal(3, verdict.queue(0))
+    assert.equal(0x00070003, verdict.queue(7))
+    assert.equal(0x00078003, verdict.queue(7, true))
+    assert.equal(0xffff8003, verdict.queue(65535, true))
+  end)
+
+  it("raises for a queue that cannot be", function()
+    for _, n in ipairs { -1, 65536, 1.5, 0 / 0, "1", true } do
+      assert.error_matches(function() verdict.queue(n) end, "queue number must be an integer")
+    end
+    assert.error_matches(function() verdict.queue() end, "queue number must be an integer")
+  end)
+
+  it("refuses everything that is no verdict", function()
+    for _, v in ipairs { "drop", true, false, {}, 2, 6, -1, 1.5, 0 / 0, math.huge, 2 ^ 32 + 3,
+      function() end } do
+      assert.is_false(verdict.is_valid(v))
+    end
+    assert.is_false(verdict.is_valid(nil))
+  end)
+
+  it("names them", function()
+    assert.equal("accept", verdict.name(A))
+    assert.equal("queue 65535 bypass", verdict.name(verdict.queue(65535, true)))
+    assert.equal("queue 3", verdict.name(verdict.queue(3)))
+    assert.truthy(bit)
+  end)
+end)
