@@ -51,7 +51,7 @@ HOST_OBJ := $(call obj,$(HOST_SRC))
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
-SPEC_LIB := $(BUILD)/spec/lib.so
+SPEC_LIBS := $(BUILD)/spec/lib.so $(BUILD)/spec/refuse_socket.so
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
 .PHONY: all deps deps-build deps-test deps-bench demo test check lint layers format bench install \
@@ -73,10 +73,16 @@ $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS)
 
 # All of lib, and a source in memory, for the specs that call them through FFI.
-$(SPEC_LIB): $(BUILD)/obj/spec/c/source.o $(LIB_OBJ)
+$(BUILD)/spec/lib.so: $(BUILD)/obj/spec/c/source.o $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
+
+# Preloaded into the program, without the sanitizers.
+$(BUILD)/spec/refuse_socket.so: spec/c/refuse_socket.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $< -ldl
 
 $(BUILD)/bench/%: spec/bench/%.c $(LIB_OBJ)
 	$(call say,CC,$@)
@@ -117,7 +123,7 @@ demo: all
 	$(Q)scripts/demo/demo.sh $(PROGRAM)
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIB)
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIBS)
 	$(Q)$(SPEC_ENV) $(BUSTED) $(BUSTED_ARGS)
 
 check: deps-test lint layers

@@ -35,14 +35,26 @@ static int queue_open(struct ipq_queue **queue, const struct ipq_queue_options *
 	return cause == IPQ_CAUSE_PERMISSION ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
+/* What is copied of each packet, in words. */
+static void describe_copy(const struct ipq_queue_options *options, char *text, size_t size)
+{
+	if (options->copy_mode == NFQNL_COPY_META)
+		snprintf(text, size, "metadata only");
+	else if (options->copy_range < IPQ_PAYLOAD_MAX)
+		snprintf(text, size, "the first %u bytes", options->copy_range);
+	else
+		snprintf(text, size, "whole packets");
+}
+
 static void tell_start(const struct options *options, const struct ipq_queue *queue)
 {
-	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets, %s%s%s; judged by %s",
-		  options->queue.queue_num,
-		  options->queue.copy_mode == NFQNL_COPY_META ? "metadata only" : "copied whole",
-		  ipq_queue_flags(queue) & IPQ_QUEUE_GSO ? ", GSO" : "",
-		  ipq_queue_flags(queue) & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "",
-		  options->script);
+	uint32_t flags = ipq_queue_flags(queue);
+	char copy[64];
+
+	describe_copy(&options->queue, copy, sizeof(copy));
+	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s), judged by %s",
+		  options->queue.queue_num, copy, flags & IPQ_QUEUE_GSO ? ", GSO" : "",
+		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", options->script);
 }
 
 static void tell_end(const struct options *options, const struct ipq_counters *counters)

@@ -117,20 +117,18 @@ static bool set_check(struct options *options, const struct option_rule *rule, c
 
 static const struct option_rule rules[] = {
 	{"queue-num", 'q', "N", "queue to read (0)", set_queue_num, 0, 65535},
-	{"default", 0, "VERDICT", "accept or drop: when the filter says nothing (accept)",
+	{"default", 0, "VERDICT", "accept or drop, if the filter says nothing (accept)",
 	 set_default, 0, 0},
-	{"on-error", 0, "VERDICT", "accept or drop: when the filter raises an error (drop)",
-	 set_on_error, 0, 0},
+	{"on-error", 0, "VERDICT", "accept or drop, if the filter raises (drop)", set_on_error, 0,
+	 0},
 	{"copy-range", 0, "N", "bytes of each packet that the filter sees (65531)", set_copy_range,
 	 1, 65535},
 	{"queue-maxlen", 0, "N", "packets that may wait in the kernel (1024)", set_maxlen, 1,
 	 INT_MAX},
-	{"fail-open", 0, NULL, "when the queue is full, accept packets instead of dropping them",
-	 set_fail_open, 0, 0},
-	{"no-gso", 0, NULL, "have the kernel cut large packets to wire size first", set_no_gso, 0,
-	 0},
-	{"rcvbuf", 0, "N", "socket buffer in bytes (so large that --queue-maxlen limits)",
-	 set_rcvbuf, 1024, INT_MAX / 2},
+	{"fail-open", 0, NULL, "accept packets that a full queue would drop", set_fail_open, 0, 0},
+	{"no-gso", 0, NULL, "have the kernel cut large packets to wire size", set_no_gso, 0, 0},
+	{"rcvbuf", 0, "N", "socket buffer in bytes (enough for --queue-maxlen)", set_rcvbuf, 1024,
+	 INT_MAX / 2},
 	{"check", 0, NULL, "load the script, say what is wrong, exit", set_check, 0, 0},
 	{"help", 'h', NULL, "this text", NULL, 0, 0},
 	{"version", 'V', NULL, "the version", NULL, 0, 0},
@@ -155,8 +153,8 @@ static void usage(FILE *out)
 	}
 	fputs("\nSend it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
 	      "TERM and INT judge what waits, then exit.\n"
-	      "Exit status: 0, 64 usage, 65 bad script, 66 no such file, 69 queue not to be had,\n"
-	      "77 not permitted.\n",
+	      "Exit status: 0; 64 usage, 65 bad script, 66 no such file, 69 queue not to be\n"
+	      "had, 77 not permitted.\n",
 	      out);
 }
 

@@ -1,0 +1,162 @@
+local netns = require "spec.support.netns"
+
+local function received(output) return tonumber(output:match "(%d+) received") end
+
+netns.describe("the live program", function()
+  it("ends by TERM and by INT, with status 0, when no packet comes", function()
+    for _, signal in ipairs { "TERM", "INT" } do
+      local output = netns.run(([[
+        run accept scripts/accept.lua
+        kill -%s $pid_accept
+        wait $pid_accept
+        echo "exit $?"]]):format(signal))
+      assert.matches("exit 0\n", output)
+    end
+  end)
+
+  it("judges what waits before it ends", function()
+    -- Stopped by a signal, packets pile up behind it; TERM comes before it goes on.
+    local output = netns.run [[
+      rule -A OUTPUT -p udp --dport 9 -j QUEUE
+      rule -A INPUT -p udp --dport 9 -j DROP
+      run accept scripts/accept.lua
+      kill -STOP $pid_accept
+      bash -c 'for i in {1..200}; do echo $i > /dev/udp/127.0.0.1/9; done'
+      wait_for 5 waiting 200
+      kill -TERM $pid_accept
+      kill -CONT $pid_accept
+      wait $pid_accept
+      echo "exit $?"
+      cat "$DIR/accept.err"
+      iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print "arrived", $1 }']]
+    assert.matches("arrived 200\n", output)
+    assert.matches("exit 0\n", output)
+    assert.matches("200 packets, 200 accepted", output)
+  end)
+
+  it("loses nothing when it ends under load, where rule and queue fail open", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j NFQUEUE --queue-num 0 --queue-bypass
+      run accept --fail-open scripts/accept.lua
+      ping -c 3000 -i 0.001 -l 50 -q -W 2 127.0.0.1 > "$DIR/ping" &
+      ping=$!
+      wait_for 5 seen 500
+      stop accept
+      wait $ping
+      cat "$DIR/ping"]]
+    assert.equal(3000, received(output))
+    local judged = tonumber(output:match "queue 0: (%d+) packets")
+    assert.is_true(judged >= 500 and judged < 3000)
+  end)
+
+  it("fails open when its queue is full, if asked to", function()
+    for option, expected in pairs { ["--fail-open"] = 50, [""] = 10 } do
+      local output = netns.run(([[
+        rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
+        run accept --queue-maxlen 10 %s scripts/accept.lua
+        kill -STOP $pid_accept
+        ping -c 50 -l 50 -q -W 1 127.0.0.1 > "$DIR/ping" &
+        ping=$!
+        wait_for 5 waiting 10
+        sleep 0.2 # for the other 40 to have met the full queue: nothing tells of them
+        kill -CONT $pid_accept
+        wait $ping
+        cat "$DIR/ping"
+        stop accept]]):format(option))
+      assert.equal(expected, received(output))
+    end
+  end)
+
+  -- What the program costs; sanitizers cost more.
+  local measured = netns.program:match "sanitize" and function() end or it
+
+  measured("starts and judges its first packet within 50 ms", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j NFQUEUE --queue-num 0 --queue-bypass
+      cat > "$DIR/first.lua" <<'END'
+return function()
+  local ts = require "ffi"
+  ts.cdef "struct timespec { long s, ns; }; int clock_gettime(int, struct timespec *);"
+  local t = ts.new "struct timespec"
+  ts.C.clock_gettime(0, t)
+  print(("first %d.%09d"):format(tonumber(t.s), tonumber(t.ns)))
+  os.exit(0)
+end
+END
+      ping -c 2000 -i 0.001 -q -W 0.1 127.0.0.1 > /dev/null &
+      date +"start %s.%N"
+      "$PROGRAM" "$DIR/first.lua"]]
+    local start, first = output:match "start ([%d.]+)", output:match "first ([%d.]+)"
+    local took = tonumber(first) - tonumber(start)
+    assert.is_true(took < 0.05, ("%.1f ms"):format(took * 1000))
+  end)
+
+  measured("needs less than 16 MB of memory", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
+      run count scripts/count.lua
+      ping -c 300 -i 0.002 -s 60000 -q -W 0.5 127.0.0.1
+      grep VmHWM /proc/$pid_count/status
+      stop count]]
+    assert.equal(300, received(output))
+    assert.is_true(tonumber(output:match "VmHWM:%s+(%d+) kB") < 16384, output)
+  end)
+
+  it("takes packets from the kernel alone", function()
+    local output = netns.run [[
+      run accept scripts/accept.lua
+      port=$(awk '{ print $2 }' /proc/net/netfilter/nfnetlink_queue)
+      python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.bind((0, 0))
+try:
+    s.sendto(b"\0" * 100, (int(sys.argv[1]), 0))
+    print("taken")
+except ConnectionRefusedError:
+    print("refused")
+' "$port"
+      stop accept]]
+    assert.matches("refused\n", output)
+    assert.matches("exit 0\n", output)
+  end)
+
+  it("runs in a plain luajit, too", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
+      cat > "$DIR/own.lua" <<'END'
+package.path = "bindings/?.lua;bindings/?/init.lua;" .. package.path
+package.cpath = os.getenv "IPQ_BUILD" .. "/?.so;" .. package.cpath
+local ipq = require "ipq"
+local queue = assert(ipq.open { queue_num = 0, range = 40 })
+local second, message, code = ipq.open { queue_num = 0 }
+print("second", second, message, code)
+io.stdout:flush()
+local n = 0
+print("run", queue:run(function(pkt)
+  n = n + 1
+  if n == 3 then queue:stop() end
+  if n == 2 then return ipq.DROP end
+  assert(#pkt.payload == 40)
+end))
+queue:close()
+queue:close()
+print("closed", pcall(queue.stop, queue))
+print("again", ipq.open { queue_num = 0 } ~= nil)
+END
+      export IPQ_BUILD
+      [ "${IPQ_BUILD%sanitize}" = "$IPQ_BUILD" ] || export LD_PRELOAD="$(cc -print-file-name=libasan.so)"
+      luajit "$DIR/own.lua" > "$DIR/own.out" 2>&1 &
+      own=$!
+      wait_for 10 grep -q second "$DIR/own.out"
+      unset LD_PRELOAD
+      ping -c 3 -i 0.01 -W 0.3 127.0.0.1
+      wait $own
+      cat "$DIR/own.out"]]
+    assert.equal(2, received(output))
+    assert.matches("second\tnil\tcannot bind queue 0: it belongs to netlink port %d+[^\n]*\tEBUSY\n", output)
+    assert.matches("run\ttrue\n", output)
+    assert.matches("closed\tfalse\tqueue is closed\n", output)
+    assert.matches("again\ttrue\n", output)
+  end)
+end)

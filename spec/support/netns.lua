@@ -1,0 +1,64 @@
+-- Live specs: real packets in a network namespace that is gone afterwards.
+local M = {}
+
+local build = os.getenv "IPQ_BUILD" or "build"
+
+--- What "sh" prints (both outputs) and its exit status.
+local function shell(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"[status $?]\"", "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  local output, status = text:match "^(.*)%[status (%d+)%]\n$"
+  return output, tonumber(status)
+end
+
+local function unshare()
+  local output = shell "id -u"
+  return output == "0\n" and "unshare -n" or "unshare -Urn"
+end
+
+local available
+--- Whether this system can queue packets in a namespace of ours.
+function M.available()
+  if available == nil then
+    local _, status = shell(unshare() .. [[ sh -c 'test -r /proc/net/netfilter/nfnetlink_queue &&
+      XTABLES_LOCKFILE=/tmp/.ipq_xtables.$$ iptables-legacy -A OUTPUT -p icmp -j NFQUEUE; s=$?
+      rm -f /tmp/.ipq_xtables.$$; exit $s']])
+    available = status == 0
+  end
+  return available
+end
+
+--- describe(), with its specs pending where the kernel cannot do it. IPQ_NEED_KERNEL makes that a
+--- failure: for machines that are known to have what it takes.
+function M.describe(name, body)
+  local busted = getfenv(2) -- busted's words are in the environment of a spec's file
+  if M.available() then return busted.describe(name, body) end
+  busted.describe(name, function()
+    busted.it("needs NFQUEUE, iptables-legacy and a network namespace", function()
+      if os.getenv "IPQ_NEED_KERNEL" then error "not available, but IPQ_NEED_KERNEL is set" end
+      busted.pending "no NFQUEUE here"
+    end)
+  end)
+end
+
+--- Runs a shell script after spec/support/netns.sh in a new namespace; raises with its output unless it
+--- succeeds. $DIR is a folder that is removed afterwards.
+---@return string output
+function M.run(script)
+  local dir = shell "mktemp -d":match "%S+"
+  local path = dir .. "/spec.sh"
+  local file = assert(io.open(path, "w"))
+  file:write(". spec/support/netns.sh\n", script)
+  file:close()
+  local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout 120 %s sh %s"):format(dir, build, unshare(), path))
+  shell("rm -rf " .. dir)
+  if status ~= 0 then error(("exit %d\n%s"):format(status, output), 2) end
+  return output
+end
+
+--- Runs a command without a namespace. Gives its output and exit status.
+M.shell = shell
+M.program = build .. "/ipq-lua"
+
+return M

@@ -1,0 +1,103 @@
+# What a live spec begins with, in a network namespace of its own. Sourced by sh.
+set -u
+PROGRAM="$PWD/$IPQ_BUILD/ipq-lua"
+# The sanitizers' runtime is for the specs' own process.
+unset LD_PRELOAD
+XTABLES_LOCKFILE="$DIR/xtables.lock"
+export XTABLES_LOCKFILE
+ip link set lo up
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# wait_for SECONDS COMMAND...: until it succeeds, or fail.
+wait_for() {
+	deadline=$(($(date +%s) + $1))
+	shift
+	until "$@"; do
+		[ "$(date +%s)" -lt "$deadline" ] || fail "still not: $*"
+		sleep 0.01
+	done
+}
+
+queue_is_bound() {
+	awk -v n="$1" '$1 == n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue
+}
+
+# What the kernel tells of queue 0: packets that wait, and packets that it ever had.
+waiting() { awk -v n="$1" '$1 == 0 && $3 == n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
+judged() { awk -v n="$1" '$1 == 0 && $8 >= n && $3 == 0 { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
+seen() { awk -v n="$1" '$1 == 0 && $8 >= n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
+
+# filter NAME [option...]: writes standard input to NAME.lua, runs it, waits until it serves its queue.
+# Its output is in NAME.out and NAME.err; QUEUE is the number to wait for (0).
+filter() {
+	name=$1
+	shift
+	cat > "$DIR/$name.lua"
+	run "$name" "$@" "$DIR/$name.lua"
+}
+
+# run NAME ARGUMENTS...: the program with these arguments.
+run() {
+	name=$1
+	shift
+	"$PROGRAM" "$@" > "$DIR/$name.out" 2> "$DIR/$name.err" &
+	eval "pid_$name=$!"
+	wait_for 10 grep -q 'waiting for packets' "$DIR/$name.err"
+	wait_for 10 queue_is_bound "${QUEUE:-0}"
+}
+
+# stop NAME: asks it to end, waits, shows what it printed and its exit status.
+stop() {
+	eval "pid=\$pid_$1"
+	kill -TERM "$pid"
+	wait "$pid"
+	echo "exit $?"
+	cat "$DIR/$1.out" "$DIR/$1.err"
+}
+
+rule() { iptables-legacy "$@" || fail "iptables-legacy $*"; }
+rule6() { ip6tables-legacy "$@" || fail "ip6tables-legacy $*"; }
+
+# host NAME: a network namespace below this one, held by a process; "on NAME command..." runs in it.
+host() {
+	unshare -n sleep 60 &
+	eval "host_$1=$!"
+	wait_for 5 in_other $!
+	on "$1" ip link set lo up
+}
+in_other() { [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$1/ns/net")" ]; }
+on() {
+	eval "pid=\$host_$1"
+	shift
+	nsenter -t "$pid" -n "$@"
+}
+
+# router: hosts a (10.1.0.2, fd01::2) and b (10.2.0.2, fd02::2), this namespace between them.
+router() {
+	for side in a b; do
+		[ $side = a ] && net=1 || net=2
+		host $side
+		eval "pid=\$host_$side"
+		ip link add "to_$side" type veth peer name eth0 netns "$pid"
+		ip addr add "10.$net.0.1/24" dev "to_$side"
+		ip -6 addr add "fd0$net::1/64" dev "to_$side" nodad
+		ip link set "to_$side" up
+		on $side ip addr add "10.$net.0.2/24" dev eth0
+		on $side ip -6 addr add "fd0$net::2/64" dev eth0 nodad
+		on $side ip link set eth0 up
+		on $side ip route add default via "10.$net.0.1"
+		on $side ip -6 route add default via "fd0$net::1"
+	done
+	echo 1 > /proc/sys/net/ipv4/ip_forward
+	echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+}
+
+# The processes that hold namespaces end with this one.
+end_hosts() {
+	for side in a b; do
+		eval "pid=\${host_$side:-}"
+		[ -z "$pid" ] || kill "$pid"
+	done
+}
+trap end_hosts EXIT

@@ -1,0 +1,183 @@
+local netns = require "spec.support.netns"
+
+-- The program as a person types it. Gives its output and exit status.
+local function ipq_lua(arguments, before)
+  return netns.shell(("LD_PRELOAD= ASAN_OPTIONS= %s %s %s"):format(before or "", netns.program, arguments))
+end
+
+local function script(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  finally(function() os.remove(path) end)
+  return path
+end
+
+describe("ipq-lua", function()
+  it("tells its version", function()
+    local output, status = ipq_lua "-V"
+    assert.matches("^ipq%-lua %d+%.%d+%.%d+ %(LuaJIT 2%.1[^)]*%)\n$", output)
+    assert.equal(0, status)
+    assert.equal(output, (ipq_lua "--version"))
+  end)
+
+  it("tells its options on one screen", function()
+    local output, status = ipq_lua "--help"
+    assert.equal(0, status)
+    assert.equal(output, (ipq_lua "-h"))
+    local lines = select(2, output:gsub("\n", ""))
+    assert.is_true(lines <= 24, lines .. " lines")
+    for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
+    for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
+      "no-gso", "rcvbuf", "check", "help", "version" } do
+      assert.truthy(output:find("--" .. option, 1, true), option)
+    end
+  end)
+
+  local usage = {
+    { "", "usage: ipq%-lua %[options%] SCRIPT" },
+    { "--nonsense x.lua", "error: unknown option %-%-nonsense; see ipq%-lua %-%-help" },
+    { "-z x.lua", "error: unknown option %-z" },
+    { "--default", "error: %-%-default needs a value" },
+    { "-q", "error: %-q needs a value" },
+    { "--check=1 x.lua", "error: %-%-check takes no value" },
+    { "-q 65536 x.lua", "error: %-%-queue%-num 65536: must be a whole number from 0 to 65535" },
+    { "-q -1 x.lua", "error: %-%-queue%-num %-1: must be" },
+    { "-q 1x x.lua", "error: %-%-queue%-num 1x: must be" },
+    { "-q '' x.lua", "error: %-%-queue%-num : must be" },
+    { "-q 99999999999999999999 x.lua", "must be a whole number" },
+    { "--default maybe x.lua", "error: %-%-default maybe: must be accept or drop" },
+    { "--on-error queue x.lua", "error: %-%-on%-error queue: must be accept or drop" },
+    { "--copy-range 0 x.lua", "must be a whole number from 1 to 65535" },
+    { "--copy-range 65536 x.lua", "must be a whole number from 1 to 65535" },
+    { "--queue-maxlen 0 x.lua", "must be a whole number from 1 to" },
+    { "--queue-maxlen 4294967296 x.lua", "must be a whole number from 1 to" },
+    { "--rcvbuf 10 x.lua", "must be a whole number from 1024 to" },
+  }
+  for _, pair in ipairs(usage) do
+    it("exits 64 for: ipq-lua " .. pair[1], function()
+      local output, status = ipq_lua(pair[1])
+      assert.matches(pair[2], output)
+      assert.equal(64, status)
+    end)
+  end
+
+  it("exits 66 where the script is not there", function()
+    local output, status = ipq_lua "/nonexistent.lua"
+    assert.equal("ipq-lua: error: cannot read the script: /nonexistent.lua: No such file or directory\n", output)
+    assert.equal(66, status)
+  end)
+
+  it("exits 65 for a script that is cut off, naming file and line", function()
+    local path = script "return function(pkt)\n  if pkt.mark == 1 th"
+    local output, status = ipq_lua(path)
+    assert.truthy(output:find("ipq-lua: error: " .. path .. ":2: 'then' expected near", 1, true))
+    assert.equal(65, status)
+  end)
+
+  it("exits 65 for a script that returns no filter", function()
+    local path = script "return 'drop'"
+    local output, status = ipq_lua(path)
+    assert.truthy(output:find(path .. ": the script must return a function", 1, true))
+    assert.equal(65, status)
+  end)
+
+  it("checks a script without root and without a queue", function()
+    local path = script "return function() end"
+    local output, status = ipq_lua("--check " .. path)
+    assert.equal("ipq-lua: " .. path .. ": can be used\n", output)
+    assert.equal(0, status)
+    output, status = ipq_lua("--check " .. script "error 'no'")
+    assert.matches("1: no\nstack traceback:", output)
+    assert.equal(65, status)
+  end)
+
+  it("leaves the script's own options to the script", function()
+    local path = script "print(table.concat({ ... }, ' ')) return print"
+    local output, status = ipq_lua("--check " .. path .. " a=1 --default x=2 -q")
+    assert.matches("a=1 %-%-default x=2 %-q\n", output)
+    assert.equal(0, status)
+  end)
+
+  it("exits 77 without the privilege, and says what to do", function()
+    if netns.shell "id -u" ~= "0\n" then return pending "root only can become nobody" end
+    local path = script "return function() end"
+    netns.shell("chmod 644 " .. path)
+    local copy = path .. ".ipq-lua"
+    netns.shell(("install -m 755 %s %s"):format(netns.program, copy))
+    finally(function() os.remove(copy) os.remove(path) end)
+    local output, status = netns.shell(
+      ("LD_PRELOAD= setpriv --reuid 65534 --regid 65534 --clear-groups %s %s"):format(copy, path))
+    assert.matches("error: cannot bind queue 0: not permitted without CAP_NET_ADMIN; run it as root", output)
+    assert.equal(77, status)
+  end)
+
+  -- EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL of errno.h
+  for _, errno in ipairs { 93, 97, 22 } do
+    it("exits 69 where the kernel has no NFQUEUE (errno " .. errno .. "), and says what to do", function()
+      local path = script "return function() end"
+      local preload = ("env ASAN_OPTIONS=verify_asan_link_order=0 IPQ_SPEC_ERRNO=%d "
+        .. "LD_PRELOAD=./%s/spec/refuse_socket.so"):format(errno, os.getenv "IPQ_BUILD" or "build")
+      local output, status = ipq_lua(path, preload)
+      assert.matches("error: cannot bind queue 0: [^\n]*this kernel has no NFQUEUE: try \"modprobe "
+        .. "nfnetlink_queue\"", output)
+      assert.equal(69, status)
+    end)
+  end
+end)
+
+netns.describe("ipq-lua, live,", function()
+  it("exits 69 where the queue is taken, and says by whom", function()
+    local output = netns.run [[
+      QUEUE=7 run first -q 7 scripts/accept.lua
+      "$PROGRAM" -q 7 scripts/accept.lua
+      echo "second $?"
+      "$PROGRAM" -q 8 scripts/drop_icmp.lua &
+      wait_for 5 queue_is_bound 8
+      kill $!
+      wait $!
+      echo "third $?"
+      echo "port $pid_first"
+      stop first]]
+    local port = output:match "port (%d+)"
+    assert.truthy(output:find(("error: cannot bind queue 7: it belongs to netlink port %s (process %s, "
+      .. "\"ipq-lua\"); stop that program or choose another queue number"):format(port, port), 1, true))
+    assert.matches("second 69\n", output)
+    assert.matches("third 0\n", output)
+  end)
+
+  it("exits 65 when start() raises, and leaves the queue free", function()
+    local output = netns.run [[
+      cat > "$DIR/start.lua" <<'END'
+return { filter = print, start = function(args) error("no " .. args.what) end }
+END
+      "$PROGRAM" "$DIR/start.lua" what=way
+      echo "exit $?"
+      ! queue_is_bound 0 && echo free]]
+    assert.matches("error: start%(%): [^\n]*start.lua:1: no way\nstack traceback:", output)
+    assert.matches("exit 65\nfree\n", output)
+  end)
+
+  it("exits 65 when stop() raises, after all packets are judged", function()
+    local output = netns.run [[
+      filter bad <<'END'
+return { filter = print, stop = function() error "no way" end }
+END
+      stop bad]]
+    assert.matches("exit 65\n", output)
+    assert.matches("error: stop%(%): [^\n]*bad.lua:1: no way", output)
+  end)
+
+  it("says how it is set up", function()
+    local output = netns.run [[
+      run some --fail-open --queue-maxlen 5 --rcvbuf 100000 scripts/accept.lua
+      cat /proc/net/netfilter/nfnetlink_queue
+      stop some
+      run range --copy-range 60 --no-gso scripts/accept.lua
+      stop range]]
+    assert.matches("queue 0: waiting for packets %(the first 60 bytes%), judged by", output)
+    assert.matches("queue 0: waiting for packets %(whole packets, GSO, fail%-open%), judged by scripts/accept.lua",
+      output)
+  end)
+end)
