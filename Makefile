@@ -115,7 +115,7 @@ deps-bench: ; $(Q).ci/deps $(DEPS_BENCH)
 
 # Use and tests
 
-SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;;' \
+SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.lua;;' \
 	LUA_CPATH='$(BUILD)/?.so;;' \
 	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so))
 
@@ -147,7 +147,7 @@ format:
 	$(Q)clang-format -i $(C_FILES)
 
 bench: deps-bench
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(BENCH_PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
 install: all

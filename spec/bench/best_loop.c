@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 	int ret;
 
 	ipq_queue_defaults(&options);
+	options.flags &= ~(uint32_t)IPQ_QUEUE_GSO;
 	options.queue_num = (uint16_t)(argc > 1 ? atoi(argv[1]) : 0);
 	if (ipq_batch_new(&batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options)) < 0 ||
 	    ipq_queue_open(&queue, &options) < 0)

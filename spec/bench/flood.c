@@ -1,13 +1,14 @@
-/* Sends small UDP packets to a port of this host as fast as it can: flood PORT BYTES SECONDS */
+/* Sends small UDP packets to a port of this host, faster than any queue program can take them:
+ * flood PORT BYTES SECONDS. One system call sends 64 packets (UDP_SEGMENT), which the kernel cuts
+ * apart before a queue that does not ask for GSO. */
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
-enum { BURST = 64 };
+enum { SEGMENTS = 64 };
 
 static double now(void)
 {
@@ -21,25 +22,23 @@ int main(int argc, char **argv)
 {
 	static char bytes[65536];
 	struct sockaddr_in to = {.sin_family = AF_INET};
-	struct mmsghdr messages[BURST];
-	struct iovec iov = {.iov_base = bytes};
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	int size, sndbuf = 64 << 20;
 	double end;
 
 	if (argc != 4 || fd < 0)
 		return 1;
 	to.sin_port = htons((uint16_t)atoi(argv[1]));
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	iov.iov_len = (size_t)atoi(argv[2]);
-	if (iov.iov_len > sizeof(bytes) || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+	size = atoi(argv[2]);
+	if (size < 1 || (size_t)size * SEGMENTS > sizeof(bytes) ||
+	    connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+	    setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)) < 0)
 		return 1;
-	memset(messages, 0, sizeof(messages));
-	for (int i = 0; i < BURST; i++) {
-		messages[i].msg_hdr.msg_iov = &iov;
-		messages[i].msg_hdr.msg_iovlen = 1;
-	}
+	/* Packets that wait are charged to the sender, who would wait with them. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf));
 	/* A full queue answers with an error, which is what is wanted: it stays full. */
 	for (end = now() + atof(argv[3]); now() < end;)
-		(void)sendmmsg(fd, messages, BURST, 0);
+		(void)send(fd, bytes, (size_t)size * SEGMENTS, 0);
 	return 0;
 }

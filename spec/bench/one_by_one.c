@@ -76,8 +76,8 @@ int main(int argc, char **argv)
 		return 1;
 	nlh = header(buf, NFQNL_MSG_CONFIG);
 	mnl_attr_put(nlh, NFQA_CFG_PARAMS, sizeof(params), &params);
-	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID));
-	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID));
+	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_UID_GID));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_UID_GID));
 	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		return 1;
 	while ((len = mnl_socket_recvfrom(nl, buf, sizeof(buf))) > 0)

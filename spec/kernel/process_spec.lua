@@ -121,7 +121,28 @@ except ConnectionRefusedError:
     assert.matches("exit 0\n", output)
   end)
 
-  it("runs in a plain luajit, too", function()
+  it("runs in a plain luajit as README shows it", function()
+    local text = assert(io.open "README.md"):read "*a"
+    local own = text:match "<!%-%- example: own.lua %-%->\n```lua\n(.-)```"
+    local output = netns.run([[
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
+      cat > "$DIR/own.lua" <<'END'
+]] .. own .. [[
+END
+      export LUA_PATH='bindings/?.lua;bindings/?/init.lua;;' LUA_CPATH="$IPQ_BUILD/?.so;;"
+      [ "${IPQ_BUILD%sanitize}" = "$IPQ_BUILD" ] || export LD_PRELOAD="$(cc -print-file-name=libasan.so)"
+      luajit "$DIR/own.lua" &
+      own=$!
+      unset LD_PRELOAD
+      wait_for 10 queue_is_bound 0
+      luajit "$DIR/own.lua" || echo "second $?"
+      ping -c 2 -i 0.01 127.0.0.1
+      kill $own]])
+    assert.equal(2, received(output))
+    assert.matches("cannot bind queue 0: it belongs to netlink port[^\n]*\nsecond 1\n", output)
+  end)
+
+  it("runs in a plain luajit, and stops by itself", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
       cat > "$DIR/own.lua" <<'END'

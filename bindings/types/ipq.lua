@@ -1,0 +1,147 @@
+---@meta ipq
+-- What the module ipq has, for the Lua language server. Point workspace.library at this folder.
+
+---@alias ipq.verdict integer ipq.ACCEPT, DROP, REPEAT, STOP or the result of ipq.queue()
+
+---@class ipq
+---@field version string
+---@field args table<string, string> the script's key=value arguments
+---@field ACCEPT ipq.verdict the packet goes on
+---@field DROP ipq.verdict the packet is gone
+---@field REPEAT ipq.verdict the packet goes through the hook again
+---@field STOP ipq.verdict accepted, past all later chains of the hook
+---@field log ipq.log
+local ipq = {}
+
+---The verdict that hands a packet to queue n. Raises unless n is an integer from 0 to 65535.
+---@param n integer
+---@param bypass? boolean accept the packet where nobody listens to that queue
+---@return ipq.verdict
+function ipq.queue(n, bypass) end
+
+---@class ipq.OpenOptions
+---@field queue_num? integer 0
+---@field copy? "packet"|"meta" "packet"
+---@field range? integer bytes of each packet, 65531
+---@field maxlen? integer packets that may wait in the kernel, 1024
+---@field rcvbuf? integer bytes; enough for maxlen
+---@field fail_open? boolean accept what a full queue would drop
+---@field gso? boolean take packets as large as they are, true
+---@field default? ipq.verdict ipq.ACCEPT
+---@field on_error? ipq.verdict ipq.DROP
+
+---Opens a queue, for programs of one's own. Misuse raises.
+---@param options? ipq.OpenOptions
+---@return ipq.Queue? queue
+---@return string? message what was tried, what the system answered, what to do
+---@return "EPERM"|"EBUSY"|"ENOTSUP"|"ERANGE"|"EIO"|nil code
+function ipq.open(options) end
+
+---@class ipq.log
+---@field debug fun(text: any)
+---@field info fun(text: any)
+---@field warn fun(text: any)
+---@field error fun(text: any)
+
+---@class ipq.Queue
+local Queue = {}
+
+---Judges packets until the queue is stopped.
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?
+---@return boolean? ok
+---@return string? message
+---@return string? code
+function Queue:run(filter) end
+
+---Takes no new packets: run() judges what waits, then returns.
+function Queue:stop() end
+
+---Closes the queue; the kernel drops what still waits in it.
+function Queue:close() end
+
+---A packet, good until the filter returns.
+---@class ipq.Packet
+---@field packet_id integer
+---@field queue_num integer
+---@field hook integer 0 to 4
+---@field hook_name "prerouting"|"input"|"forward"|"output"|"postrouting"|nil
+---@field family "unspec"|"inet"|"ip"|"arp"|"netdev"|"bridge"|"ip6"|nil
+---@field mark integer can be assigned; 0 where there is none
+---@field priority integer? can be assigned; skb->priority, nil where it is 0
+---@field timestamp number? seconds
+---@field timestamp_sec integer?
+---@field timestamp_usec integer?
+---@field indev integer? interface index
+---@field indev_name string?
+---@field outdev integer?
+---@field outdev_name string?
+---@field physindev integer? the bridge port
+---@field physindev_name string?
+---@field physoutdev integer?
+---@field physoutdev_name string?
+---@field hw_protocol integer EtherType
+---@field hw_type integer? ARPHRD_* of the input device
+---@field hw_addr string? "aa:bb:cc:dd:ee:ff", the sender's
+---@field uid integer? of the local socket
+---@field gid integer?
+---@field secctx string?
+---@field vlan_proto integer?
+---@field vlan_tci integer?
+---@field l2hdr string?
+---@field data_len integer bytes copied
+---@field len integer? bytes on the wire; nil with copy = "meta"
+---@field truncated boolean whether the copy lacks a part of the packet
+---@field gso boolean
+---@field csum_ready boolean whether the bytes hold their checksums
+---@field csum_verified boolean whether the checksums were found right
+---@field ct ipq.Conntrack? a table of its own for each reading
+---@field payload ipq.Buffer? the IP packet; nil with copy = "meta"
+
+---@class ipq.Conntrack
+---@field id integer?
+---@field mark integer?
+---@field status integer? enum ip_conntrack_status
+---@field state "new"|"established"|"related"|"untracked"|nil
+---@field direction "original"|"reply"|nil
+---@field zone integer?
+---@field timeout integer? seconds
+
+---Bytes of a packet. Offsets begin at 0; an access out of bounds raises.
+---@class ipq.Buffer
+---@operator len: integer
+local Buffer = {}
+
+---@param offset integer
+---@return integer
+function Buffer:u8(offset) end
+
+---@param offset integer
+---@return integer # from network order
+function Buffer:u16(offset) end
+
+---@param offset integer
+---@return integer # from network order
+function Buffer:u32(offset) end
+
+---@param offset integer
+---@return integer # a uint64_t, from network order
+function Buffer:u64(offset) end
+
+---@param offset? integer 0
+---@param length? integer all that follow
+---@return string
+function Buffer:string(offset, length) end
+
+---@param text string plain bytes, no pattern
+---@param offset? integer 0
+---@return integer? # the offset of its first occurrence
+function Buffer:find(text, offset) end
+
+---@param text string
+---@return boolean
+function Buffer:starts(text) end
+
+---@return string
+function Buffer:hex() end
+
+return ipq

@@ -1,0 +1,111 @@
+-- README's examples run, and the annotations name what there is.
+local ipq = require "ipq"
+local m = require "spec.support.message"
+local packet = require "ipq.packet"
+local script = require "ipq.script"
+local source = require "spec.support.source"
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local examples = {}
+for name, text in read "README.md":gmatch "<!%-%- example: (%S+) %-%->\n```lua\n(.-)```" do
+  examples[name] = text
+end
+
+local function load(name, argv)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(examples[name])
+  file:close()
+  local s, message = script.load(path, argv)
+  os.remove(path)
+  return assert(s, message)
+end
+
+local ip = "\69\0\0\40" .. ("\0"):rep(5)
+
+describe("README.md", function()
+  it("drops telnet in its first filter", function()
+    local telnet = ip .. "\6" .. ("\0"):rep(12) .. "\0\23" .. ("\0"):rep(16)
+    local ssh = ip .. "\6" .. ("\0"):rep(12) .. "\0\22" .. ("\0"):rep(16)
+    local udp = ip .. "\17" .. ("\0"):rep(12) .. "\0\23" .. ("\0"):rep(16)
+    assert.same({ ipq.DROP, ipq.ACCEPT, ipq.ACCEPT }, source.new { m.simple(1, telnet), m.simple(2, ssh),
+      m.simple(3, udp) }:verdicts(load "telnet.lua".filter))
+  end)
+
+  it("marks large packets in its table", function()
+    local s = load("table.lua", { "limit=50" })
+    assert.equal(64, s.queue.range)
+    script.start(s, 4)
+    local src = source.new { m.simple(1, ("x"):rep(50)), m.simple(2, ("x"):rep(51)) }
+    assert.same({ ipq.ACCEPT, ipq.ACCEPT }, src:verdicts(s.filter))
+    assert.same({ 0, 1 }, { src.batch.packets[0].set, src.batch.packets[1].set })
+    local print_before, printed = print, nil
+    _G.print = function(line) printed = line end -- luacheck: ignore 122
+    local _, carried = script.stop(s)
+    _G.print = print_before -- luacheck: ignore 122
+    assert.equal("5 large packets", printed)
+    assert.equal(5, carried)
+  end)
+
+  -- It is run by spec/kernel/process_spec.lua: it opens a queue.
+  it("has a module example that compiles", function()
+    assert(loadstring(examples["own.lua"]))
+  end)
+
+  it("names every field of a packet", function()
+    local text = read "README.md"
+    for name in pairs(packet.fields()) do
+      local base = name:gsub("_name$", "")
+      assert.truthy(text:find("`" .. name .. "`", 1, true) or text:find("`" .. base .. "`", 1, true), name)
+    end
+  end)
+end)
+
+describe("bindings/types/ipq.lua", function()
+  local text = read "bindings/types/ipq.lua"
+
+  local function class(name)
+    local fields = {}
+    local body = text:match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "\n(.-)\n\n") .. "\n"
+    for field in body:gmatch "%-%-%-@field (%S+)" do fields[field] = true end
+    return fields
+  end
+
+  it("names the fields of a packet, no more and no fewer", function()
+    local fields = {}
+    for name in pairs(packet.fields()) do fields[name] = true end
+    assert.same(fields, class "ipq.Packet")
+  end)
+
+  it("says which of them can be assigned", function()
+    for name, assignable in pairs(packet.fields()) do
+      local line = text:match("%-%-%-@field " .. name .. " ([^\n]*)")
+      assert.equal(assignable, line:find("can be assigned", 1, true) ~= nil, name)
+    end
+  end)
+
+  it("names what the module has", function()
+    local named = class "ipq"
+    for name in text:gmatch "function ipq%.(%w+)" do named[name] = true end
+    local has = {}
+    for name in pairs(ipq) do has[name] = true end
+    assert.same(has, named)
+  end)
+
+  it("names a Buffer's methods", function()
+    local seen = 0
+    source.new { m.simple(1, "x") }:verdicts(function(pkt)
+      for name in text:gmatch "function Buffer:([%w_]+)" do
+        assert(type(pkt.payload[name]) == "function")
+        seen = seen + 1
+      end
+    end)
+    assert.equal(8, seen)
+  end)
+end)
