@@ -51,7 +51,8 @@ HOST_OBJ := $(call obj,$(HOST_SRC))
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
-SPEC_LIBS := $(BUILD)/spec/lib.so $(BUILD)/spec/refuse_socket.so
+PRELOADS := $(BUILD)/spec/refuse_socket.so $(BUILD)/spec/mangle_messages.so
+SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS)
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
 .PHONY: all deps deps-build deps-test deps-bench demo test check lint layers format bench install \
@@ -59,7 +60,7 @@ BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/ben
 .DELETE_ON_ERROR:
 
 all: deps-build
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE)
 
 $(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
@@ -79,7 +80,7 @@ $(BUILD)/spec/lib.so: $(BUILD)/obj/spec/c/source.o $(LIB_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
 
 # Preloaded into the program, without the sanitizers.
-$(BUILD)/spec/refuse_socket.so: spec/c/refuse_socket.c
+$(PRELOADS): $(BUILD)/spec/%.so: spec/c/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $< -ldl
@@ -123,11 +124,11 @@ demo: all
 	$(Q)scripts/demo/demo.sh $(PROGRAM)
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIBS)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
 	$(Q)$(SPEC_ENV) $(BUSTED) $(BUSTED_ARGS)
 
 check: deps-test lint layers
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SANITIZE=address,undefined \
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) BUILD=$(BUILD)/sanitize SANITIZE=address,undefined \
 		CFLAGS='-O1 -g' test
 
 lint: deps-test
@@ -147,7 +148,7 @@ format:
 	$(Q)clang-format -i $(C_FILES)
 
 bench: deps-bench
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
 install: all

@@ -28,6 +28,9 @@ waiting() { awk -v n="$1" '$1 == 0 && $3 == n { found = 1 } END { exit !found }'
 judged() { awk -v n="$1" '$1 == 0 && $8 >= n && $3 == 0 { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 seen() { awk -v n="$1" '$1 == 0 && $8 >= n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 
+# What got through to UDP port 9, where a rule in INPUT counts it.
+arrived() { iptables-legacy -nvxL INPUT | awk -v n="$1" '/dpt:9/ && $1 >= n { found = 1 } END { exit !found }'; }
+
 # filter NAME [option...]: writes standard input to NAME.lua, runs it, waits until it serves its queue.
 # Its output is in NAME.out and NAME.err; QUEUE is the number to wait for (0).
 filter() {
