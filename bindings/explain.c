@@ -1,10 +1,14 @@
 #include "explain.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 static bool has_net_admin(void)
@@ -32,24 +36,47 @@ static void process_name(uint32_t portid, char *name, size_t size)
 		fclose(file);
 }
 
-static void explain_taken(char *text, size_t size, uint16_t queue_num, uint32_t portid)
+static void explain_taken(char *text, size_t size, uint16_t queue_num)
 {
+	char owner[160] = "another program";
 	char name[64];
-	char process[128] = "";
+	uint32_t portid;
 
-	process_name(portid, name, sizeof(name));
-	if (name[0])
-		snprintf(process, sizeof(process), " (process %u, \"%s\")", portid, name);
-	snprintf(text, size,
-		 "cannot bind queue %u: it belongs to netlink port %u%s; stop that program or "
-		 "choose another queue number",
-		 queue_num, portid, process);
+	/* In a user namespace of one's own the kernel's list cannot be read. */
+	if (ipq_queue_owner(queue_num, &portid) == 0) {
+		process_name(portid, name, sizeof(name));
+		if (name[0])
+			snprintf(owner, sizeof(owner), "netlink port %u (process %u, \"%s\")",
+				 portid, portid, name);
+		else
+			snprintf(owner, sizeof(owner), "netlink port %u", portid);
+	}
+	snprintf(
+		text, size,
+		"cannot bind queue %u: it belongs to %s; stop that program or choose another queue "
+		"number",
+		queue_num, owner);
+}
+
+/* Whether our capabilities count in this network namespace: it must belong to our user namespace.
+ */
+static bool owns_network_namespace(void)
+{
+	int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int owner = network < 0 ? -1 : ioctl(network, NS_GET_USERNS);
+	struct stat a, b;
+	bool same = owner >= 0 && fstat(owner, &a) == 0 && stat("/proc/self/ns/user", &b) == 0 &&
+		    a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+	if (owner >= 0)
+		close(owner);
+	if (network >= 0)
+		close(network);
+	return same;
 }
 
 static enum ipq_cause explain_eperm(char *text, size_t size, uint16_t queue_num)
 {
-	uint32_t portid;
-
 	if (!has_net_admin()) {
 		snprintf(
 			text, size,
@@ -57,15 +84,15 @@ static enum ipq_cause explain_eperm(char *text, size_t size, uint16_t queue_num)
 			queue_num);
 		return IPQ_CAUSE_PERMISSION;
 	}
-	if (ipq_queue_owner(queue_num, &portid) == 0) {
-		explain_taken(text, size, queue_num, portid);
-		return IPQ_CAUSE_TAKEN;
+	if (!owns_network_namespace()) {
+		snprintf(text, size,
+			 "cannot bind queue %u: not permitted; this network namespace belongs to "
+			 "another user namespace, run it there",
+			 queue_num);
+		return IPQ_CAUSE_PERMISSION;
 	}
-	snprintf(text, size,
-		 "cannot bind queue %u: not permitted; this network namespace belongs to another "
-		 "user namespace, run it there",
-		 queue_num);
-	return IPQ_CAUSE_PERMISSION;
+	explain_taken(text, size, queue_num);
+	return IPQ_CAUSE_TAKEN;
 }
 
 static enum ipq_cause explain_kernel(char *text, size_t size, uint16_t queue_num, int error)

@@ -179,6 +179,15 @@ describe("packet", function()
     end)
   end)
 
+  it("has ended when what its filter returned is complained about", function()
+    local log = require "ipq.log"
+    local sink, kept, ok = log.sink, nil, nil
+    log.sink = function() ok = pcall(function() return kept.mark end) end
+    packets_of(1):verdicts(function(pkt) kept = pkt return "nonsense" end)
+    log.sink = sink
+    assert.is_false(ok)
+  end)
+
   it("is equal to itself and to no other", function()
     local first, same, other
     packets_of(2):verdicts(function(pkt)

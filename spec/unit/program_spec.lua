@@ -147,6 +147,24 @@ netns.describe("ipq-lua, live,", function()
     assert.matches("third 0\n", output)
   end)
 
+  it("works in a user namespace of one's own, and says what goes wrong there", function()
+    local output = netns.run [[
+      mkdir -m 755 "$DIR/open"
+      install -m 755 "$PROGRAM" "$DIR/open/ipq-lua"
+      cp -r scripts "$DIR/open/"
+      chmod 711 "$DIR"
+      cd "$DIR/open"
+      as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+      as_nobody scripts/demo/demo.sh "$DIR/open/ipq-lua"
+      as_nobody unshare -Ur ./ipq-lua scripts/accept.lua
+      echo "outside $?"
+      as_nobody unshare -Urn sh -c './ipq-lua scripts/accept.lua &
+        until ./ipq-lua scripts/accept.lua 2>&1 | grep belongs; do sleep 0.01; done; kill $!; wait']]
+    assert.matches("4 packets, 2 accepted, 2 dropped", output)
+    assert.matches("this network namespace belongs to another user namespace, run it there\noutside 77", output)
+    assert.matches("cannot bind queue 0: it belongs to another program; stop that program", output)
+  end)
+
   it("exits 65 when start() raises, and leaves the queue free", function()
     local output = netns.run [[
       cat > "$DIR/start.lua" <<'END'
