@@ -106,7 +106,7 @@ $(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
 
 DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libluajit-5.1-dev luajit lua-cjson iptables \
 	iproute2 iputils-ping util-linux
-DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format strace
+DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3
 DEPS_BENCH := $(DEPS_BUILD)
 
 deps: deps-build deps-test deps-bench
