@@ -130,12 +130,12 @@ except ConnectionRefusedError:
 ]] .. own .. [[
 END
       export LUA_PATH='bindings/?.lua;bindings/?/init.lua;;' LUA_CPATH="$IPQ_BUILD/?.so;;"
-      [ "${IPQ_BUILD%sanitize}" = "$IPQ_BUILD" ] || export LD_PRELOAD="$(cc -print-file-name=libasan.so)"
-      luajit "$DIR/own.lua" &
+      runtime=
+      [ "${IPQ_BUILD%sanitize}" = "$IPQ_BUILD" ] || runtime=$(cc -print-file-name=libasan.so)
+      LD_PRELOAD=$runtime luajit "$DIR/own.lua" &
       own=$!
-      unset LD_PRELOAD
       wait_for 10 queue_is_bound 0
-      luajit "$DIR/own.lua" || echo "second $?"
+      LD_PRELOAD=$runtime luajit "$DIR/own.lua" || echo "second $?"
       ping -c 2 -i 0.01 127.0.0.1
       kill $own]])
     assert.equal(2, received(output))

@@ -158,11 +158,13 @@ netns.describe("ipq-lua, live,", function()
       as_nobody scripts/demo/demo.sh "$DIR/open/ipq-lua"
       as_nobody unshare -Ur ./ipq-lua scripts/accept.lua
       echo "outside $?"
-      as_nobody unshare -Urn sh -c './ipq-lua scripts/accept.lua &
-        until ./ipq-lua scripts/accept.lua 2>&1 | grep belongs; do sleep 0.01; done; kill $!; wait']]
+      chmod 777 .
+      as_nobody unshare -Urn sh -c './ipq-lua scripts/accept.lua 2> first &
+        until grep -q waiting first; do sleep 0.01; done
+        ./ipq-lua scripts/accept.lua; echo "second $?"; kill $!; wait']]
     assert.matches("4 packets, 2 accepted, 2 dropped", output)
     assert.matches("this network namespace belongs to another user namespace, run it there\noutside 77", output)
-    assert.matches("cannot bind queue 0: it belongs to another program; stop that program", output)
+    assert.matches("cannot bind queue 0: it belongs to another program; stop that program[^\n]*\nsecond 69", output)
   end)
 
   it("exits 65 when start() raises, and leaves the queue free", function()
