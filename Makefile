@@ -114,6 +114,72 @@ deps-build: ; $(Q).ci/deps $(DEPS_BUILD)
 deps-test: ; $(Q).ci/deps $(DEPS_TEST)
 deps-bench: ; $(Q).ci/deps $(DEPS_BENCH)
 
+# libipq(3): the classic library, of those objects that it needs.
+
+.PHONY: libipq libipq-specs install-libipq uninstall-libipq
+all: libipq
+test: libipq-specs
+install: install-libipq
+uninstall: uninstall-libipq
+DEPS_TEST += g++ valgrind man-db mandoc
+C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
+
+MANDIR ?= $(PREFIX)/share/man
+LIBIPQ_NAME := libipq.so.0.0.0
+LIBIPQ := $(addprefix $(BUILD)/,$(LIBIPQ_NAME) libipq.so.0 libipq.so libipq.a)
+LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq*.c) lib/attr.c lib/config.c lib/device.c lib/verdict.c)
+LIBIPQ_MAN := $(wildcard lib/man/*.3)
+LIBIPQ_SPECS := $(patsubst spec/c/%.c,$(BUILD)/spec/%,$(wildcard spec/c/libipq_*.c))
+
+libipq: deps-build
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(LIBIPQ)
+
+libipq-specs: deps-test
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(LIBIPQ) $(LIBIPQ_SPECS)
+
+$(BUILD)/$(LIBIPQ_NAME): $(LIBIPQ_OBJ) lib/libipq.symbols
+	$(call say,LINK,$@)
+	$(Q)(echo '{ global:'; sed 's/$$/;/' lib/libipq.symbols; echo 'local: *; };') > $(BUILD)/libipq.map
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libipq.so.0 -Wl,--version-script=$(BUILD)/libipq.map \
+		-o $@ $(LIBIPQ_OBJ) $(MNL_LIBS)
+
+$(BUILD)/libipq.so.0 $(BUILD)/libipq.so: $(BUILD)/$(LIBIPQ_NAME)
+	$(Q)ln -sf $(LIBIPQ_NAME) $@
+
+# One object, in which nothing but the interface can meet a program's own names.
+$(BUILD)/libipq.a: $(LIBIPQ_OBJ) lib/libipq.symbols
+	$(call say,AR,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -r -nostdlib -o $(BUILD)/libipq.o $(LIBIPQ_OBJ)
+	$(Q)objcopy --keep-global-symbols=lib/libipq.symbols $(BUILD)/libipq.o
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(BUILD)/libipq.o
+
+$(BUILD)/spec/libipq_%: spec/c/libipq_%.c $(wildcard spec/c/libipq_*.h) $(LIBIPQ)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -Ilib $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -L$(BUILD) -lipq -lpthread \
+		-Wl,-rpath,'$$ORIGIN/..'
+
+install-libipq: libipq
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(MANDIR)/man3 \
+		$(DESTDIR)$(INCLUDEDIR)/libipq $(DESTDIR)$(INCLUDEDIR)/linux/netfilter_ipv4
+	install -m 755 $(BUILD)/$(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so.0
+	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so
+	install -m 644 $(BUILD)/libipq.a $(DESTDIR)$(LIBDIR)/
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' lib/libipq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libipq.pc
+	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/libipq/
+	install -m 644 lib/linux/netfilter_ipv4/ip_queue.h $(DESTDIR)$(INCLUDEDIR)/linux/netfilter_ipv4/
+	install -m 644 $(LIBIPQ_MAN) $(DESTDIR)$(MANDIR)/man3/
+
+uninstall-libipq:
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(notdir $(LIBIPQ)) pkgconfig/libipq.pc) \
+		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,libipq.h linux/netfilter_ipv4/ip_queue.h) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man3/,$(notdir $(LIBIPQ_MAN)))
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/libipq
+
 # Use and tests
 
 SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.lua;;' \
