@@ -1,0 +1,85 @@
+-- The classic library on live packets, each case in a network namespace of its own.
+local support = require "spec.support.libipq"
+
+local has_queue = select(2, support.run(
+  "unshare -n sh -c 'iptables-legacy -A OUTPUT -p udp -j QUEUE && test -r /proc/net/netfilter/nfnetlink_queue'"))
+
+local function live(sentence, run)
+  it(sentence, function()
+    if not has_queue then pending("needs root and a kernel with NFQUEUE") end
+    run()
+  end)
+end
+
+local function describe_cases(subject, name)
+  describe(subject, function()
+    for number, sentence in ipairs(support.cases(name)) do
+      live(sentence, function() support.case(name, number) end)
+    end
+  end)
+end
+
+describe_cases("ipq_read", "reading")
+describe_cases("ipq_set_verdict", "judging")
+describe_cases("a handle of libipq", "handles")
+
+-- A program as the manual page has it, made by nothing but cc and -lipq.
+describe("passer", function()
+  local dir
+
+  setup(function()
+    dir = support.directory()
+    support.must(("cc -Ilib -o %s/passer lib/examples/passer.c -L%s -lipq"):format(dir, support.build))
+  end)
+  teardown(function() os.execute("rm -rf " .. dir) end)
+
+  -- Runs passer with argument and environment, then the commands once it owns the queue.
+  local function pass(argument, commands, environment)
+    return support.run(([[
+LD_LIBRARY_PATH=%s timeout 60 unshare -n sh -c '
+set -e
+ip link set lo up
+iptables-legacy -A OUTPUT -p icmp -j QUEUE
+%s %s/passer %s & passer=$!
+for i in $(seq 500); do
+  grep -q " $passer " /proc/net/netfilter/nfnetlink_queue && break
+  sleep 0.01
+done
+%s
+wait $passer'
+]]):format(support.build, environment or "", dir, argument, commands))
+  end
+
+  live("lets pings through and says what they were", function()
+    local output, ok = pass("6", "ping -q -c 3 -i 0.01 -s 56 127.0.0.1")
+    assert.is_true(ok, output)
+    assert.matches("3 received", output)
+    local packets = 0
+    for line in output:gmatch("packet %d+: [^\n]+") do
+      assert.matches('84 bytes, hook 3, in "", out "lo"$', line)
+      packets = packets + 1
+    end
+    assert.equal(6, packets)
+  end)
+
+  live("ends with EBUSY as a second passer", function()
+    local output = pass("2", ("%s/passer 1 || true; ping -q -c 1 127.0.0.1"):format(dir))
+    assert.matches("passer: Device or resource busy\n", output)
+    assert.matches("1 received", output)
+  end)
+
+  live("takes another queue by LIBIPQ_QUEUE", function()
+    local output, ok = pass("2", "iptables-legacy -F; iptables-legacy -A OUTPUT -p icmp "
+      .. "-j NFQUEUE --queue-num 7; ping -q -c 1 127.0.0.1", "LIBIPQ_QUEUE=7")
+    assert.is_true(ok, output)
+    assert.matches("1 received", output)
+  end)
+
+  live("ends with EPERM without CAP_NET_ADMIN", function()
+    local output, ok = support.run(
+      ("LD_LIBRARY_PATH=%s unshare -n setpriv --bounding-set -net_admin --inh-caps -net_admin %s/passer")
+      :format(support.build, dir))
+    assert.is_false(ok)
+    assert.matches("passer: Operation not permitted\n", output)
+  end)
+end)

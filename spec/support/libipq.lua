@@ -1,0 +1,49 @@
+-- What the specs of libipq share: running commands and the test programs that are written in C.
+local M = {}
+
+M.build = os.getenv("IPQ_BUILD") or "build"
+-- Programs made here run with what the library was built with.
+local environment = "LD_LIBRARY_PATH='" .. M.build .. "' "
+
+-- What a shell command prints on both outputs, and whether it succeeded.
+function M.run(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \" status $?\""))
+  local output, status = pipe:read("*a"):match("^(.*) status (%d+)\n$")
+  pipe:close()
+  return output, tonumber(status) == 0
+end
+
+-- The same for a command that must succeed.
+function M.must(command)
+  local output, ok = M.run(command)
+  if not ok then error(command .. ":\n" .. output, 2) end
+  return output
+end
+
+function M.lines(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  return lines
+end
+
+-- A directory that is gone when the spec is over: the caller's after_each or teardown removes it.
+function M.directory()
+  return M.must("mktemp -d"):gsub("\n", "")
+end
+
+function M.program(name)
+  return environment .. M.build .. "/spec/libipq_" .. name
+end
+
+-- The sentences of a test program's cases, in the order of their numbers.
+function M.cases(name)
+  return M.lines(M.must(M.program(name)))
+end
+
+-- Runs one case; an error has what it printed.
+function M.case(name, number, prefix)
+  local output, ok = M.run(("timeout 60 %s env %s %d"):format(prefix or "", M.program(name), number))
+  if not ok then error(output ~= "" and output or "killed", 2) end
+end
+
+return M
