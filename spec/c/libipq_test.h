@@ -2,7 +2,8 @@
  * What the test programs of libipq share: cases, checks, packets of their own in a network
  * namespace of their own.
  *
- * A program prints its cases' sentences, one a line; with a number as argument it runs that one.
+ * A program prints its cases' sentences, one a line; with a number as argument it runs that one,
+ * with "all" all of them.
  */
 #ifndef LIBIPQ_TEST_H
 #define LIBIPQ_TEST_H
@@ -71,10 +72,36 @@ __attribute__((unused)) static void test_string(const char *file, int line, cons
 	exit(1);
 }
 
+static void test_run(const struct test_case *test)
+{
+	alarm(TEST_SECONDS);
+	test->run();
+}
+
+/* All cases, each in a process of its own. The number of those that failed. */
+static int test_run_all(const struct test_case *cases, int count)
+{
+	int failed = 0, status;
+
+	for (int i = 0; i < count; i++) {
+		if (fork() == 0) {
+			test_run(&cases[i]);
+			exit(0);
+		}
+		if (wait(&status) < 0 || status != 0) {
+			fprintf(stderr, "failed: %s\n", cases[i].sentence);
+			failed++;
+		}
+	}
+	return failed;
+}
+
 static int test_main(int argc, char **argv, const struct test_case *cases, int count)
 {
 	int number = argc == 2 ? atoi(argv[1]) : 0;
 
+	if (argc == 2 && strcmp(argv[1], "all") == 0)
+		return test_run_all(cases, count) > 0;
 	if (number == 0) {
 		for (int i = 0; i < count; i++)
 			puts(cases[i].sentence);
@@ -82,8 +109,7 @@ static int test_main(int argc, char **argv, const struct test_case *cases, int c
 	}
 	if (number < 1 || number > count)
 		return 2;
-	alarm(TEST_SECONDS);
-	cases[number - 1].run();
+	test_run(&cases[number - 1]);
 	return 0;
 }
 

@@ -2,7 +2,8 @@
 local support = require "spec.support.libipq"
 
 local has_queue = select(2, support.run(
-  "unshare -n sh -c 'iptables-legacy -A OUTPUT -p udp -j QUEUE && test -r /proc/net/netfilter/nfnetlink_queue'"))
+  "unshare -n sh -c 'iptables-legacy -A OUTPUT -p udp -j QUEUE && test -r "
+  .. "/proc/net/netfilter/nfnetlink_queue'"))
 
 local function live(sentence, run)
   it(sentence, function()
