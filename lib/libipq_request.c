@@ -24,7 +24,7 @@ static bool must_bind(const struct ipq_classic *classic)
 
 int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range)
 {
-	char buf[IPQ_CONFIG_SIZE];
+	_Alignas(struct nlmsghdr) char buf[IPQ_CONFIG_SIZE];
 	uint32_t copy_range = range < RANGE_MAX ? (uint32_t)range : RANGE_MAX;
 	struct nlmsghdr *nlh = ipq_config_mode(buf, classic->queue_num, mode, copy_range);
 	struct nfqnl_msg_config_cmd bind = {.command = NFQNL_CFG_CMD_BIND};

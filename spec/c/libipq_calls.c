@@ -27,9 +27,11 @@ static void bad_protocol(void)
 
 static void no_socket(void)
 {
-	struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+	struct rlimit limit;
 
-	CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
+	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 0;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	CHECK(ipq_create_handle(0, PF_INET) == NULL);
 	CHECK_STRING(ipq_errstr(), "Unable to create netlink socket");
 	CHECK_INT(errno, EMFILE);
@@ -38,6 +40,7 @@ static void no_socket(void)
 static void create(void)
 {
 	struct ipq_handle *h;
+	int fd;
 
 	errno = ENOENT;
 	h = ipq_create_handle(0xffffffff, PF_INET);
@@ -49,9 +52,10 @@ static void create(void)
 	CHECK_INT(h->local.nl_groups, 0);
 	CHECK_INT(h->peer.nl_family, AF_NETLINK);
 	CHECK_INT(h->peer.nl_pid, 0);
-	CHECK_INT(fcntl(h->fd, F_GETFD), FD_CLOEXEC);
+	fd = h->fd;
+	CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	CHECK_INT(ipq_destroy_handle(h), 0);
-	CHECK_INT(fcntl(h->fd, F_GETFD), -1);
+	CHECK_INT(fcntl(fd, F_GETFD), -1);
 }
 
 static void create_twice(void)

@@ -242,7 +242,7 @@ describe("libipq's calls", function()
   it("touch no memory that is not theirs", function()
     if not select(2, support.run("command -v valgrind")) then pending("valgrind is not there") end
     if os.getenv("LD_PRELOAD") then pending("the sanitizers see to it") end
-    support.must("FUZZ_ROUNDS=2000 timeout 60 valgrind -q --error-exitcode=99 "
+    support.must("FUZZ_ROUNDS=2000 timeout 60 valgrind -q --trace-children=yes --error-exitcode=99 "
       .. support.program("calls") .. " all")
   end)
 end)
