@@ -123,7 +123,7 @@ static void without_proc(void)
 	udp = udp_open(AF_INET);
 	child = child_start(own_queue_0);
 	CHECK_INT(unshare(CLONE_NEWNS), 0);
-	CHECK_INT(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	CHECK_INT(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
 	CHECK_INT(mount("none", "/proc", "tmpfs", 0, NULL), 0);
 	h = ipq_create_handle(0, PF_INET);
 	CHECK_INT(ipq_set_mode(h, IPQ_COPY_META, 0), 56);

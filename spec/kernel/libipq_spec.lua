@@ -34,21 +34,25 @@ describe("passer", function()
   end)
   teardown(function() os.execute("rm -rf " .. dir) end)
 
+  local function program(environment)
+    return support.environment .. (environment or "") .. " " .. dir .. "/passer"
+  end
+
   -- Runs passer with argument and environment, then the commands once it owns the queue.
   local function pass(argument, commands, environment)
     return support.run(([[
-LD_LIBRARY_PATH=%s timeout 60 unshare -n sh -c '
+timeout 60 unshare -n sh -c '
 set -e
 ip link set lo up
 iptables-legacy -A OUTPUT -p icmp -j QUEUE
-%s %s/passer %s & passer=$!
+%s %s & passer=$!
 for i in $(seq 500); do
   grep -q " $passer " /proc/net/netfilter/nfnetlink_queue && break
   sleep 0.01
 done
 %s
 wait $passer'
-]]):format(support.build, environment or "", dir, argument, commands))
+]]):format(program(environment), argument, commands))
   end
 
   live("lets pings through and says what they were", function()
@@ -64,7 +68,7 @@ wait $passer'
   end)
 
   live("ends with EBUSY as a second passer", function()
-    local output = pass("2", ("%s/passer 1 || true; ping -q -c 1 127.0.0.1"):format(dir))
+    local output = pass("2", program() .. " 1 || true; ping -q -c 1 127.0.0.1")
     assert.matches("passer: Device or resource busy\n", output)
     assert.matches("1 received", output)
   end)
@@ -78,8 +82,7 @@ wait $passer'
 
   live("ends with EPERM without CAP_NET_ADMIN", function()
     local output, ok = support.run(
-      ("LD_LIBRARY_PATH=%s unshare -n setpriv --bounding-set -net_admin --inh-caps -net_admin %s/passer")
-      :format(support.build, dir))
+      "unshare -n setpriv --bounding-set -net_admin --inh-caps -net_admin " .. program())
     assert.is_false(ok)
     assert.matches("passer: Operation not permitted\n", output)
   end)

@@ -2,12 +2,13 @@
 local M = {}
 
 M.build = os.getenv("IPQ_BUILD") or "build"
--- Programs made here run with what the library was built with.
-local environment = "LD_LIBRARY_PATH=" .. M.build .. " "
+-- Before programs that are linked to the library: other ones need no sanitizer.
+M.sanitizer = os.getenv("LD_PRELOAD")
+M.environment = ("env LD_LIBRARY_PATH=%s LD_PRELOAD=%s "):format(M.build, M.sanitizer or "")
 
 -- What a shell command prints on both outputs, and whether it succeeded.
 function M.run(command)
-  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \" status $?\""))
+  local pipe = assert(io.popen("unset LD_PRELOAD; { " .. command .. "\n} 2>&1; echo \" status $?\""))
   local output, status = pipe:read("*a"):match("^(.*) status (%d+)\n$")
   pipe:close()
   return output, tonumber(status) == 0
@@ -32,7 +33,7 @@ function M.directory()
 end
 
 function M.program(name)
-  return "env " .. environment .. M.build .. "/spec/libipq_" .. name
+  return M.environment .. M.build .. "/spec/libipq_" .. name
 end
 
 -- The sentences of a test program's cases, in the order of their numbers.

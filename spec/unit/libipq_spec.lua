@@ -166,7 +166,7 @@ describe("an installed libipq", function()
   end)
 
   it("links statically into a program that has names of its own like its inner ones", function()
-    if os.getenv("LD_PRELOAD") then pending("the archive was built with sanitizers") end
+    if support.sanitizer then pending("the archive was built with sanitizers") end
     local path = dir .. "/clash.c"
     local file = assert(io.open(path, "w"))
     file:write("#include <libipq.h>\nint ipq_attr_parse; int ipq_verdict_encode;\n"
@@ -241,7 +241,7 @@ describe("libipq's calls", function()
 
   it("touch no memory that is not theirs", function()
     if not select(2, support.run("command -v valgrind")) then pending("valgrind is not there") end
-    if os.getenv("LD_PRELOAD") then pending("the sanitizers see to it") end
+    if support.sanitizer then pending("the sanitizers see to it") end
     support.must("FUZZ_ROUNDS=2000 timeout 60 valgrind -q --trace-children=yes --error-exitcode=99 "
       .. support.program("calls") .. " all")
   end)
