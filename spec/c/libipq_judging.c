@@ -425,6 +425,75 @@ static void mark_stays(void)
 	udp_expect(udp, 56);
 }
 
+static bool is_tcp_complete(const ipq_packet_msg_t *msg)
+{
+	const unsigned char *tcp = msg->payload + 20;
+	uint32_t len = (uint32_t)msg->data_len - 20;
+
+	return folded(sum16(tcp, len, sum16(msg->payload + 12, 8, len + IPPROTO_TCP))) == 0;
+}
+
+/* A sender in a process of its own, which ends when all has arrived. */
+static pid_t tcp_start(size_t size, struct sockaddr_in *to, int *listener)
+{
+	static unsigned char data[1 << 20];
+	socklen_t len = sizeof(*to);
+	pid_t child;
+
+	*to = (struct sockaddr_in){.sin_family = AF_INET};
+	to->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*listener = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_INT(bind(*listener, (struct sockaddr *)to, len), 0);
+	CHECK_INT(getsockname(*listener, (struct sockaddr *)to, &len), 0);
+	CHECK_INT(listen(*listener, 1), 0);
+	child = fork();
+	if (child == 0) {
+		int out = socket(AF_INET, SOCK_STREAM, 0);
+		int in;
+
+		CHECK_INT(connect(out, (struct sockaddr *)to, len), 0);
+		in = accept(*listener, NULL, NULL);
+		for (size_t i = 0; i < size; i++)
+			data[i] = pattern(i);
+		if (fork() == 0) {
+			CHECK_INT(send(out, data, size, 0), size);
+			_exit(0);
+		}
+		CHECK_INT(recv(in, data, size, MSG_WAITALL), size);
+		for (size_t i = 0; i < size; i++)
+			CHECK_INT(data[i], pattern(i));
+		_exit(0);
+	}
+	return child;
+}
+
+static void tcp(void)
+{
+	struct sockaddr_in to;
+	int listener, status, full = 0;
+	pid_t child;
+
+	enter_namespace();
+	shell("ip link set lo mtu 1500");
+	shell("iptables-legacy -A OUTPUT -p tcp -j QUEUE");
+	handle = open_handle(PF_INET, IPQ_COPY_PACKET, 0);
+	child = tcp_start(1 << 20, &to, &listener);
+	while (waitpid(child, &status, WNOHANG) == 0) {
+		ipq_packet_msg_t *msg = ipq_get_packet(buf);
+
+		if (ipq_read(handle, buf, sizeof(buf), 1000) <= 0)
+			continue;
+		CHECK(msg->data_len <= 1500);
+		full += msg->data_len == 1500;
+		CHECK(is_tcp_complete(msg));
+		/* The same bytes again: they must be good for the wire as they came. */
+		CHECK(ipq_set_verdict(handle, msg->packet_id, NF_ACCEPT, msg->data_len,
+				      msg->payload) > 0);
+	}
+	CHECK_INT(status, 0);
+	CHECK(full >= 700);
+}
+
 static const struct test_case cases[] = {
 	{"NF_ACCEPT and NF_STOP let a packet through", accept_and_stop},
 	{"NF_DROP and NF_STOLEN do not, and none is left waiting", drop_and_stolen},
@@ -449,6 +518,8 @@ static const struct test_case cases[] = {
 	{"NF_DROP does not look at the data", drop_with_data},
 	{"more than 65,531 bytes of data: -1, EMSGSIZE, and the packet waits", data_too_long},
 	{"the mark stays", mark_stays},
+	{"a TCP stream comes in packets of the wire's size with their checksums, and goes back so",
+	 tcp},
 };
 
 int main(int argc, char **argv)
