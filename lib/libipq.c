@@ -4,11 +4,9 @@
  */
 #include "libipq_handle.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <linux/netfilter.h>
 
 enum {
@@ -59,8 +57,6 @@ struct ipq_errmap_t ipq_errmap[] = {
 };
 
 enum {
-	/* More than a message can have. The kernel adds up the lengths that it is told. */
-	RECEIVE_MAX = 1 << 17,
 	/* What the original sent and gave back: netlink header and request, and for the mode that
 	 * header once more. */
 	VERDICT_SENT = NLMSG_LENGTH(sizeof(ipq_peer_msg_t)),
@@ -82,27 +78,6 @@ static struct ipq_classic *classic_of(const struct ipq_handle *h)
 {
 	/* ipq_create_handle() made it, as a struct ipq_classic. */
 	return (struct ipq_classic *)h;
-}
-
-/* As port the process id, as ever; where something else of this process has that, any port. But two
- * handles for the same family never could be. */
-static int socket_bind(struct ipq_classic *classic)
-{
-	struct ipq_handle *h = &classic->handle;
-	socklen_t len = sizeof(h->local);
-
-	h->local = (struct sockaddr_nl){.nl_family = AF_NETLINK, .nl_pid = (uint32_t)getpid()};
-	h->peer = (struct sockaddr_nl){.nl_family = AF_NETLINK};
-	if (bind(h->fd, (struct sockaddr *)&h->local, sizeof(h->local)) < 0) {
-		if (errno != EADDRINUSE || ipq_classic_is_claimed(classic->family))
-			return -1;
-		h->local.nl_pid = 0;
-		if (bind(h->fd, (struct sockaddr *)&h->local, sizeof(h->local)) < 0 ||
-		    getsockname(h->fd, (struct sockaddr *)&h->local, &len) < 0)
-			return -1;
-	}
-	/* Nobody but the kernel can send to a socket that is connected to it. */
-	return connect(h->fd, (struct sockaddr *)&h->peer, sizeof(h->peer));
 }
 
 struct ipq_handle *ipq_create_handle(u_int32_t flags, u_int32_t protocol)
@@ -130,7 +105,7 @@ struct ipq_handle *ipq_create_handle(u_int32_t flags, u_int32_t protocol)
 		goto cleanup;
 	}
 	error = IPQ_ERR_BIND;
-	if (socket_bind(classic) < 0) {
+	if (ipq_classic_bind(classic) < 0) {
 		saved = errno;
 		goto cleanup;
 	}
@@ -193,105 +168,63 @@ int ipq_set_verdict(const struct ipq_handle *h, ipq_id_t id, unsigned int verdic
 
 /* Messages */
 
-static struct timespec deadline_after(int microseconds)
+/* Reads one message: its length, -1, or 0 when there was none, or none for this handle. */
+static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len, bool may_block)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	time.tv_sec += microseconds / 1000000;
-	time.tv_nsec += microseconds % 1000000 * 1000L;
-	if (time.tv_nsec >= 1000000000) {
-		time.tv_sec++;
-		time.tv_nsec -= 1000000000;
-	}
-	return time;
-}
-
-/* Not select(), to which a descriptor from 1024 on is out of bounds. 1 when there is something to
- * read, 0 at the deadline, or -1 with errno. */
-static int wait_until(int fd, const struct timespec *deadline)
-{
-	struct pollfd poll = {.fd = fd, .events = POLLIN};
-	struct timespec left;
-
-	clock_gettime(CLOCK_MONOTONIC, &left);
-	left.tv_sec = deadline->tv_sec - left.tv_sec;
-	left.tv_nsec = deadline->tv_nsec - left.tv_nsec;
-	if (left.tv_nsec < 0) {
-		left.tv_sec--;
-		left.tv_nsec += 1000000000;
-	}
-	if (left.tv_sec < 0)
-		return 0;
-	return ppoll(&poll, 1, &left, NULL);
-}
-
-/* The head goes to the stack and the rest straight to the caller: the two forms of a packet differ
- * in the size of what precedes the payload, so neither may need room for the other. */
-static ssize_t receive(int fd, struct ipq_head *head, unsigned char *buf, size_t len,
-		       struct sockaddr_nl *from, int flags)
-{
-	struct iovec iov[] = {
-		{.iov_base = head->bytes, .iov_len = sizeof(head->bytes)},
-		{.iov_base = buf, .iov_len = len < RECEIVE_MAX ? len : RECEIVE_MAX},
-	};
-	struct msghdr message = {
-		.msg_name = from,
-		.msg_namelen = sizeof(*from),
-		.msg_iov = iov,
-		.msg_iovlen = 2,
-	};
-
-	from->nl_pid = 0;
-	return recvmsg(fd, &message, flags | MSG_TRUNC);
-}
-
-ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int timeout)
-{
-	struct timespec deadline = {0};
 	struct sockaddr_nl from;
 	struct ipq_head head;
 	int saved = errno;
 	uint32_t id;
 	ssize_t ret;
 
+	ret = ipq_classic_receive(classic->handle.fd, &head, buf, len, &from,
+				  may_block ? 0 : MSG_DONTWAIT);
+	if (ret < 0 && (may_block || errno != EAGAIN))
+		return fail(IPQ_ERR_RECV);
+	errno = saved;
+	if (ret < 0)
+		return 0;
+	if (from.nl_pid != 0)
+		return fail(IPQ_ERR_RECV);
+	if (ret == 0)
+		return fail(IPQ_ERR_NLEOF);
+	ret = ipq_message_translate(classic, &head, (size_t)ret, buf, len, &id);
+	if (ret == -EAFNOSUPPORT) {
+		/* A packet that this handle did not ask for meets no listener. */
+		(void)ipq_request_verdict(classic, id, NF_DROP, NULL, 0);
+		ret = 0;
+	}
+	errno = ret == -EBADMSG ? EBADMSG : saved;
+	if (ret < 0)
+		return fail(ret == -EMSGSIZE ? IPQ_ERR_RTRUNC : IPQ_ERR_RECV);
+	return ret;
+}
+
+ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int timeout)
+{
+	struct timespec deadline = {0};
+	int saved = errno;
+	ssize_t ret;
+
 	if (len < sizeof(struct nlmsgerr))
 		return fail(IPQ_ERR_RECVBUF);
 	if (timeout > 0)
-		deadline = deadline_after(timeout);
+		deadline = ipq_classic_deadline(timeout);
 	for (;;) {
-		ret = receive(h->fd, &head, buf, len, &from, timeout ? MSG_DONTWAIT : 0);
-		if (ret < 0 && errno == EAGAIN && timeout) {
-			ret = timeout < 0 ? 0 : wait_until(h->fd, &deadline);
-			if (ret > 0)
-				continue;
-			if (ret < 0)
-				return errno == EINTR ? 0 : fail(IPQ_ERR_RECV);
-			errno = saved;
-			ipq_errno = IPQ_ERR_TIMEOUT;
-			return 0;
-		}
+		ret = take(classic_of(h), buf, len, timeout == 0);
+		if (ret != 0)
+			return ret;
+		if (timeout == 0)
+			continue;
+		ret = timeout < 0 ? 0 : ipq_classic_wait(h->fd, &deadline);
 		if (ret < 0)
-			return fail(IPQ_ERR_RECV);
-		errno = saved;
-		if (from.nl_pid != 0)
-			return fail(IPQ_ERR_RECV);
+			return errno == EINTR ? 0 : fail(IPQ_ERR_RECV);
 		if (ret == 0)
-			return fail(IPQ_ERR_NLEOF);
-		ret = ipq_message_translate(classic_of(h), &head, (size_t)ret, buf, len, &id);
-		if (ret != -EAFNOSUPPORT)
 			break;
-		/* A packet that this handle did not ask for meets no listener. */
-		(void)ipq_request_verdict(classic_of(h), id, NF_DROP, NULL, 0);
-		errno = saved;
 	}
-	if (ret == -EMSGSIZE)
-		return fail(IPQ_ERR_RTRUNC);
-	if (ret < 0) {
-		errno = (int)-ret;
-		return fail(IPQ_ERR_RECV);
-	}
-	return ret;
+	errno = saved;
+	ipq_errno = IPQ_ERR_TIMEOUT;
+	return 0;
 }
 
 int ipq_message_type(const unsigned char *buf)

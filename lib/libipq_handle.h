@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "ipq.h"
 #include "libipq.h"
@@ -21,6 +22,12 @@ struct ipq_classic {
 	struct ipq_devices devices; /* uses handle.fd */
 };
 
+/* The first bytes of a kernel message: more than all that comes before the payload. */
+enum { IPQ_HEAD_SIZE = 2048 };
+struct ipq_head {
+	_Alignas(uint64_t) uint8_t bytes[IPQ_HEAD_SIZE];
+};
+
 /* libipq_queue.c */
 
 /* Picks the queue of a handle for family, and remembers it for ipq_classic_release(). -EINVAL when
@@ -29,6 +36,20 @@ int ipq_classic_claim(uint8_t family, uint16_t *queue_num);
 void ipq_classic_release(uint8_t family);
 /* Whether a handle for family is open in this process. */
 bool ipq_classic_is_claimed(uint8_t family);
+
+/* libipq_socket.c. On failure -1, with errno. */
+
+/* Gives the handle's socket its address. */
+int ipq_classic_bind(struct ipq_classic *classic);
+
+/* The time that is so far away; and waits for something to read: 1, or 0 at the deadline. */
+struct timespec ipq_classic_deadline(int microseconds);
+int ipq_classic_wait(int fd, const struct timespec *deadline);
+
+/* Takes one message: its head, the rest of it at the start of buf, and who sent it. Gives its whole
+ * length. */
+ssize_t ipq_classic_receive(int fd, struct ipq_head *head, unsigned char *buf, size_t len,
+			    struct sockaddr_nl *from, int flags);
 
 /* libipq_request.c: one message to the kernel each, which is not waited for. 0 or a negative errno;
  * what the kernel thinks of the message comes in band. */
@@ -39,12 +60,6 @@ int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned
 			const void *data, size_t data_len);
 
 /* libipq_message.c */
-
-/* The first bytes of a kernel message: more than all that comes before the payload. */
-enum { IPQ_HEAD_SIZE = 2048 };
-struct ipq_head {
-	_Alignas(uint64_t) uint8_t bytes[IPQ_HEAD_SIZE];
-};
 
 /* Turns one kernel message of len bytes, of which the first IPQ_HEAD_SIZE are in head and the rest
  * is at the start of buf, into ip_queue's, in buf. Gives its length.
