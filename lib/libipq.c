@@ -168,7 +168,8 @@ int ipq_set_verdict(const struct ipq_handle *h, ipq_id_t id, unsigned int verdic
 
 /* Messages */
 
-/* Reads one message: its length, -1, or 0 when there was none, or none for this handle. */
+/* Reads one message: its length, -1, or 0 with errno kept when there was none, or none for this
+ * handle. */
 static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len, bool may_block)
 {
 	struct sockaddr_nl from;
@@ -203,7 +204,6 @@ static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len,
 ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int timeout)
 {
 	struct timespec deadline = {0};
-	int saved = errno;
 	ssize_t ret;
 
 	if (len < sizeof(struct nlmsgerr))
@@ -222,7 +222,6 @@ ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int
 		if (ret == 0)
 			break;
 	}
-	errno = saved;
 	ipq_errno = IPQ_ERR_TIMEOUT;
 	return 0;
 }

@@ -392,6 +392,11 @@ static void cut_off(void)
 	message.nlh.nlmsg_len += 4;
 	CHECK_INT(deliver(message.nlh.nlmsg_len - 4, 65536), -1);
 	CHECK_STRING(ipq_errstr(), "Received message truncated");
+	/* The payload says that there is more of it than of the message. */
+	packet_start(0, 10000);
+	((struct nlattr *)(message.attrs + 12))->nla_len += 100;
+	CHECK_INT(deliver(message.nlh.nlmsg_len, 65536), -1);
+	CHECK_STRING(ipq_errstr(), "Received message truncated");
 }
 
 /* Wherever the payload begins, and however long it is, it comes whole. */
@@ -426,6 +431,58 @@ static void attribute_behind_payload(void)
 	CHECK_INT(ipq_get_packet(buf)->data_len, 900);
 }
 
+/* Leaves no zeros where the next call has its variables. */
+__attribute__((noinline)) static void dirty_stack(void)
+{
+	volatile unsigned char bytes[16384];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = 0xaa;
+}
+
+static void bare_packet(void)
+{
+	ipq_packet_msg_t expected = {.packet_id = 5};
+
+	kernel_start();
+	packet_start(0, 0);
+	/* The first call binds symbols, which has a stack of its own. */
+	CHECK_INT(deliver(message.nlh.nlmsg_len, 112), 112);
+	dirty_stack();
+	CHECK_INT(deliver(message.nlh.nlmsg_len, 112), 112);
+	CHECK_INT(memcmp(ipq_get_packet(buf), &expected, sizeof(expected)), 0);
+}
+
+/* Whatever comes, a read that does not wait takes one message, and one that waits ends in time. */
+static void other_family(void)
+{
+	int sent = 0;
+
+	kernel_start();
+	packet_start(0, 60);
+	message.nfg.nfgen_family = NFPROTO_IPV6;
+	CHECK_INT(fcntl(kernel, F_SETFL, O_NONBLOCK), 0);
+	for (int timeout = -1; timeout <= 1; timeout += 2) {
+		while (send(kernel, &message, message.nlh.nlmsg_len, 0) > 0)
+			sent++;
+		CHECK(sent >= 5);
+		errno = ENOENT;
+		CHECK_INT(ipq_read(handle, buf, sizeof(buf), timeout), 0);
+		CHECK_STRING(ipq_errstr(), "Timeout");
+		CHECK_INT(errno, ENOENT);
+		CHECK(is_readable(handle->fd, 0));
+	}
+	while (ipq_read(handle, buf, sizeof(buf), -1) == 0 && is_readable(handle->fd, 0))
+		;
+	while (recv(kernel, buf, sizeof(buf), 0) > 0)
+		;
+	CHECK(send(kernel, &message, message.nlh.nlmsg_len, 0) > 0);
+	message.nfg.nfgen_family = NFPROTO_IPV4;
+	CHECK(send(kernel, &message, message.nlh.nlmsg_len, 0) > 0);
+	CHECK_INT(fcntl(handle->fd, F_SETFL, 0), 0);
+	CHECK_INT(ipq_read(handle, buf, sizeof(buf), 0), 112 + 60);
+}
+
 static void acknowledgement(void)
 {
 	kernel_start();
@@ -433,7 +490,9 @@ static void acknowledgement(void)
 	message.nlh.nlmsg_type = NLMSG_ERROR;
 	message.nlh.nlmsg_len = 36;
 	memset(&message.nfg, 0, sizeof(message.nfg));
+	message.nlh.nlmsg_flags = NLM_F_CAPPED;
 	CHECK_INT(deliver(36, 36), 36);
+	CHECK_INT(((struct nlmsghdr *)buf)->nlmsg_flags, 0);
 	CHECK_INT(ipq_get_msgerr(buf), 0);
 }
 
@@ -491,6 +550,8 @@ static const struct test_case cases[] = {
 	{"messages that were cut off: truncated", cut_off},
 	{"any size of metadata and payload fits", any_metadata},
 	{"an attribute behind the payload is passed over", attribute_behind_payload},
+	{"what the kernel did not tell is zero", bare_packet},
+	{"packets of the other family do not outlast the timeout", other_family},
 	{"an acknowledgement is error 0", acknowledgement},
 	{"a hundred thousand damaged messages", fuzz},
 };

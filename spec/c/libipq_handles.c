@@ -235,36 +235,6 @@ static void other_family(void)
 	CHECK_INT(queue_column(0, COLUMN_WAITING), 0);
 }
 
-/* However many of them come. */
-static void other_family_flood(void)
-{
-	struct ipq_handle *h;
-	int udp6;
-	pid_t child;
-	int64_t start;
-
-	enter_namespace();
-	shell("ip6tables-legacy -A OUTPUT -p udp -j QUEUE");
-	h = open_handle(PF_INET, IPQ_COPY_META, 0);
-	udp6 = udp_open(AF_INET6);
-	child = fork();
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			(void)!send(udp6, "x", 1, 0);
-	}
-	CHECK(is_readable(h->fd, 1000));
-	for (int timeout = -1; timeout < 100000; timeout += 50001) {
-		ssize_t size;
-
-		start = now_us();
-		size = ipq_read(h, buf, sizeof(buf), timeout);
-		CHECK(size == 0 || (size < 0 && errno == ENOBUFS));
-		CHECK(now_us() - start < 1000000);
-	}
-	child_end(child);
-}
-
 /* Processes */
 
 static void fork_then_parent_exits(void)
@@ -511,7 +481,6 @@ static const struct test_case cases[] = {
 	{"IPv6 first has queue 0", ipv6_first},
 	{"LIBIPQ_QUEUE and LIBIPQ_QUEUE6 set the numbers", numbers_from_environment},
 	{"packets of the other family are dropped unseen", other_family},
-	{"a flood of them does not outlast the timeout", other_family_flood},
 	{"fork, and exit of the parent: the child goes on", fork_then_parent_exits},
 	{"fork before the first mode: either may set it", fork_before_mode},
 	{"a child that destroys its handle leaves the parent's alone", destroy_in_child},
