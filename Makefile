@@ -149,7 +149,8 @@ $(BUILD)/libipq.so.0 $(BUILD)/libipq.so: $(BUILD)/$(LIBIPQ_NAME)
 # One object, in which nothing but the interface can meet a program's own names.
 $(BUILD)/libipq.a: $(LIBIPQ_OBJ) lib/libipq.symbols
 	$(call say,AR,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -r -nostdlib -o $(BUILD)/libipq.o $(LIBIPQ_OBJ)
+	$(Q)$(CC) $(ALL_CFLAGS) $(if $(findstring -flto,$(CFLAGS)),-flinker-output=nolto-rel) \
+		-r -nostdlib -o $(BUILD)/libipq.o $(LIBIPQ_OBJ)
 	$(Q)objcopy --keep-global-symbols=lib/libipq.symbols $(BUILD)/libipq.o
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $(BUILD)/libipq.o

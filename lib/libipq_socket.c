@@ -65,6 +65,7 @@ ssize_t ipq_classic_receive(int fd, struct ipq_head *head, unsigned char *buf, s
 			    struct sockaddr_nl *from, int flags)
 {
 	struct iovec iov[] = {
+		/* cppcheck-suppress ctuuninitvar; it is filled here */
 		{.iov_base = head->bytes, .iov_len = sizeof(head->bytes)},
 		{.iov_base = buf, .iov_len = len < RECEIVE_MAX ? len : RECEIVE_MAX},
 	};

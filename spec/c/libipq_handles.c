@@ -459,7 +459,7 @@ static void many_readers(void)
 	for (size_t i = 0; i < PACKETS; i++) {
 		udp_send(udp, 1000 + i * 5);
 		/* No more than the socket holds. */
-		while ((long)i - atomic_load(&judged) > 20)
+		while ((long)i - atomic_load(&judged) > 10)
 			sched_yield();
 	}
 	for (int i = 0; i < READERS; i++)
