@@ -337,6 +337,36 @@ static void destroy_with_packets(void)
 	}
 }
 
+static void no_listener(void)
+{
+	struct ipq_handle *h;
+	int udp;
+
+	enter_queueing_namespace();
+	udp = udp_open(AF_INET);
+	udp_send(udp, 56);
+	udp_expect_nothing(udp);
+	h = open_handle(PF_INET, IPQ_COPY_META, 0);
+	expect_no_message(h);
+}
+
+static void device_down(void)
+{
+	struct ipq_handle *h;
+	ipq_id_t id;
+	int udp;
+
+	enter_queueing_namespace();
+	h = open_handle(PF_INET, IPQ_COPY_META, 0);
+	udp = udp_open(AF_INET);
+	udp_send(udp, 56);
+	id = read_packet(h, buf, sizeof(buf))->packet_id;
+	shell("ip link set lo down");
+	CHECK_INT(queue_column(0, COLUMN_WAITING), 0);
+	CHECK_INT(ipq_set_verdict(h, id, NF_ACCEPT, 0, NULL), 40);
+	expect_error(h, ENOENT);
+}
+
 /* Threads */
 
 enum { READERS = 3, PACKETS = 600 };
@@ -485,6 +515,8 @@ static const struct test_case cases[] = {
 	{"fork before the first mode: either may set it", fork_before_mode},
 	{"a child that destroys its handle leaves the parent's alone", destroy_in_child},
 	{"destroy with packets waiting drops them", destroy_with_packets},
+	{"without a listener packets are dropped", no_listener},
+	{"a device that goes down takes its waiting packets along", device_down},
 	{"a verdict from another thread", verdict_from_another_thread},
 	{"verdicts and modes while another thread is blocked in ipq_read", verdict_while_blocked},
 	{"several threads read and judge", many_readers},
