@@ -10,6 +10,11 @@ static size_t slots_bytes(const struct ipq_batch *batch)
 	return (size_t)batch->capacity * batch->slot_size;
 }
 
+static size_t spares_bytes(const struct ipq_batch *batch)
+{
+	return (size_t)batch->capacity * IPQ_PACKET_MAX;
+}
+
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size)
 {
 	struct ipq_batch *b;
@@ -25,12 +30,16 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 		goto cleanup;
 	b->capacity = capacity;
 	b->slot_size = slot_size;
-	/* Pages that no packet ever reaches stay unbacked: large slots cost address space only. */
-	slots = mmap(NULL, slots_bytes(b), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
+	/* Pages that no packet ever reaches stay unbacked: large slots and spares cost address
+	 * space only. */
+	slots = mmap(NULL, slots_bytes(b) + spares_bytes(b), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (slots == MAP_FAILED)
 		goto cleanup;
 	b->slots = slots;
+	b->spares = b->slots + slots_bytes(b);
+	for (uint32_t i = 0; i < capacity; i++)
+		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
 	b->default_verdict = IPQ_ACCEPT;
 	b->error_verdict = IPQ_DROP;
 	*batch = b;
@@ -46,7 +55,7 @@ void ipq_batch_free(struct ipq_batch *batch)
 	if (!batch)
 		return;
 	if (batch->slots)
-		munmap(batch->slots, slots_bytes(batch));
+		munmap(batch->slots, slots_bytes(batch) + spares_bytes(batch));
 	free(batch->packets);
 	free(batch);
 }
@@ -63,6 +72,8 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 
 	packet->verdict = batch->default_verdict;
 	packet->set = 0;
+	packet->parsed = 0;
+	packet->dirty = 0;
 	return packet;
 }
 

@@ -72,6 +72,53 @@ int ipq_driver_next(struct ipq_driver *driver);
  * After an error packet_id is known if present has IPQ_HAS_PACKET_HDR. */
 int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
 
+/* header.c */
+
+/* Fills in the packet's layout: ip_version, protocol, fragment, l4, body, end; sets parsed. Any
+ * bytes are taken, whatever they claim. (RFC 791; RFC 8200 section 4; RFC 4302 for AH in the
+ * chain.) */
+void ipq_header_parse(struct ipq_packet *packet);
+
+/* checksum.c: the Internet checksum (RFC 1071), and CRC32c (RFC 9260, appendix A) */
+
+/* Adds len bytes to a sum of 16-bit words in one's complement; sums may begin at 0 and go on from
+ * each other where the earlier bytes were even in number. Any alignment. */
+uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
+/* The checksum field, in the byte order that it is stored in (store it by memcpy). */
+uint16_t ipq_checksum_fold(uint32_t sum);
+/* The sum of the pseudo-header of a packet whose IP header is at ip (version 4 or 6), for a
+ * transport of len bytes. (RFC 9293 section 3.1, RFC 8200 section 8.1) */
+uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len);
+uint32_t ipq_crc32c(const void *bytes, size_t len);
+
+/* rewrite.c */
+
+/* Why a changed packet cannot be sent. */
+enum ipq_rewrite_error {
+	IPQ_REWRITE_OK = 0,
+	IPQ_REWRITE_TRUNCATED = -1, /* only a part of the packet was copied */
+	IPQ_REWRITE_FRAGMENT =
+		-2, /* a fragment's transport checksum covers other fragments' bytes */
+	IPQ_REWRITE_TOO_LONG = -3, /* over IPQ_PAYLOAD_MAX bytes */
+	IPQ_REWRITE_VERSION = -4,  /* the IP version is another one than before, or none */
+	IPQ_REWRITE_HEADER = -5, /* the IP header or the transport header is malformed or cut off */
+	IPQ_REWRITE_BOUNDS = -6	 /* offset and length are outside of the packet */
+};
+/* In words, never NULL. */
+const char *ipq_rewrite_strerror(int error);
+
+/* Stores len bytes over those at offset, and keeps track of what that does to checksums. */
+int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len);
+/* Puts new_len bytes in the place of the len bytes at offset; what follows moves. The packet may
+ * move to its spare memory. bytes may lie in the packet. */
+int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
+			uint32_t new_len);
+/* Makes the packet these bytes. */
+int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
+/* Makes lengths and checksums right before the packet is sent. Whatever is refused leaves the
+ * packet as it was. */
+int ipq_rewrite_finish(struct ipq_packet *packet);
+
 /* conntrack.c */
 
 /* Reads packet->ct. -ENOENT where the packet has none, -EBADMSG where it is malformed. */

@@ -53,7 +53,8 @@ enum ipq_skb_info { IPQ_SKB_CSUMNOTREADY = 1, IPQ_SKB_GSO = 2, IPQ_SKB_CSUM_NOTV
 enum ipq_limits {
 	IPQ_BATCH_MAX = 64,
 	/* nla_len is 16 bits and counts its own 4 */
-	IPQ_PAYLOAD_MAX = 65531
+	IPQ_PAYLOAD_MAX = 65531,
+	IPQ_PACKET_MAX = 65535
 };
 
 /*
@@ -92,12 +93,39 @@ struct ipq_packet {
 	uint32_t ct_info; /* enum ip_conntrack_info */
 	uint64_t timestamp_sec;
 	uint64_t timestamp_usec;
+	/* Where its headers are; good once parsed is set (ipq_header_parse()). */
+	uint8_t parsed;
+	uint8_t ip_version; /* 4 or 6; 0: neither, or the IP header is not all there */
+	uint8_t protocol;   /* of what lies at l4: IPPROTO_*, behind all extension headers */
+	uint8_t fragment;   /* enum ipq_fragment */
+	uint16_t l3;   /* offset of the IP header: 0, but behind the VLAN tags of bridged packets */
+	uint16_t l4;   /* offset of the transport header; 0 where it is not all there */
+	uint16_t body; /* offset of what the transport header is followed by */
+	uint16_t end;  /* where the IP packet ends: by its length field, but not behind data_len */
+	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
+	uint16_t dirty;	   /* enum ipq_dirty */
+	uint32_t l3_delta; /* what changes have added to the sums of the IPv4 header and of the */
+	uint32_t l4_delta; /* transport's checksum: see rewrite.c */
+	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
 	const uint8_t *secctx;
 	const uint8_t *l2hdr;
 	uint16_t ct_len;
 	uint16_t secctx_len;
 	uint16_t l2hdr_len;
+};
+
+enum ipq_fragment {
+	IPQ_FRAGMENT_NONE = 0,
+	IPQ_FRAGMENT_FIRST =
+		1, /* more follow: the transport header is there, its body is not whole */
+	IPQ_FRAGMENT_LATER = 2 /* no transport header */
+};
+
+/* What ipq_rewrite_finish() has to do. */
+enum ipq_dirty {
+	IPQ_DIRTY_FIELDS = 1, /* bytes changed in their place, told by l3_delta and l4_delta */
+	IPQ_DIRTY_ALL = 2     /* anything: all lengths and checksums */
 };
 
 /* Conntrack as NFQA_CT tells it; has is a bit per field: 1 << CTA_* */
@@ -146,7 +174,8 @@ struct ipq_batch {
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
 	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
 	uint32_t slot_size;
-	uint8_t *slots; /* capacity × slot_size bytes */
+	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
+	uint8_t *slots;	 /* capacity × slot_size bytes */
 	struct ipq_counters counters;
 };
 
