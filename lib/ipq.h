@@ -79,7 +79,7 @@ int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
  * chain.) */
 void ipq_header_parse(struct ipq_packet *packet);
 
-/* checksum.c: the Internet checksum (RFC 1071), and CRC32c (RFC 9260, appendix A) */
+/* checksum.c: the Internet checksum (RFC 1071) */
 
 /* Adds len bytes to a sum of 16-bit words in one's complement; sums may begin at 0 and go on from
  * each other where the earlier bytes were even in number. Any alignment. */
@@ -89,7 +89,12 @@ uint16_t ipq_checksum_fold(uint32_t sum);
 /* The sum of the pseudo-header of a packet whose IP header is at ip (version 4 or 6), for a
  * transport of len bytes. (RFC 9293 section 3.1, RFC 8200 section 8.1) */
 uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len);
+
+/* crc32c.c: the checksum of SCTP (RFC 9260, appendix A) */
+
 uint32_t ipq_crc32c(const void *bytes, size_t len);
+/* The same, as computed where the processor has no instruction for it. */
+uint32_t ipq_crc32c_portable(const void *bytes, size_t len);
 
 /* rewrite.c */
 
