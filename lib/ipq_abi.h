@@ -124,8 +124,9 @@ enum ipq_fragment {
 
 /* What ipq_rewrite_finish() has to do. */
 enum ipq_dirty {
-	IPQ_DIRTY_FIELDS = 1, /* bytes changed in their place, told by l3_delta and l4_delta */
-	IPQ_DIRTY_ALL = 2     /* anything: all lengths and checksums */
+	IPQ_DIRTY_FIELDS = 1,	/* bytes changed in their place, told by l3_delta and l4_delta */
+	IPQ_DIRTY_ALL = 2,	/* anything: all lengths and checksums */
+	IPQ_DIRTY_TRANSPORT = 4 /* among it what the transport's checksum covers */
 };
 
 /* Conntrack as NFQA_CT tells it; has is a bit per field: 1 << CTA_* */
