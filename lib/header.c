@@ -19,6 +19,17 @@ static uint16_t load16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
+/* Where the IP packet ends that begins at start and says that it has len bytes, of which left are
+ * there. Once something in it moved it ends where its bytes end: its length field follows in
+ * ipq_rewrite_finish(). */
+static uint16_t packet_end(const struct ipq_packet *packet, uint16_t start, uint32_t len,
+			   uint16_t left)
+{
+	if (len >= left || packet->dirty & IPQ_DIRTY_ALL)
+		return (uint16_t)(start + left);
+	return (uint16_t)(start + len);
+}
+
 /* The length of the transport header at p, of which left bytes are there; 0 where it is not wholly
  * there or cannot be one. Protocols without a header that is known here have none, and a body. */
 static uint16_t transport_len(uint8_t protocol, const uint8_t *p, uint16_t left)
@@ -92,7 +103,7 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	packet->protocol = p[9];
 	/* Less than the header is nonsense: then the packet is what bytes there are. */
 	total = load16(p + 2);
-	packet->end = (uint16_t)(start + (total >= header && total < left ? total : left));
+	packet->end = packet_end(packet, start, total >= header ? total : left, left);
 	fragment = load16(p + 6);
 	if (fragment & 0x1fff)
 		packet->fragment = IPQ_FRAGMENT_LATER;
@@ -144,7 +155,7 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	packet->ip_version = 6;
 	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
 	total = (uint32_t)load16(p + start + 4) + IPV6_HEADER;
-	packet->end = (uint16_t)(start + (total > IPV6_HEADER && total < left ? total : left));
+	packet->end = packet_end(packet, start, total > IPV6_HEADER ? total : left, left);
 	type = p[start + 6];
 	for (int i = 0; i < EXTENSIONS_MAX && packet->fragment != IPQ_FRAGMENT_LATER; i++) {
 		len = extension_len(type, p + offset, packet->end - offset);

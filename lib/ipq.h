@@ -96,7 +96,7 @@ uint32_t ipq_crc32c(const void *bytes, size_t len);
 /* The same, as computed where the processor has no instruction for it. */
 uint32_t ipq_crc32c_portable(const void *bytes, size_t len);
 
-/* rewrite.c */
+/* rewrite.c, finish.c: changes to a packet, and what has to follow from them */
 
 /* Why a changed packet cannot be sent. */
 enum ipq_rewrite_error {
@@ -109,19 +109,43 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_HEADER = -5, /* the IP header or the transport header is malformed or cut off */
 	IPQ_REWRITE_BOUNDS = -6	 /* offset and length are outside of the packet */
 };
-/* In words, never NULL. */
+/* In words, with the remedy where there is one; never NULL. */
 const char *ipq_rewrite_strerror(int error);
 
-/* Stores len bytes over those at offset, and keeps track of what that does to checksums. */
+/* These three change the packet, set IPQ_SET_PAYLOAD, and note in dirty and l4_delta what
+ * ipq_rewrite_finish() has to do; refused, they change nothing. bytes may lie in the packet. parsed
+ * becomes 0 where headers may have moved.
+ *
+ * Padding behind the IP packet (a capture may have it) is not part of it: it cannot be reached, and
+ * the first change drops it. From then on the packet ends where its bytes end, whatever its length
+ * fields say. */
+
+/* Stores len bytes over those at offset. IPQ_REWRITE_BOUNDS. */
 int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len);
-/* Puts new_len bytes in the place of the len bytes at offset; what follows moves. The packet may
- * move to its spare memory. bytes may lie in the packet. */
+/* Puts new_len bytes in the place of the len bytes at offset; what follows moves, len (the field)
+ * with it. A packet that grows moves to its spare memory. IPQ_REWRITE_BOUNDS,
+ * IPQ_REWRITE_TOO_LONG. */
 int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
 			uint32_t new_len);
-/* Makes the packet these bytes. */
+/* Makes the packet these bytes, and a truncated one whole. IPQ_REWRITE_TOO_LONG. */
 int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
-/* Makes lengths and checksums right before the packet is sent. Whatever is refused leaves the
- * packet as it was. */
+
+/* Makes a changed packet's lengths and checksums right, as it is to be sent:
+ *   lengths     IPv4 total length, IPv6 payload length, UDP length, where anything but bytes in
+ *               their place changed; a UDP-Lite or DCCP coverage of more than is left becomes 0,
+ *               which is all
+ *   checksums   IPv4 header; TCP, UDP, UDP-Lite and DCCP by their coverage, ICMP, ICMPv6, SCTP,
+ *               GRE where it has one. Nothing behind ESP, AH (over IPv4) and other protocols, and
+ *               nothing inside of a tunnel. A UDP checksum of 0 stays 0 over IPv4.
+ * A transport checksum that was complete and wrong stays wrong by as much if only fields changed:
+ * the receiver is to find out. One that was not ready, or belongs to a GSO packet, is computed.
+ *
+ * What is refused is not touched: it stays as the filter left it, dirty and with IPQ_SET_PAYLOAD.
+ * It must not be sent so. The caller gives it the error verdict and clears set.
+ *   IPQ_REWRITE_TRUNCATED, IPQ_REWRITE_TOO_LONG
+ *   IPQ_REWRITE_FRAGMENT   transport or addresses of a fragment changed; TTL, DSCP and the like may
+ *   IPQ_REWRITE_VERSION    by family, or hw_protocol and VLAN tags, it came with another one
+ *   IPQ_REWRITE_HEADER */
 int ipq_rewrite_finish(struct ipq_packet *packet);
 
 /* conntrack.c */

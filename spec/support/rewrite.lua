@@ -6,6 +6,10 @@ local lib = require "spec.support.lib"
 
 if not core.spec_rewrite_declared then
   ffi.cdef [[
+    enum ipq_rewrite_error {
+      IPQ_REWRITE_OK = 0, IPQ_REWRITE_TRUNCATED = -1, IPQ_REWRITE_FRAGMENT = -2, IPQ_REWRITE_TOO_LONG = -3,
+      IPQ_REWRITE_VERSION = -4, IPQ_REWRITE_HEADER = -5, IPQ_REWRITE_BOUNDS = -6
+    };
     void ipq_header_parse(struct ipq_packet *packet);
     uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
     uint16_t ipq_checksum_fold(uint32_t sum);

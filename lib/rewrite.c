@@ -1,0 +1,237 @@
+/* Changes to a packet's bytes. What they do to lengths and checksums is noted here and carried out
+ * by finish.c. */
+#include "transport.h"
+
+#include <string.h>
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Bytes that a change may reach. Padding behind the IP packet is none of them. */
+static uint32_t reach(struct ipq_packet *packet)
+{
+	if (!packet->parsed)
+		ipq_header_parse(packet);
+	return packet->dirty || packet->ip_version == 0 ? packet->data_len : packet->end;
+}
+
+static bool is_within(struct ipq_packet *packet, uint32_t offset, uint32_t len)
+{
+	uint32_t size = reach(packet);
+
+	return offset <= size && len <= size - offset;
+}
+
+/* Whether the IP header tells another length than the packet has. */
+static bool lies(const struct ipq_packet *packet)
+{
+	const uint8_t *p = packet->data + packet->l3;
+	uint32_t len = packet->ip_version == 4 ? (uint32_t)(p[2] << 8 | p[3])
+					       : (uint32_t)(p[4] << 8 | p[5]) + 40;
+
+	return len != (uint32_t)packet->end - packet->l3;
+}
+
+/* A change within the packet's reach follows. The first one drops the padding, so that from then
+ * on the packet ends where its bytes end. */
+static void begin(struct ipq_packet *packet)
+{
+	packet->set |= IPQ_SET_PAYLOAD;
+	if (packet->dirty)
+		return;
+	packet->l4_delta = 0;
+	packet->dirty = IPQ_DIRTY_FIELDS;
+	if (packet->ip_version == 0)
+		return;
+	if (packet->end < packet->data_len) {
+		packet->data_len = packet->end;
+		packet->len = packet->end;
+	}
+	if (lies(packet))
+		packet->dirty |= IPQ_DIRTY_ALL;
+}
+
+static void begin_all(struct ipq_packet *packet)
+{
+	begin(packet);
+	packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
+	packet->parsed = 0;
+}
+
+/* RFC 1624: what the sum grows by where bytes become others, ~m + m', for those of them that lie
+ * from offset from up to offset to. A byte at an odd offset is the other half of its word. */
+static void add_delta(struct ipq_packet *packet, uint32_t from, uint32_t to, uint32_t offset,
+		      const uint8_t *bytes, uint32_t len)
+{
+	uint32_t start = most(from, offset);
+	uint32_t stop = least(to, offset + len);
+	const uint8_t *before = packet->data + start;
+	const uint8_t *after;
+	uint16_t delta;
+
+	if (start >= stop)
+		return;
+	after = bytes + (start - offset);
+	len = stop - start;
+	if (memcmp(before, after, len) == 0)
+		return;
+	delta = (uint16_t)~ipq_checksum_fold(
+		ipq_checksum_fold(ipq_checksum_add(0, before, len)) +
+		(uint32_t)(uint16_t)~ipq_checksum_fold(ipq_checksum_add(0, after, len)));
+	if (start & 1)
+		delta = __builtin_bswap16(delta);
+	packet->l4_delta = (uint16_t)~ipq_checksum_fold(packet->l4_delta + delta);
+	packet->dirty |= IPQ_DIRTY_TRANSPORT;
+}
+
+static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes, uint32_t len)
+{
+	struct ipq_transport t;
+
+	if (packet->ip_version == 0) {
+		packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
+		packet->parsed = 0;
+		return;
+	}
+	ipq_transport_find(packet, &t);
+	add_delta(packet, t.start, t.covered, offset, bytes, len);
+	if (t.sum == IPQ_SUM_PSEUDO) {
+		add_delta(packet, t.source, t.source + t.address_len, offset, bytes, len);
+		add_delta(packet, t.destination, t.destination + t.address_len, offset, bytes, len);
+	}
+	if (ipq_transport_moves(packet, offset, bytes, len)) {
+		packet->dirty |= IPQ_DIRTY_ALL;
+		packet->parsed = 0;
+	}
+}
+
+int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len)
+{
+	if (!is_within(packet, offset, len))
+		return IPQ_REWRITE_BOUNDS;
+	if (len == 0)
+		return IPQ_REWRITE_OK;
+	begin(packet);
+	track(packet, offset, bytes, len);
+	memmove(packet->data + offset, bytes, len);
+	return IPQ_REWRITE_OK;
+}
+
+static void shrink(struct ipq_packet *packet, uint32_t offset, uint32_t len, const uint8_t *bytes,
+		   uint32_t new_len)
+{
+	uint8_t *at = packet->data + offset;
+
+	if (new_len > 0)
+		memmove(at, bytes, new_len);
+	memmove(at + new_len, at + len, packet->data_len - offset - len);
+}
+
+/* Within the spare memory. The bytes may lie in front of the tail, in it, or both; those in the
+ * tail move with it. */
+static void grow_in_place(struct ipq_packet *packet, uint32_t offset, uint32_t len,
+			  const uint8_t *bytes, uint32_t new_len)
+{
+	uint8_t *at = packet->data + offset;
+	uint8_t *tail = at + len;
+	size_t tail_len = packet->data_len - offset - len;
+	uintptr_t start = (uintptr_t)bytes;
+	uintptr_t moved = (uintptr_t)tail;
+	size_t front = new_len;
+
+	memmove(at + new_len, tail, tail_len);
+	if (start >= moved + tail_len || start + new_len <= moved) {
+		memmove(at, bytes, new_len);
+		return;
+	}
+	if (start >= moved)
+		front = 0;
+	else
+		front = moved - start;
+	memmove(at, bytes, front);
+	memcpy(at + front, bytes + front + (new_len - len), new_len - front);
+}
+
+static void grow(struct ipq_packet *packet, uint32_t offset, uint32_t len, const uint8_t *bytes,
+		 uint32_t new_len)
+{
+	uint8_t *from = packet->data;
+	uint8_t *to = packet->spare;
+
+	if (from == to) {
+		grow_in_place(packet, offset, len, bytes, new_len);
+		return;
+	}
+	if (offset > 0)
+		memcpy(to, from, offset);
+	memcpy(to + offset, bytes, new_len);
+	if (packet->data_len > offset + len)
+		memcpy(to + offset + new_len, from + offset + len, packet->data_len - offset - len);
+	packet->data = to;
+}
+
+int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
+			uint32_t new_len)
+{
+	uint32_t missing;
+
+	if (!is_within(packet, offset, len))
+		return IPQ_REWRITE_BOUNDS;
+	if (new_len == len)
+		return ipq_rewrite_store(packet, offset, bytes, len);
+	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
+		return IPQ_REWRITE_TOO_LONG;
+	begin_all(packet);
+	/* What was not copied stays missing. */
+	missing = packet->len > packet->data_len ? packet->len - packet->data_len : 0;
+	if (new_len < len)
+		shrink(packet, offset, len, bytes, new_len);
+	else
+		grow(packet, offset, len, bytes, new_len);
+	packet->data_len = packet->data_len - len + new_len;
+	packet->len = packet->data_len + missing;
+	return IPQ_REWRITE_OK;
+}
+
+int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
+{
+	if (len > IPQ_PAYLOAD_MAX)
+		return IPQ_REWRITE_TOO_LONG;
+	/* What did not change in a fragment's transport must be known. */
+	if (len == reach(packet) && packet->len <= packet->data_len && packet->fragment)
+		return ipq_rewrite_store(packet, 0, bytes, len);
+	begin_all(packet);
+	if (len > packet->data_len)
+		packet->data = packet->spare;
+	if (len > 0)
+		memmove(packet->data, bytes, len);
+	packet->data_len = len;
+	packet->len = len;
+	return IPQ_REWRITE_OK;
+}
+
+const char *ipq_rewrite_strerror(int error)
+{
+	switch (error) {
+	case IPQ_REWRITE_OK: return "no error";
+	case IPQ_REWRITE_TRUNCATED:
+		return "only a part of the packet was copied: raise the copy range to change it";
+	case IPQ_REWRITE_FRAGMENT:
+		return "the checksum of a fragment covers bytes of other fragments: change whole "
+		       "packets, which connection tracking puts together";
+	case IPQ_REWRITE_TOO_LONG:
+		return "the packet would be over 65531 bytes, the most that can be sent back";
+	case IPQ_REWRITE_VERSION: return "the packet is not of the IP version that it came with";
+	case IPQ_REWRITE_HEADER:
+		return "the IP header or the transport header is malformed or cut off";
+	case IPQ_REWRITE_BOUNDS: return "offset and length are outside of the packet";
+	default: return "unknown error";
+	}
+}

@@ -1,0 +1,221 @@
+/* Where a transport keeps its checksum, and what that covers. */
+#include "transport.h"
+
+#include <netinet/in.h>
+
+enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16 };
+
+static uint16_t load16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static enum ipq_sum sum_of(uint8_t protocol, uint8_t ip_version)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP: return IPQ_SUM_PSEUDO;
+	case IPPROTO_ICMP: return ip_version == 4 ? IPQ_SUM_PLAIN : IPQ_SUM_NONE;
+	case IPPROTO_ICMPV6: return ip_version == 6 ? IPQ_SUM_PSEUDO : IPQ_SUM_NONE;
+	case IPPROTO_SCTP: return IPQ_SUM_CRC32C;
+	case IPPROTO_GRE: return IPQ_SUM_PLAIN;
+	/* Extension headers that are cut off, or that later fragments go on from. Behind them comes
+	 * nobody knows what. */
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_AH:
+	case IPPROTO_DSTOPTS: return ip_version == 6 ? IPQ_SUM_PSEUDO : IPQ_SUM_NONE;
+	default: return IPQ_SUM_NONE;
+	}
+}
+
+/* Where the final destination is by the routing header at offset at; otherwise where the IP header
+ * has it. (RFC 8200 section 8.1) */
+static uint16_t routing_destination(const uint8_t *data, uint16_t at, uint16_t otherwise)
+{
+	uint8_t units = data[at + 1];
+	uint8_t segments_left = data[at + 3];
+
+	if (segments_left == 0 || units < 2)
+		return otherwise;
+	switch (data[at + 2]) {
+	case 0: return (uint16_t)(at + 8 + (units / 2 - 1) * ADDRESS_6); /* RFC 2460 section 4.4 */
+	case 2:								 /* RFC 6275 section 6.4 */
+	case 4: return (uint16_t)(at + 8); /* RFC 8754 section 2: the last segment comes first */
+	default: return otherwise;
+	}
+}
+
+/* The chain is all there: ipq_header_parse() went through it to l4. A Home Address option (RFC 6275
+ * section 6.3) is not looked for: its packets travel under the care-of address, and their checksum
+ * is kept right by what a change adds to it, but not computed anew. */
+static uint16_t final_destination(const struct ipq_packet *packet)
+{
+	const uint8_t *p = packet->data;
+	uint16_t header = (uint16_t)(packet->l3 + 24);
+	uint32_t at = (uint32_t)packet->l3 + IPV6_HEADER;
+	uint8_t type = p[packet->l3 + 6];
+
+	while (at < packet->l4) {
+		uint8_t next = p[at];
+
+		switch (type) {
+		case IPPROTO_ROUTING: return routing_destination(p, (uint16_t)at, header);
+		case IPPROTO_FRAGMENT: at += 8; break;
+		case IPPROTO_AH: at += (uint32_t)(p[at + 1] + 2) * 4; break;
+		default: at += (uint32_t)(p[at + 1] + 1) * 8; break;
+		}
+		type = next;
+	}
+	return header;
+}
+
+/* UDP's own length; all there is where that field cannot be right. */
+static uint16_t udp_end(const struct ipq_packet *packet)
+{
+	uint16_t len = load16(packet->data + packet->l4 + 4);
+
+	if (len < 8 || len > packet->end - packet->l4)
+		return packet->end;
+	return (uint16_t)(packet->l4 + len);
+}
+
+/* RFC 3828 section 3.1: 0 is all, 1 to 7 are illegal. */
+static uint16_t udplite_end(const struct ipq_packet *packet)
+{
+	uint16_t coverage = load16(packet->data + packet->l4 + 4);
+
+	if (coverage == 0 || coverage > packet->end - packet->l4)
+		return packet->end;
+	return coverage < 8 ? 0 : (uint16_t)(packet->l4 + coverage);
+}
+
+/* RFC 4340 section 9.2: 0 is all, 1 the header with its options, each more four bytes of data. */
+static uint16_t dccp_end(const struct ipq_packet *packet)
+{
+	uint16_t coverage = packet->data[packet->l4 + 5] & 15;
+
+	if (coverage == 0 || (coverage - 1) * 4 > packet->end - packet->body)
+		return packet->end;
+	return (uint16_t)(packet->body + (coverage - 1) * 4);
+}
+
+static void addresses_find(const struct ipq_packet *packet, struct ipq_transport *t)
+{
+	if (packet->ip_version == 4) {
+		t->source = (uint16_t)(packet->l3 + 12);
+		t->destination = (uint16_t)(packet->l3 + 16);
+		t->address_len = ADDRESS_4;
+		return;
+	}
+	t->source = (uint16_t)(packet->l3 + 8);
+	t->destination = final_destination(packet);
+	t->address_len = ADDRESS_6;
+}
+
+void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t)
+{
+	uint16_t header = packet->ip_version == 4 ? (uint16_t)((packet->data[packet->l3] & 15) * 4)
+						  : IPV6_HEADER;
+	uint16_t field;
+
+	t->sum = sum_of(packet->protocol, packet->ip_version);
+	t->start = packet->l4 ? packet->l4 : (uint16_t)(packet->l3 + header);
+	t->field = 0;
+	t->covered = packet->end;
+	t->len = (uint16_t)(packet->end - t->start);
+	addresses_find(packet, t);
+	if (packet->l4 == 0 || t->sum == IPQ_SUM_NONE)
+		return;
+	switch (packet->protocol) {
+	case IPPROTO_TCP: field = 16; break;
+	case IPPROTO_UDP:
+		field = 6;
+		t->covered = udp_end(packet);
+		t->len = (uint16_t)(t->covered - t->start);
+		break;
+	case IPPROTO_UDPLITE:
+		field = 6;
+		t->covered = udplite_end(packet);
+		break;
+	case IPPROTO_DCCP:
+		field = 6;
+		t->covered = dccp_end(packet);
+		break;
+	case IPPROTO_SCTP: field = 8; break;
+	case IPPROTO_GRE:
+		field = 4;
+		if (!(packet->data[packet->l4] & 0x80))
+			t->sum = IPQ_SUM_NONE;
+		break;
+	default: field = 2; break;
+	}
+	if (t->sum != IPQ_SUM_NONE)
+		t->field = (uint16_t)(t->start + field);
+}
+
+/* A byte of a header, and the bits of it that other things hang on. A mask of 0 ends a list. */
+struct key {
+	uint8_t at;
+	uint8_t mask;
+};
+
+/* All but the DF flag of the fragment field. */
+static const struct key ipv4_keys[] = {{0, 0xff}, {2, 0xff},  {3, 0xff},  {6, 0xbf}, {7, 0xff},
+				       {9, 0xff}, {10, 0xff}, {11, 0xff}, {0, 0}};
+static const struct key ipv6_keys[] = {{0, 0xf0}, {4, 0xff}, {5, 0xff}, {6, 0xff}, {0, 0}};
+static const struct key tcp_keys[] = {{12, 0xf0}, {16, 0xff}, {17, 0xff}, {0, 0}};
+static const struct key udp_keys[] = {{4, 0xff}, {5, 0xff}, {6, 0xff}, {7, 0xff}, {0, 0}};
+static const struct key icmp_keys[] = {{2, 0xff}, {3, 0xff}, {0, 0}};
+static const struct key dccp_keys[] = {{4, 0xff}, {5, 0x0f}, {6, 0xff}, {7, 0xff}, {8, 1}, {0, 0}};
+static const struct key gre_keys[] = {{0, 0xb0}, {4, 0xff}, {5, 0xff}, {0, 0}};
+static const struct key no_keys[] = {{0, 0}};
+
+static const struct key *transport_keys(uint8_t protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP: return tcp_keys;
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE: return udp_keys;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6: return icmp_keys;
+	case IPPROTO_DCCP: return dccp_keys;
+	case IPPROTO_GRE: return gre_keys;
+	default: return no_keys;
+	}
+}
+
+static bool keys_change(const struct ipq_packet *packet, const struct key *key, uint32_t header,
+			uint32_t offset, const uint8_t *bytes, uint32_t len)
+{
+	for (; key->mask != 0; key++) {
+		uint32_t at = header + key->at;
+
+		if (at >= offset && at - offset < len &&
+		    (packet->data[at] ^ bytes[at - offset]) & key->mask)
+			return true;
+	}
+	return false;
+}
+
+bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
+			 uint32_t len)
+{
+	uint32_t l3 = packet->l3;
+	uint32_t chain = l3 + IPV6_HEADER;
+	uint32_t chain_end = packet->l4 ? packet->l4 : packet->end;
+
+	if (offset < l3)
+		return true;
+	if (keys_change(packet, packet->ip_version == 4 ? ipv4_keys : ipv6_keys, l3, offset, bytes,
+			len))
+		return true;
+	/* Extension headers, or what may be some. */
+	if (packet->ip_version == 6 && offset < chain_end && offset + len > chain)
+		return true;
+	return packet->l4 && offset < packet->body &&
+	       keys_change(packet, transport_keys(packet->protocol), packet->l4, offset, bytes,
+			   len);
+}
