@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include <netinet/in.h>
+#include <string.h>
 
 enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16 };
 
@@ -200,21 +201,35 @@ static bool keys_change(const struct ipq_packet *packet, const struct key *key, 
 	return false;
 }
 
+/* Extension headers, or what may be some. */
+static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
+			  uint32_t len)
+{
+	uint32_t start = (uint32_t)packet->l3 + IPV6_HEADER;
+	uint32_t stop = packet->l4 ? packet->l4 : packet->end;
+
+	if (start < offset)
+		start = offset;
+	if (stop > offset + len)
+		stop = offset + len;
+	return start < stop &&
+	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
+}
+
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			 uint32_t len)
 {
-	uint32_t l3 = packet->l3;
-	uint32_t chain = l3 + IPV6_HEADER;
-	uint32_t chain_end = packet->l4 ? packet->l4 : packet->end;
+	uint16_t l3 = packet->l3;
 
 	if (offset < l3)
 		return true;
-	if (keys_change(packet, packet->ip_version == 4 ? ipv4_keys : ipv6_keys, l3, offset, bytes,
-			len))
+	if (packet->ip_version == 4) {
+		if (keys_change(packet, ipv4_keys, l3, offset, bytes, len))
+			return true;
+	} else if (keys_change(packet, ipv6_keys, l3, offset, bytes, len) ||
+		   chain_changes(packet, offset, bytes, len)) {
 		return true;
-	/* Extension headers, or what may be some. */
-	if (packet->ip_version == 6 && offset < chain_end && offset + len > chain)
-		return true;
+	}
 	return packet->l4 && offset < packet->body &&
 	       keys_change(packet, transport_keys(packet->protocol), packet->l4, offset, bytes,
 			   len);

@@ -40,7 +40,7 @@ M.kinds = {
   dccp_part = kind(33, 6, true, { 4, 5, 6, 7, 8 }, function(r)
     return r.bytes(4) .. "\3\4\0\0\0" .. r.bytes(3)
   end),
-  gre = kind(47, nil, false, { 0 }, function(r) return "\x20\0\x65\x58" .. r.bytes(4) end),
+  gre = kind(47, nil, false, { 0, 4, 5 }, function(r) return "\x20\0\x65\x58" .. r.bytes(4) end),
   gre_sum = kind(47, 4, false, { 0, 4, 5 }, function(r) return "\xb0\0\x65\x58\0\0\0\0" .. r.bytes(8) end),
   esp = kind(50, nil, false, {}, function(r) return r.bytes(8) end),
   unknown = kind(253, nil, false, {}, function() return "" end),

@@ -187,7 +187,9 @@ describe("ipq_rewrite_finish", function()
         local packet = arrive(p.bytes, more)
         for _, s in ipairs(stores) do assert.equal(0, store(packet, s[1], s[2])) end
         -- Behind an unknown protocol of IPv6 there may be extension headers.
-        if more == "" and p.kind.protocol ~= 253 then assert.equal(0, bit.band(packet.dirty, E.IPQ_DIRTY_ALL)) end
+        if more == "" and p.kind.protocol ~= 253 then
+          assert.equal(0, bit.band(packet.dirty, E.IPQ_DIRTY_ALL))
+        end
         assert_finished(expected, packet, "round " .. round)
       end
     end
