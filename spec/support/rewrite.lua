@@ -10,6 +10,8 @@ if not core.spec_rewrite_declared then
       IPQ_REWRITE_OK = 0, IPQ_REWRITE_TRUNCATED = -1, IPQ_REWRITE_FRAGMENT = -2, IPQ_REWRITE_TOO_LONG = -3,
       IPQ_REWRITE_VERSION = -4, IPQ_REWRITE_HEADER = -5, IPQ_REWRITE_BOUNDS = -6
     };
+    void *malloc(size_t size);
+    void free(void *memory);
     void ipq_header_parse(struct ipq_packet *packet);
     uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
     uint16_t ipq_checksum_fold(uint32_t sum);
@@ -27,6 +29,13 @@ if not core.spec_rewrite_declared then
 end
 
 local M = { C = lib.C }
+
+--- The bytes in memory of their own, which ends where they end: a sanitizer sees who goes on reading.
+function M.own(bytes)
+  local memory = ffi.gc(ffi.cast("uint8_t *", ffi.C.malloc(#bytes)), ffi.C.free)
+  ffi.copy(memory, bytes, #bytes)
+  return memory
+end
 
 -- The reference: byte by byte, with nothing of lib in it.
 

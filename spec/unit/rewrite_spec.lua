@@ -627,11 +627,9 @@ end)
 describe("ipq_rewrite with garbage", function()
   local random = rewrite.random(23)
 
-  -- The packet in a page of its own size: a sanitizer sees what lies behind it.
   local function change(bytes, more, family)
     local packet = arrive("", more, { family = family, protocol = random.pick { 0x0800, 0x86dd, 0x8100 } })
-    local own = ffi.new("uint8_t[?]", math.max(#bytes, 1))
-    ffi.copy(own, bytes, #bytes)
+    local own = rewrite.own(bytes)
     packet.data, packet.data_len, packet.len = own, #bytes, #bytes
     for _ = 1, random.number(1, 3) do
       local at = random.number(0, #bytes + 1)
