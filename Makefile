@@ -48,6 +48,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 BINDINGS_OBJ := $(call obj,$(BINDINGS_SRC))
 HOST_OBJ := $(call obj,$(HOST_SRC))
+SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c)
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
@@ -74,7 +75,7 @@ $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS)
 
 # All of lib, and a source in memory, for the specs that call them through FFI.
-$(BUILD)/spec/lib.so: $(BUILD)/obj/spec/c/source.o $(LIB_OBJ)
+$(BUILD)/spec/lib.so: $(SPEC_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
@@ -99,14 +100,14 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
 $(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(BUILD)/obj/spec/c/source.o)
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(SPEC_OBJ))
 
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
 # dpkg has to bring them itself.
 
 DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libluajit-5.1-dev luajit lua-cjson iptables \
 	iproute2 iputils-ping util-linux
-DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3
+DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_BENCH := $(DEPS_BUILD)
 
 deps: deps-build deps-test deps-bench

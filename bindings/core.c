@@ -3,6 +3,7 @@
 #include "explain.h"
 #include "lib/ipq.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,12 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
 	lua_pop(L, 1);
 }
 
+static int address_parse(int family, const char *text, uint32_t len, uint8_t *bytes)
+{
+	/* A 0 byte inside would end it too early. */
+	return len < INET6_ADDRSTRLEN && strlen(text) == len && inet_pton(family, text, bytes) == 1;
+}
+
 static int find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		uint32_t needle_len)
 {
@@ -241,7 +248,15 @@ static void state_push(lua_State *L)
 			  .device_get = ipq_device_get,
 			  .devices = &state->devices,
 			  .find = find,
-			  .memcmp = memcmp},
+			  .memcmp = memcmp,
+			  .header_parse = ipq_header_parse,
+			  .rewrite_store = ipq_rewrite_store,
+			  .rewrite_replace = ipq_rewrite_replace,
+			  .rewrite_set = ipq_rewrite_set,
+			  .rewrite_finish = ipq_rewrite_finish,
+			  .rewrite_strerror = ipq_rewrite_strerror,
+			  .address_parse = address_parse,
+			  .inet_ntop = inet_ntop},
 	};
 	luaL_getmetatable(L, STATE);
 	lua_setmetatable(L, -2);

@@ -5,21 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-
-static bool has_net_admin(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (syscall(SYS_capget, &header, data) < 0)
-		return false;
-	return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN);
-}
 
 /* A netlink port is the process id of its first owner, mostly; its name helps to find it. */
 static void process_name(uint32_t portid, char *name, size_t size)
@@ -77,7 +65,7 @@ static bool owns_network_namespace(void)
 
 static enum ipq_cause explain_eperm(char *text, size_t size, uint16_t queue_num)
 {
-	if (!has_net_admin()) {
+	if (!ipq_has_net_admin()) {
 		snprintf(
 			text, size,
 			"cannot bind queue %u: not permitted without CAP_NET_ADMIN; run it as root",

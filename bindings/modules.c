@@ -16,6 +16,11 @@ EMBED(ipq_live, "bindings/ipq/live.lua");
 EMBED(ipq_log, "bindings/ipq/log.lua");
 EMBED(ipq_packet, "bindings/ipq/packet.lua");
 EMBED(ipq_script, "bindings/ipq/script.lua");
+EMBED(ipq_address, "bindings/ipq/address.lua");
+EMBED(ipq_header, "bindings/ipq/header.lua");
+EMBED(ipq_ip, "bindings/ipq/ip.lua");
+EMBED(ipq_summary, "bindings/ipq/summary.lua");
+EMBED(ipq_transport, "bindings/ipq/transport.lua");
 EMBED(ipq_verdict, "bindings/ipq/verdict.lua");
 
 const struct ipq_module ipq_modules[] = {
@@ -27,6 +32,11 @@ const struct ipq_module ipq_modules[] = {
 	{"ipq.log", "=ipq/log.lua", ipq_log_begin, ipq_log_end},
 	{"ipq.packet", "=ipq/packet.lua", ipq_packet_begin, ipq_packet_end},
 	{"ipq.script", "=ipq/script.lua", ipq_script_begin, ipq_script_end},
+	{"ipq.address", "=ipq/address.lua", ipq_address_begin, ipq_address_end},
+	{"ipq.header", "=ipq/header.lua", ipq_header_begin, ipq_header_end},
+	{"ipq.ip", "=ipq/ip.lua", ipq_ip_begin, ipq_ip_end},
+	{"ipq.summary", "=ipq/summary.lua", ipq_summary_begin, ipq_summary_end},
+	{"ipq.transport", "=ipq/transport.lua", ipq_transport_begin, ipq_transport_end},
 	{"ipq.verdict", "=ipq/verdict.lua", ipq_verdict_begin, ipq_verdict_end},
 	{NULL, NULL, NULL, NULL},
 };

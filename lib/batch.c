@@ -74,6 +74,7 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 	packet->set = 0;
 	packet->parsed = 0;
 	packet->dirty = 0;
+	packet->as_is = 0;
 	return packet;
 }
 

@@ -1,14 +1,17 @@
-/* NFQNL_MSG_CONFIG messages, and who owns a queue. */
+/* NFQNL_MSG_CONFIG messages, who owns a queue, and who may. */
 #include "ipq.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <libmnl/libmnl.h>
+#include <linux/capability.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 static struct nlmsghdr *start(void *buf, uint16_t queue_num)
 {
@@ -79,4 +82,13 @@ int ipq_queue_owner(uint16_t queue_num, uint32_t *portid)
 	}
 	fclose(file);
 	return ret;
+}
+
+bool ipq_has_net_admin(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN);
 }

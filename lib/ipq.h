@@ -206,6 +206,10 @@ struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags)
  * no nfnetlink_queue. */
 int ipq_queue_owner(uint16_t queue_num, uint32_t *portid);
 
+/* Whether CAP_NET_ADMIN is among this process's effective capabilities, in its own user namespace.
+ */
+bool ipq_has_net_admin(void);
+
 /* queue.c */
 
 struct ipq_queue;

@@ -104,6 +104,7 @@ struct ipq_packet {
 	uint16_t end;  /* where the IP packet ends: by its length field, but not behind data_len */
 	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
 	uint16_t dirty;	   /* enum ipq_dirty */
+	uint8_t as_is;	   /* changed bytes are sent as they are, right or not */
 	uint32_t l3_delta; /* what changes have added to the sums of the IPv4 header and of the */
 	uint32_t l4_delta; /* transport's checksum: see rewrite.c */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
@@ -181,15 +182,32 @@ struct ipq_batch {
 };
 
 /*
- * What a Lua filter holds: a packet (struct ipq_view *), or bytes of it (struct ipq_buffer *).
- * These pointers lead nowhere. Bits 16 to 63 are a serial number, which no other packet of the Lua
- * state has; bits 0 to 15 are a buffer's offset in the packet. There is nothing that a script could
- * follow or change, and as the whole view is one immutable word, LuaJIT never needs memory for it.
+ * What a Lua filter holds: a packet (struct ipq_view *), a header of it (struct ipq_view_tcp * and
+ * the others), or bytes of it (struct ipq_buffer *). These pointers lead nowhere. Bits 17 to 63 are
+ * a serial number, which no other packet of the Lua state has; bits 0 to 16 are a buffer's offset
+ * in the packet and where it ends. There is nothing that a script could follow or change, and as
+ * the whole view is one immutable word, LuaJIT never needs memory for it.
  */
 struct ipq_view;
 struct ipq_buffer;
+struct ipq_view_ip;
+struct ipq_view_ip6;
+struct ipq_view_tcp;
+struct ipq_view_udp;
+struct ipq_view_udplite;
+struct ipq_view_icmp;
+struct ipq_view_icmpv6;
+struct ipq_view_sctp;
+struct ipq_view_dccp;
+struct ipq_view_gre;
+struct ipq_view_esp;
+struct ipq_view_ah;
 
-enum ipq_handle_bits { IPQ_OFFSET_MASK = 0xffff, IPQ_SERIAL_STEP = 0x10000 };
+enum ipq_handle_bits {
+	IPQ_OFFSET_MASK = 0xffff,
+	IPQ_BODY = 0x10000, /* the buffer ends with the IP packet, not with the bytes behind it */
+	IPQ_SERIAL_STEP = 0x20000
+};
 
 /* The packet whose filter runs. */
 struct ipq_live {
@@ -231,4 +249,16 @@ struct ipq_calls {
 	int (*find)(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		    uint32_t needle_len);
 	int (*memcmp)(const void *a, const void *b, size_t len);
+	void (*header_parse)(struct ipq_packet *packet);
+	int (*rewrite_store)(struct ipq_packet *packet, uint32_t offset, const void *bytes,
+			     uint32_t len);
+	int (*rewrite_replace)(struct ipq_packet *packet, uint32_t offset, uint32_t len,
+			       const void *bytes, uint32_t new_len);
+	int (*rewrite_set)(struct ipq_packet *packet, const void *bytes, uint32_t len);
+	int (*rewrite_finish)(struct ipq_packet *packet);
+	const char *(*rewrite_strerror)(int error);
+	/* The text of an address to its 4 or 16 bytes: 1 where it is one. */
+	int (*address_parse)(int family, const char *text, uint32_t len, uint8_t *bytes);
+	/* And back; NULL where there is no room. */
+	const char *(*inet_ntop)(int family, const void *bytes, char *text, uint32_t size);
 };

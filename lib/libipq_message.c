@@ -3,8 +3,6 @@
 
 #include <arpa/inet.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <linux/capability.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
@@ -162,22 +160,13 @@ static ssize_t packet_translate(struct ipq_classic *classic, struct ipq_head *he
 	return nlh.nlmsg_len;
 }
 
-static bool may_administer(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	return syscall(SYS_capget, &header, data) == 0 &&
-	       data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN);
-}
-
 /* The kernel says EPERM to a process without the privilege and to one whose queue is another's. */
 static bool is_owned_by_another(const struct ipq_classic *classic)
 {
 	uint32_t owner;
 
 	return ipq_queue_owner(classic->queue_num, &owner) == 0 &&
-	       owner != classic->handle.local.nl_pid && may_administer();
+	       owner != classic->handle.local.nl_pid && ipq_has_net_admin();
 }
 
 static int errno_translate(const struct ipq_classic *classic, int error, bool is_verdict)

@@ -12,16 +12,14 @@ local names = {
 
 local counts = {}
 
-local function protocol_of(payload)
-  if #payload < 20 then return "other" end
-  local version = bit.rshift(payload:u8(0), 4)
-  local number = version == 4 and payload:u8(9) or version == 6 and payload:u8(6)
+local function protocol_of(pkt)
+  local number = pkt.protocol
   if not number then return "other" end
   return names[number] or "protocol " .. number
 end
 
 return {
-  queue = { range = 20 },
+  queue = { range = 128 },
   filter = function(pkt)
     local hook = pkt.hook_name or "other"
     local by_hook = counts[hook]
@@ -29,7 +27,7 @@ return {
       by_hook = {}
       counts[hook] = by_hook
     end
-    local protocol = protocol_of(pkt.payload)
+    local protocol = protocol_of(pkt)
     local count = by_hook[protocol]
     if not count then
       count = { packets = 0, bytes = 0 }

@@ -8,6 +8,8 @@
 --- A filter that raises ends it; its packet gets the error verdict, and the loop is entered again behind
 --- it. The loop, the view and the settling of a verdict allocate nothing and make no system call.
 local abi = require "ipq.abi"
+local bit = require "bit"
+local buffer = require "ipq.buffer"
 local ffi = require "ffi"
 local live = require "ipq.live"
 local log = require "ipq.log"
@@ -15,6 +17,9 @@ local packet = require "ipq.packet"
 local verdict = require "ipq.verdict"
 
 local C, begin, finish, is_valid = abi.C, packet.begin, live.finish, verdict.is_valid
+local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
+local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
+local NO_PAYLOAD = bit.bnot(PAYLOAD)
 local ERRORS_A_SECOND = 10
 local REPORTED = {} -- what the error handler gives
 
@@ -27,9 +32,9 @@ local function describe(value)
   return "a " .. kind
 end
 
-local function bad_return(value, more)
-  if more ~= nil then
-    return "filter returned " .. describe(more) .. " as a second value; it may return one"
+local function bad_return(value, bytes)
+  if is_valid(value) or value == nil then
+    return "filter returned " .. describe(bytes) .. " as the packet's bytes; they are a string or a Buffer"
   end
   return "filter returned " .. describe(value) .. "; it may return nothing, ipq.ACCEPT, ipq.DROP, "
     .. "ipq.REPEAT, ipq.STOP or ipq.queue(n)"
@@ -44,7 +49,7 @@ end
 --- The function that runs filter over all packets of a driver (struct ipq_driver). It returns when the
 --- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
 ---@param driver_address any lightuserdata or pointer; driver and batch outlive the function
----@param filter fun(pkt: ipq.Packet): ipq.verdict?
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@return fun(): integer run
 function M.new(driver_address, filter)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
@@ -73,13 +78,40 @@ function M.new(driver_address, filter)
     batch.counters.errors = batch.counters.errors + 1
   end
 
-  local function settle(p, value, more)
+  --- Takes what the filter returned as the packet's bytes. Gives why it cannot be, or nil.
+  local function take_bytes(p, value, bytes)
+    local result
+    if type(bytes) == "string" then
+      result = C.rewrite_set(p, bytes, #bytes)
+    elseif is_buffer(bytes) then
+      result = C.rewrite_set(p, open_buffer(bytes))
+    else
+      return bad_return(value, bytes)
+    end
+    if result ~= 0 then return "bytes returned: " .. ffi.string(C.rewrite_strerror(result)) end
+  end
+
+  --- Makes a changed packet fit to be sent. Gives why it cannot be, or nil.
+  local function complete(p)
+    if p.verdict == DROP then
+      p.set = band(p.set, NO_PAYLOAD)
+    elseif p.as_is == 0 then
+      local result = C.rewrite_finish(p)
+      if result ~= 0 then return "packet changed: " .. ffi.string(C.rewrite_strerror(result)) end
+    end
+  end
+
+  local function settle(p, value, bytes)
+    local why
+    if value ~= nil then
+      if is_valid(value) then p.verdict = value else why = bad_return(value) end
+    end
+    if bytes ~= nil and not why then why = take_bytes(p, value, bytes) end
     finish()
-    if more ~= nil or not (value == nil or is_valid(value)) then
-      report(bad_return(value, more))
+    if band(p.set, PAYLOAD) ~= 0 and not why then why = complete(p) end
+    if why then
+      report(why)
       fail(p)
-    elseif value ~= nil then
-      p.verdict = value
     end
     batch.current = batch.current + 1
   end

@@ -4,10 +4,10 @@ local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 
-local band, cast = bit.band, ffi.cast
+local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
 local u64 = ffi.typeof "uint64_t"
-local OFFSET = u64(ffi.C.IPQ_OFFSET_MASK)
-local SERIAL = bit.bnot(OFFSET)
+local OFFSET, BODY = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY)
+local SERIAL = bit.bnot(bor(OFFSET, BODY))
 local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
 
 -- One for the Lua state, however often this module is loaded.
@@ -24,15 +24,26 @@ function M.packet_of(view)
   return live.packet
 end
 
---- The same behind a buffer, and the buffer's offset in it.
-function M.packet_and_offset_of(buffer)
+--- The same behind a buffer, where the buffer begins in it, and where it ends.
+function M.bounds_of(buffer)
   local handle = cast(u64, buffer)
   if band(handle, SERIAL) ~= live.handle then ended() end
-  return live.packet, tonumber(band(handle, OFFSET))
+  local p = live.packet
+  local start = tonumber(band(handle, OFFSET))
+  if band(handle, BODY) == 0 then return p, start, p.data_len end
+  if p.parsed == 0 then C.header_parse(p) end
+  return p, start, p["end"]
 end
 
---- The bits of a buffer at offset (0 to 65535) of the packet whose filter runs.
-function M.buffer_handle(offset) return live.handle + offset end
+--- The bits of a view of the packet whose filter runs.
+function M.view_handle() return live.handle end
+
+--- The bits of a buffer from offset (0 to 65535) of that packet on, to the end of its bytes, or with
+--- is_body to the end of the IP packet.
+function M.buffer_handle(offset, is_body)
+  if is_body then return bor(live.handle + offset, BODY) end
+  return live.handle + offset
+end
 
 --- Makes p the packet whose filter runs, and gives the bits of its view.
 function M.begin(p)

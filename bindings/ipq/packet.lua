@@ -4,7 +4,10 @@ local buffer = require "ipq.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local bit = require "bit"
+local ip = require "ipq.ip"
+local header = require "ipq.header"
 local live = require "ipq.live"
+local transport = require "ipq.transport"
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.packet then return core.packet end
@@ -170,7 +173,54 @@ function get.ct(p)
   return ct
 end
 
+-- Headers
+
+get.ip, get.ip6 = ip.ip, ip.ip6
+for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" } do
+  get[name] = transport[name]
+end
+
+-- The same without asking which header it is
+get.saddr, get.daddr = ip.saddr, ip.daddr
+get.sport, get.dport, get.protocol = transport.sport, transport.dport, transport.protocol
+
+local writer = header.writer
+
+--- Assigns an address of either version. Tail calls: an error is at the script's line.
+local function set_address(field)
+  local write4, write6 = writer("ip", field), writer("ip6", field)
+  set[field] = function(p, value)
+    if p.parsed == 0 then C.header_parse(p) end
+    if p.ip_version == 4 then return write4(p, p.data + p.l3, value) end
+    if p.ip_version == 6 then return write6(p, p.data + p.l3, value) end
+    error("the packet has no " .. field, 3)
+  end
+end
+
+local function set_port(field)
+  local write = {
+    [6] = writer("tcp", field), [17] = writer("udp", field), [33] = writer("dccp", field),
+    [132] = writer("sctp", field), [136] = writer("udplite", field),
+  }
+  set[field] = function(p, value)
+    if get[field](p) == nil then error("the packet has no " .. field, 3) end
+    return write[p.protocol](p, p.data + p.l4, value)
+  end
+end
+
+set_address "saddr"
+set_address "daddr"
+set_port "sport"
+set_port "dport"
+
 -- What a filter may assign
+
+--- Whether lengths and checksums are made right when the filter has returned.
+function get.fix(p) return p.as_is == 0 end
+function set.fix(p, value)
+  if type(value) ~= "boolean" then error("fix must be true or false", 3) end
+  p.as_is = value and 0 or 1
+end
 
 local function u32(name, value)
   if type(value) ~= "number" or not (value >= 0 and value <= 0xffffffff) or value % 1 ~= 0 then
@@ -199,6 +249,15 @@ end
 
 -- The view
 
+local methods = {}
+
+--- The packet's bytes as they are now, as a string that outlives the call.
+---@return string
+function methods:copy()
+  local p = packet_of(self)
+  return ffi.string(p.data, p.data_len)
+end
+
 local function no_field(key, level)
   error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
 end
@@ -207,8 +266,10 @@ ffi.metatype("struct ipq_view", {
   __index = function(view, key)
     local p = packet_of(view)
     local read = get[key]
-    if read == nil then no_field(key, 2) end
-    return read(p)
+    if read ~= nil then return read(p) end
+    local method = methods[key]
+    if method == nil then no_field(key, 2) end
+    return method
   end,
   __newindex = function(view, key, value)
     local p = packet_of(view)
@@ -218,6 +279,10 @@ ffi.metatype("struct ipq_view", {
       error(("a packet's field '%s' cannot be assigned"):format(key), 2)
     end
     write(p, value)
+  end,
+  __tostring = function(view)
+    packet_of(view)
+    return require "ipq.summary".line(view)
   end,
 })
 
@@ -233,6 +298,8 @@ function M.fields()
   for name in pairs(get) do names[name] = set[name] ~= nil end
   return names
 end
+
+M.header_fields = header.fields
 
 core.packet = M
 return M

@@ -47,7 +47,7 @@ function ipq.open(options) end
 local Queue = {}
 
 ---Judges packets until the queue is stopped.
----@param filter fun(pkt: ipq.Packet): ipq.verdict?
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
@@ -96,6 +96,167 @@ function Queue:close() end
 ---@field csum_verified boolean whether the checksums were found right
 ---@field ct ipq.Conntrack? a table of its own for each reading
 ---@field payload ipq.Buffer? the IP packet; nil with copy = "meta"
+---@field fix boolean can be assigned; false sends changed bytes as they are
+---@field saddr string? can be assigned; of the IP header, whichever it is
+---@field daddr string? can be assigned
+---@field protocol integer? IPPROTO_*, behind all extension headers
+---@field sport integer? can be assigned; of TCP, UDP, UDP-Lite, SCTP or DCCP
+---@field dport integer? can be assigned
+---@field ip ipq.IP? nil where there is none, or the copy cuts it off; so are all headers
+---@field ip6 ipq.IP6?
+---@field tcp ipq.TCP?
+---@field udp ipq.UDP?
+---@field udplite ipq.UDPLite?
+---@field icmp ipq.ICMP?
+---@field icmpv6 ipq.ICMPv6?
+---@field sctp ipq.SCTP?
+---@field dccp ipq.DCCP?
+---@field gre ipq.GRE?
+---@field esp ipq.ESP?
+---@field ah ipq.AH?
+local Packet = {}
+
+---The packet's bytes as they are now: they outlive the call.
+---@return string
+function Packet:copy() end
+
+---RFC 791
+---@class ipq.IP
+---@field saddr string can be assigned
+---@field daddr string can be assigned
+---@field ttl integer can be assigned
+---@field protocol integer can be assigned
+---@field dscp integer can be assigned
+---@field ecn integer can be assigned
+---@field id integer can be assigned
+---@field length integer can be assigned
+---@field frag_off integer can be assigned; in units of 8 bytes
+---@field df boolean can be assigned
+---@field mf boolean can be assigned
+---@field checksum integer can be assigned
+---@field options string the bytes, "" where there are none
+
+---RFC 8200
+---@class ipq.IP6
+---@field saddr string can be assigned
+---@field daddr string can be assigned
+---@field hoplimit integer can be assigned
+---@field nexthdr integer can be assigned
+---@field flowlabel integer can be assigned
+---@field dscp integer can be assigned
+---@field ecn integer can be assigned
+---@field length integer can be assigned
+local IP6 = {}
+
+---The bytes of the first extension header of that number (0, 43, 44, 51, 60 or 135).
+---@param number integer
+---@return string?
+function IP6:exthdr(number) end
+
+---@class ipq.TCPOption
+---@field kind integer
+---@field data string
+
+---RFC 9293
+---@class ipq.TCP
+---@field sport integer can be assigned
+---@field dport integer can be assigned
+---@field sequence integer can be assigned
+---@field ackseq integer can be assigned
+---@field doff integer can be assigned
+---@field flags integer can be assigned
+---@field cwr boolean can be assigned
+---@field ece boolean can be assigned
+---@field urg boolean can be assigned
+---@field ack boolean can be assigned
+---@field psh boolean can be assigned
+---@field rst boolean can be assigned
+---@field syn boolean can be assigned
+---@field fin boolean can be assigned
+---@field window integer can be assigned
+---@field checksum integer can be assigned
+---@field urgptr integer can be assigned
+---@field options ipq.TCPOption[] without no-operations
+---@field payload ipq.Buffer
+local TCP = {}
+
+---The data of the first option of that kind.
+---@param kind integer
+---@return string?
+function TCP:option(kind) end
+
+---RFC 768
+---@class ipq.UDP
+---@field sport integer can be assigned
+---@field dport integer can be assigned
+---@field length integer can be assigned
+---@field checksum integer can be assigned
+---@field payload ipq.Buffer
+
+---RFC 3828
+---@class ipq.UDPLite
+---@field sport integer can be assigned
+---@field dport integer can be assigned
+---@field csumcov integer can be assigned; bytes that the checksum covers, 0 for all
+---@field checksum integer can be assigned
+---@field payload ipq.Buffer
+
+---RFC 792
+---@class ipq.ICMP
+---@field type integer can be assigned
+---@field code integer can be assigned
+---@field checksum integer can be assigned
+---@field id integer can be assigned; of echo messages
+---@field sequence integer can be assigned; of echo messages
+---@field payload ipq.Buffer
+
+---RFC 4443
+---@class ipq.ICMPv6
+---@field type integer can be assigned
+---@field code integer can be assigned
+---@field checksum integer can be assigned
+---@field id integer can be assigned; of echo messages
+---@field sequence integer can be assigned; of echo messages
+---@field payload ipq.Buffer
+
+---RFC 9260
+---@class ipq.SCTP
+---@field sport integer can be assigned
+---@field dport integer can be assigned
+---@field vtag integer can be assigned
+---@field checksum integer can be assigned
+---@field payload ipq.Buffer
+
+---RFC 4340
+---@class ipq.DCCP
+---@field sport integer can be assigned
+---@field dport integer can be assigned
+---@field doff integer can be assigned
+---@field csumcov integer can be assigned
+---@field checksum integer can be assigned
+---@field type integer can be assigned
+---@field payload ipq.Buffer
+
+---RFC 2784, RFC 2890
+---@class ipq.GRE
+---@field flags integer can be assigned
+---@field version integer can be assigned
+---@field protocol integer can be assigned; EtherType
+---@field key integer?
+---@field payload ipq.Buffer
+
+---RFC 4303
+---@class ipq.ESP
+---@field spi integer can be assigned
+---@field sequence integer can be assigned
+---@field payload ipq.Buffer
+
+---RFC 4302
+---@class ipq.AH
+---@field nexthdr integer can be assigned
+---@field hdrlength integer can be assigned
+---@field spi integer can be assigned
+---@field sequence integer can be assigned
 
 ---@class ipq.Conntrack
 ---@field id integer?
@@ -143,5 +304,36 @@ function Buffer:starts(text) end
 
 ---@return string
 function Buffer:hex() end
+
+---@param offset integer
+---@param value integer
+function Buffer:set_u8(offset, value) end
+
+---@param offset integer
+---@param value integer in network order
+function Buffer:set_u16(offset, value) end
+
+---@param offset integer
+---@param value integer in network order
+function Buffer:set_u32(offset, value) end
+
+---@param offset integer
+---@param value integer in network order; a uint64_t or below 2^53
+function Buffer:set_u64(offset, value) end
+
+---Puts text over the bytes at offset.
+---@param offset integer
+---@param text string
+function Buffer:write(offset, text) end
+
+---Puts text in the place of length bytes at offset; the packet grows or shrinks.
+---@param offset integer
+---@param length integer
+---@param text string
+function Buffer:replace(offset, length, text) end
+
+---Cuts the buffer to length bytes, or fills it up with zeros.
+---@param length integer
+function Buffer:resize(length) end
 
 return ipq

@@ -1,6 +1,7 @@
 -- The filters in scripts/ on packets in memory. What they do live is in spec/kernel.
 local ipq = require "ipq"
 local m = require "spec.support.message"
+local packets = require "spec.support.packet"
 local script = require "ipq.script"
 local source = require "spec.support.source"
 
@@ -8,35 +9,42 @@ local A, D = ipq.ACCEPT, ipq.DROP
 
 local function load(name, ...) return assert(script.load("scripts/" .. name .. ".lua", { ... })) end
 
+local ip, ip6, tcp, udp = packets.ip, packets.ip6, packets.tcp, packets.udp
+
 local id = 0
 local function message(packet, more)
   id = id + 1
-  return m.simple(id, packet, more)
-end
-
---- IPv4 with this protocol and what follows the header; options are 32-bit words.
-local function ip(protocol, rest, options)
-  options = options or 0
-  return string.char(0x45 + options) .. ("\0"):rep(8) .. string.char(protocol) .. ("\0"):rep(10 + options * 4)
-    .. rest
-end
-local function ip6(protocol, rest)
-  return "\96" .. ("\0"):rep(5) .. string.char(protocol) .. ("\0"):rep(33) .. rest
+  local v6 = packet:byte(1) and packet:byte(1) >= 0x60
+  return m.packet(m.hdr(id, v6 and 0x86dd or 0x800) .. (more or "") .. m.attr(m.PAYLOAD, packet),
+    { family = v6 and 10 or 2 })
 end
 
 local request = "\8\0\0\0\0\1\0\5" .. ("x"):rep(56)
 local answer = "\0" .. request:sub(2)
 local request6 = "\128" .. request:sub(2)
 
+--- Calls work() with what it prints caught; gives the lines.
+local function printed(work)
+  local lines = {}
+  local print_before = print
+  _G.print = function(line) lines[#lines + 1] = line end -- luacheck: ignore 122
+  local ok, err = pcall(work)
+  _G.print = print_before -- luacheck: ignore 122
+  assert(ok, err)
+  return lines
+end
+
 describe("every filter in scripts/", function()
   local pipe = io.popen "ls scripts/*.lua"
   for path in pipe:lines() do
     it("loads, and survives any packet: " .. path, function()
       local s = assert(script.load(path))
-      local packets = { "", "\69", "\96", ("\0"):rep(20), ("\255"):rep(100), ip(1, ""), ip(1, "\8"),
-        ip(17, "x"), ip6(58, ""), ip6(58, "\128"), ip(1, request, 10), ("\79"):rep(20) }
+      local samples = { "", "\69", "\96", ("\0"):rep(20), ("\255"):rep(100), ip(1, ""), ip(1, "\8"),
+        ip(17, "x"), ip6(58, ""), ip6(58, "\128"), ip(1, request, { options = ("\1"):rep(40) }), ("\79"):rep(20),
+        ip(17, udp "x"), ip(17, udp(("\255"):rep(40))), ip(17, udp(("\0"):rep(40))), ip6(6, tcp "x"), ip(6, tcp ""),
+        ip(17, udp "x", { fragment = 1 }), ip(17, udp(("\0"):rep(5) .. "\1" .. ("\0"):rep(6) .. "\63")) }
       local messages = {}
-      for _, packet in ipairs(packets) do messages[#messages + 1] = message(packet) end
+      for _, sample in ipairs(samples) do messages[#messages + 1] = message(sample) end
       local src = source.new(messages)
       src:verdicts(s.filter)
       assert.equal(0, tonumber(src.batch.counters.errors))
@@ -56,7 +64,7 @@ end)
 describe("scripts/drop_icmp.lua", function()
   it("drops echo requests of both families, with options too, and nothing else", function()
     local src = source.new { message(ip(1, request)), message(ip(1, answer)), message(ip6(58, request6)),
-      message(ip6(58, answer)), message(ip(17, request)), message(ip(1, request, 3)) }
+      message(ip6(58, answer)), message(ip(17, request)), message(ip(1, request, { options = "\1\1\1\0" })) }
     assert.same({ D, A, D, A, A, D }, src:verdicts(load "drop_icmp".filter))
   end)
 
@@ -67,16 +75,10 @@ describe("scripts/drop_icmp.lua", function()
   end)
 
   it("says what it does, if asked", function()
-    local lines = {}
-    local print_before = print
-    _G.print = function(line) lines[#lines + 1] = line end -- luacheck: ignore 122
-    local ok, err = pcall(function()
+    assert.same({ "ping of 84 bytes, sequence 5: accept", "ping of 85 bytes, sequence 5: drop" }, printed(function()
       source.new { message(ip(1, request)), message(ip(1, request .. "x")) }
         :verdicts(load("drop_icmp", "max=84", "verbose=yes").filter)
-    end)
-    _G.print = print_before -- luacheck: ignore 122
-    assert(ok, err)
-    assert.same({ "ping of 84 bytes, sequence 5: accept", "ping of 85 bytes, sequence 5: drop" }, lines)
+    end))
   end)
 
   it("does not load with a max that is no number", function()
@@ -90,26 +92,92 @@ describe("scripts/count.lua", function()
   it("counts packets and bytes by hook and protocol, and prints them as JSON", function()
     local s = load "count"
     s.start({}, nil)
-    local src = source.new { message(ip(6, "12345")), message(ip(6, "")), message(ip6(17, "1")),
-      message(ip(200, "")), message "", m.packet(m.hdr(9, 0x800, 1) .. m.attr(m.PAYLOAD, ip(1, ""))) }
-    local printed
-    local print_before = print
-    src:verdicts(s.filter)
-    _G.print = function(line) printed = line end -- luacheck: ignore 122
-    local carried = s.stop()
-    _G.print = print_before -- luacheck: ignore 122
+    source.new { message(ip(6, "12345")), message(ip(6, "")), message(ip6(17, "1")), message(ip(200, "")), message "",
+      m.packet(m.hdr(9, 0x800, 1) .. m.attr(m.PAYLOAD, ip(1, ""))) }:verdicts(s.filter)
+    local carried
+    local lines = printed(function() carried = s.stop() end)
     assert.same({
       output = { tcp = { packets = 2, bytes = 45 }, udp = { packets = 1, bytes = 41 },
         ["protocol 200"] = { packets = 1, bytes = 20 }, other = { packets = 1, bytes = 0 } },
       input = { icmp = { packets = 1, bytes = 20 } },
-    }, require "cjson".decode(printed))
+    }, require "cjson".decode(lines[1]))
 
     -- After a reload it goes on from there.
     local s2 = load "count"
     s2.start({}, carried)
     source.new { message(ip(6, "")) }:verdicts(s2.filter)
-    _G.print = function() end -- luacheck: ignore 122
-    assert.equal(3, s2.stop().output.tcp.packets)
-    _G.print = print_before -- luacheck: ignore 122
+    printed(function() carried = s2.stop() end)
+    assert.equal(3, carried.output.tcp.packets)
+  end)
+end)
+
+describe("scripts/drop_port.lua", function()
+  local messages = { message(ip(6, tcp("", { dport = 23 }))), message(ip6(17, udp("", { dport = 23 }))),
+    message(ip(6, tcp("", { dport = 2323 }))), message(ip(6, tcp("", { sport = 23, dport = 9 }))),
+    message(ip(132, ("\0\23"):rep(6))), message(ip(1, request)) }
+
+  it("drops telnet, if nothing is said", function()
+    assert.same({ D, D, A, A, A, A }, source.new(messages):verdicts(load "drop_port".filter))
+  end)
+
+  it("drops several ports, of one protocol if asked", function()
+    assert.same({ D, A, D, A, A, A },
+      source.new(messages):verdicts(load("drop_port", "ports=23,2323", "protocol=tcp").filter))
+  end)
+
+  it("does not load with ports that are none", function()
+    for _, argument in ipairs { "ports=x", "ports=70000", "ports=1.5", "protocol=sctp" } do
+      assert.is_nil((script.load("scripts/drop_port.lua", { argument })))
+    end
+  end)
+end)
+
+describe("scripts/set_ttl.lua", function()
+  it("sets TTL and hop limit, and touches no packet that has it or must keep its own", function()
+    local src = source.new { message(ip(17, udp "x", { ttl = 3 })), message(ip6(17, udp "x", { hoplimit = 3 })),
+      message(ip(17, udp "x", { ttl = 64 })), message "",
+      message(ip(2, "\17\0\0\0\0\0\0\0", { ttl = 1 })),
+      message(ip6(58, "\135" .. ("\0"):rep(23), { hoplimit = 255 })) }
+    assert.same({ A, A, A, A, A, A }, src:verdicts(load "set_ttl".filter))
+    local packet = src.batch.packets
+    assert.same({ 64, 64 }, { packet[0].data[8], packet[1].data[7] })
+    local changed = {}
+    for i = 0, 5 do changed[i + 1] = packet[i].set end
+    assert.same({ 4, 4, 0, 0, 0, 0 }, changed)
+  end)
+end)
+
+describe("scripts/redirect_port.lua", function()
+  it("changes the port there and back", function()
+    local src = source.new { message(ip(6, tcp("x", { dport = 80 }))),
+      message(ip(6, tcp("x", { sport = 8080, dport = 1024 }))),
+      message(ip(17, udp("x", { dport = 81 }))) }
+    local ports = {}
+    local filter = load "redirect_port".filter
+    src:verdicts(function(pkt)
+      local verdict = filter(pkt)
+      ports[#ports + 1] = pkt.sport .. " " .. pkt.dport
+      return verdict
+    end)
+    assert.same({ "1024 8080", "80 1024", "1024 81" }, ports)
+  end)
+end)
+
+describe("scripts/dns_log.lua", function()
+  local function question(name, kind, flags)
+    return m.be16(7) .. (flags or "\1\0") .. "\0\1\0\0\0\0\0\0" .. name .. m.be16(kind) .. m.be16(1)
+  end
+  local www = "\3www\7example\3org\0"
+
+  it("prints questions, and whatever they hold in letters that are safe", function()
+    local messages = {}
+    for _, payload in ipairs { question(www, 28), question("\0", 2), question("\2a\27\1.\0", 999),
+      question(www, 1, "\129\0"), question("\64x\0", 1), www, question("\3ww", 1) } do
+      messages[#messages + 1] = message(ip(17, udp(payload)))
+    end
+    messages[#messages + 1] = message(ip(17, udp(question(www, 1), { dport = 54 })))
+    local lines = printed(function() source.new(messages):verdicts(load "dns_log".filter) end)
+    assert.same({ "10.0.0.1 asks 10.0.0.2 for AAAA www.example.org", "10.0.0.1 asks 10.0.0.2 for NS .",
+      "10.0.0.1 asks 10.0.0.2 for type 999 a\\027.\\046" }, lines)
   end)
 end)

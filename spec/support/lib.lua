@@ -31,6 +31,12 @@ if not core.spec_declared then
     int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
     void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
                           size_t batches);
+    void spec_source_still(struct spec_source *s, bool still);
+    uint32_t spec_filter_accept(struct ipq_packet *packet);
+    uint32_t spec_filter_dport(struct ipq_packet *packet);
+    uint32_t spec_filter_dport_saddr(struct ipq_packet *packet);
+    int spec_filter_run(struct ipq_driver *driver, uint32_t (*filter)(struct ipq_packet *packet));
+    void ipq_header_parse(struct ipq_packet *packet);
   ]]
   core.spec_declared = true
 end

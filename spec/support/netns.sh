@@ -46,7 +46,7 @@ run() {
 	shift
 	"$PROGRAM" "$@" > "$DIR/$name.out" 2> "$DIR/$name.err" &
 	eval "pid_$name=$!"
-	wait_for 10 grep -q 'waiting for packets' "$DIR/$name.err"
+	wait_for 10 grep -qs 'waiting for packets' "$DIR/$name.err"
 	wait_for 10 queue_is_bound "${QUEUE:-0}"
 }
 

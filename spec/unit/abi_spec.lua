@@ -6,8 +6,10 @@ local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
     "present", "skb_info", "indev", "outdev", "physindev", "physoutdev", "uid", "gid", "queue_num",
     "hw_protocol", "hook", "family", "hw_addrlen", "hw_addr", "vlan_proto", "vlan_tci", "ct_info",
-    "timestamp_sec", "timestamp_usec", "parsed", "ip_version", "protocol",
-    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "l3_delta", "l4_delta", "spare", "ct", "secctx", "l2hdr", "ct_len", "secctx_len", "l2hdr_len" },
+    "timestamp_sec", "timestamp_usec",
+    "parsed", "ip_version", "protocol",
+    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "as_is", "l3_delta", "l4_delta", "spare", "ct", "secctx",
+    "l2hdr", "ct_len", "secctx_len", "l2hdr_len" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",
     "marked", "errors", "malformed", "refused", "overruns", "last_refusal" },
@@ -17,7 +19,9 @@ local structs = {
   ipq_device = { "index", "type", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
   ipq_driver = { "source", "batch", "interrupt" },
-  ipq_calls = { "driver_next", "conntrack_parse", "device_get", "devices", "find", "memcmp" },
+  ipq_calls = { "driver_next", "conntrack_parse", "device_get", "devices", "find", "memcmp",
+    "header_parse", "rewrite_store", "rewrite_replace", "rewrite_set", "rewrite_finish", "rewrite_strerror",
+    "address_parse", "inet_ntop" },
 }
 
 local function compiled()

@@ -136,7 +136,7 @@ describe("dispatch", function()
 
   it("takes a second returned value for an error", function()
     assert.same({ ipq.DROP }, packets(1):verdicts(function() return ipq.ACCEPT, 5 end))
-    assert.matches("filter returned the number 5 as a second value", lines[1])
+    assert.matches("filter returned the number 5 as the packet's bytes; they are a string or a Buffer", lines[1])
   end)
 
   it("logs ten errors a second and then how many it did not", function()
@@ -184,6 +184,21 @@ describe("dispatch", function()
     end,
     ["a filter that searches the payload"] = function(pkt)
       if pkt.payload:find "GET" or pkt.payload:starts "y" or #pkt.payload < 20 then return ipq.DROP end
+    end,
+    ["a filter that reads three headers and an address"] = function(pkt)
+      if pkt.tcp and pkt.tcp.dport == 23 and pkt.ip.saddr == "0.0.0.0" and not pkt.tcp.syn then return ipq.DROP end
+      if pkt.udp and pkt.udp.sport == 0 and pkt.daddr == "10.0.0.1" then return ipq.REPEAT end
+      if pkt.icmp and pkt.icmp.type == 8 then return ipq.STOP end
+    end,
+    ["a filter that searches a byte of the payload"] = function(pkt)
+      local header = pkt.tcp
+      if header and #header.payload > 0 and header.payload:u8(0) == 0x16 then return ipq.DROP end
+    end,
+    ["a filter that changes fields"] = function(pkt)
+      local ip_header = pkt.ip
+      ip_header.ttl = ip_header.ttl == 9 and 10 or 9
+      if pkt.udp then pkt.dport = 7 pkt.saddr = "10.0.0.3" end
+      if pkt.tcp then pkt.tcp.psh = true pkt.tcp.payload:find "x" end
     end,
     ["a filter with a verdict for each protocol"] = function(pkt)
       local protocol = pkt.payload:u8(9)

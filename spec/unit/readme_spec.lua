@@ -2,6 +2,7 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
 local packet = require "ipq.packet"
+local packets = require "spec.support.packet"
 local script = require "ipq.script"
 local source = require "spec.support.source"
 
@@ -27,13 +28,11 @@ local function load(name, argv)
   return assert(s, message)
 end
 
-local ip = "\69\0\0\40" .. ("\0"):rep(5)
-
 describe("README.md", function()
   it("drops telnet in its first filter", function()
-    local telnet = ip .. "\6" .. ("\0"):rep(12) .. "\0\23" .. ("\0"):rep(16)
-    local ssh = ip .. "\6" .. ("\0"):rep(12) .. "\0\22" .. ("\0"):rep(16)
-    local udp = ip .. "\17" .. ("\0"):rep(12) .. "\0\23" .. ("\0"):rep(16)
+    local telnet = packets.ip(6, packets.tcp("", { dport = 23 }))
+    local ssh = packets.ip(6, packets.tcp("", { dport = 22 }))
+    local udp = packets.ip(17, packets.udp("", { dport = 23 }))
     assert.same({ ipq.DROP, ipq.ACCEPT, ipq.ACCEPT }, source.new { m.simple(1, telnet), m.simple(2, ssh),
       m.simple(3, udp) }:verdicts(load "telnet.lua".filter))
   end)
@@ -51,6 +50,17 @@ describe("README.md", function()
     _G.print = print_before -- luacheck: ignore 122
     assert.equal("5 large packets", printed)
     assert.equal(5, carried)
+  end)
+
+  it("changes packets in its example", function()
+    local s = load "change.lua"
+    local results = {}
+    source.new { m.simple(1, packets.ip(17, packets.udp("-hello-", { dport = 5353 }), { ttl = 9 })),
+      m.simple(2, packets.ip(6, packets.tcp "hello")) }:verdicts(function(pkt)
+      s.filter(pkt)
+      results[#results + 1] = { pkt.ip.ttl, pkt.daddr, tostring((pkt.udp or pkt.tcp).payload) }
+    end)
+    assert.same({ { 64, "10.0.0.53", "-good day-" }, { 64, "10.0.0.2", "hello" } }, results)
   end)
 
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
@@ -72,7 +82,7 @@ describe("bindings/types/ipq.lua", function()
 
   local function class(name)
     local fields = {}
-    local body = text:match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "\n(.-)\n\n") .. "\n"
+    local body = (text .. "\n"):match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "\n(.-)\n[^-]") .. "\n"
     for field in body:gmatch "%-%-%-@field (%S+)" do fields[field] = true end
     return fields
   end
@@ -83,9 +93,29 @@ describe("bindings/types/ipq.lua", function()
     assert.same(fields, class "ipq.Packet")
   end)
 
+  local headers = { ip = "IP", ip6 = "IP6", tcp = "TCP", udp = "UDP", udplite = "UDPLite", icmp = "ICMP",
+    icmpv6 = "ICMPv6", sctp = "SCTP", dccp = "DCCP", gre = "GRE", esp = "ESP", ah = "AH" }
+  for name, class_name in pairs(headers) do
+    it("names the fields of pkt." .. name .. ", and which can be assigned", function()
+      local fields, methods = packet.header_fields(name)
+      local names = {}
+      for field in pairs(fields) do names[field] = true end
+      assert.same(names, class("ipq." .. class_name))
+      local body = text:match("%-%-%-@class ipq%." .. class_name .. "\n(.-)\n[^-]")
+      for field, assignable in pairs(fields) do
+        local line = body:match("%-%-%-@field " .. field .. " ([^\n]*)")
+        assert.equal(assignable, line:find("can be assigned", 1, true) ~= nil, field)
+      end
+      for method in pairs(methods) do
+        assert.truthy(text:find("function " .. class_name .. ":" .. method .. "(", 1, true), method)
+      end
+    end)
+  end
+
   it("says which of them can be assigned", function()
+    local body = text:match "%-%-%-@class ipq%.Packet\n(.-)\n[^-]"
     for name, assignable in pairs(packet.fields()) do
-      local line = text:match("%-%-%-@field " .. name .. " ([^\n]*)")
+      local line = body:match("%-%-%-@field " .. name .. " ([^\n]*)")
       assert.equal(assignable, line:find("can be assigned", 1, true) ~= nil, name)
     end
   end)
@@ -106,6 +136,6 @@ describe("bindings/types/ipq.lua", function()
         seen = seen + 1
       end
     end)
-    assert.equal(8, seen)
+    assert.equal(15, seen)
   end)
 end)

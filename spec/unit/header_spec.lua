@@ -1,0 +1,403 @@
+local m = require "spec.support.message"
+local packet = require "ipq.packet"
+local packets = require "spec.support.packet"
+local source = require "spec.support.source"
+local ip, ip6, be16, be32 = packets.ip, packets.ip6, m.be16, m.be32
+
+-- What look(pkt) gives inside a filter for these bytes, and the packet's bytes after it.
+local function inside(bytes, look, options)
+  local result, copy
+  local src = source.new { m.packet(m.hdr(1) .. m.attr(m.PAYLOAD, bytes), options) }
+  src:verdicts(function(pkt)
+    result = { pcall(look, pkt) }
+    copy = pkt:copy()
+  end)
+  if not result[1] then error(result[2], 0) end
+  return result[2], copy
+end
+
+-- Each view: the bytes of its header, every field with its value and another that it may get.
+local views = {
+  ip = {
+    header = "\69\185\0\60\18\52\64\0\63\6\171\205\10\0\0\1\192\168\255\254" .. ("x"):rep(40), alone = true,
+    fields = { dscp = { 46, 1 }, ecn = { 1, 2 }, length = { 60, 50 }, id = { 0x1234, 0xffff }, df = { true, false },
+      mf = { false, true }, frag_off = { 0, 0x1fff }, ttl = { 63, 255 }, protocol = { 6, 17 },
+      checksum = { 0xabcd, 1 }, saddr = { "10.0.0.1", "255.255.255.255" }, daddr = { "192.168.255.254", "0.0.0.0" } },
+  },
+  ip6 = {
+    header = "\107\145\35\69\0\20\6\7" .. packets.saddr6 .. packets.daddr6 .. ("x"):rep(20), alone = true,
+    fields = { dscp = { 46, 1 }, ecn = { 1, 3 }, flowlabel = { 0x12345, 0xfffff }, length = { 20, 19 },
+      nexthdr = { 6, 58 }, hoplimit = { 7, 255 }, saddr = { "2001:db8::1", "::" },
+      daddr = { "2001:db8::2", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" } },
+  },
+  tcp = {
+    number = 6, header = be16(1024) .. be16(80) .. be32(0xfedcba98) .. be32(0x80000001) .. "\80\18" .. be16(65535)
+      .. be16(0xabcd) .. be16(9),
+    fields = { sport = { 1024, 65535 }, dport = { 80, 0 }, sequence = { 0xfedcba98, 1 },
+      ackseq = { 0x80000001, 0xffffffff }, flags = { 0x12, 0xff }, window = { 65535, 1 }, checksum = { 0xabcd, 0 },
+      urgptr = { 9, 8 }, fin = { false, true }, syn = { true, false }, rst = { false, true }, psh = { false, true },
+      ack = { true, false }, urg = { false, true }, ece = { false, true }, cwr = { false, true }, doff = { 5 } },
+  },
+  udp = {
+    number = 17, header = be16(1024) .. be16(53) .. be16(8) .. be16(0xabcd),
+    fields = { sport = { 1024, 1 }, dport = { 53, 54 }, length = { 8, 9 }, checksum = { 0xabcd, 0xffff } },
+  },
+  udplite = {
+    number = 136, header = be16(1024) .. be16(53) .. be16(8) .. be16(0xabcd),
+    fields = { sport = { 1024, 1 }, dport = { 53, 54 }, csumcov = { 8, 0 }, checksum = { 0xabcd, 0xffff } },
+  },
+  icmp = {
+    number = 1, header = "\8\1" .. be16(0xabcd) .. be16(77) .. be16(5),
+    fields = { type = { 8, 0 }, code = { 1, 255 }, checksum = { 0xabcd, 1 }, id = { 77, 78 }, sequence = { 5, 6 } },
+  },
+  icmpv6 = {
+    number = 58, header = "\128\1" .. be16(0xabcd) .. be16(77) .. be16(5),
+    fields = { type = { 128, 0 }, code = { 1, 255 }, checksum = { 0xabcd, 1 }, id = { 77, 78 }, sequence = { 5, 6 } },
+  },
+  sctp = {
+    number = 132, header = be16(1024) .. be16(80) .. be32(0xfedcba98) .. be32(0xabcdef01),
+    fields = { sport = { 1024, 1 }, dport = { 80, 2 }, vtag = { 0xfedcba98, 3 }, checksum = { 0xabcdef01, 4 } },
+  },
+  dccp = {
+    number = 33, header = be16(1024) .. be16(80) .. "\4\33" .. be16(0xabcd) .. "\11\0\0\0\0\0\0\1",
+    fields = { sport = { 1024, 1 }, dport = { 80, 2 }, doff = { 4 }, csumcov = { 1, 15 }, checksum = { 0xabcd, 4 },
+      type = { 5, 6 } },
+  },
+  gre = {
+    number = 47, header = "\32\1\8\0" .. be32(0xfedcba98),
+    fields = { flags = { 0x20 }, version = { 1, 0 }, protocol = { 0x800, 0x86dd }, key = { 0xfedcba98 } },
+  },
+  esp = {
+    number = 50, header = be32(0xfedcba98) .. be32(7),
+    fields = { spi = { 0xfedcba98, 1 }, sequence = { 7, 0xffffffff } },
+  },
+  ah = {
+    number = 51, header = "\59\4" .. be16(0) .. be32(0xfedcba98) .. be32(7) .. ("i"):rep(12),
+    fields = { nexthdr = { 59, 4 }, hdrlength = { 4 }, spi = { 0xfedcba98, 1 }, sequence = { 7, 8 } },
+  },
+}
+
+-- The packets that a view is looked at in, with what must be there for it to be one.
+local function frames(view, header)
+  if view.alone then
+    return { { name = "alone", bytes = header, least = #header - (header:byte() == 69 and 40 or 20) } }
+  end
+  local result = {}
+  local function add(name, before, after)
+    result[#result + 1] = { name = name, bytes = before .. header .. after, least = #before + #header }
+  end
+  local rest = header .. "payload"
+  add("in IPv4", ip(view.number, rest):sub(1, 20), "payload")
+  add("behind IPv4 options", ip(view.number, rest, { options = ("\1"):rep(12) }):sub(1, 32), "payload")
+  add("in IPv6", ip6(view.number, rest):sub(1, 40), "payload")
+  local chain = packets.extension(60, packets.extension(43, packets.extension(view.number, rest, 2)))
+  local whole = ip6(0, chain)
+  add("behind a chain of IPv6 extension headers", whole:sub(1, #whole - #rest), "payload")
+  return result
+end
+
+for name, view in pairs(views) do
+  describe("pkt." .. name, function()
+    for _, frame in ipairs(frames(view, view.header)) do
+      for field, values in pairs(view.fields) do
+        it("reads " .. field .. " " .. frame.name, function()
+          assert.equal(values[1], (inside(frame.bytes, function(pkt) return pkt[name][field] end)))
+        end)
+      end
+
+      it("is nil where its header is not wholly there, " .. frame.name, function()
+        for length = 0, #frame.bytes do
+          local there = inside(frame.bytes:sub(1, length), function(pkt) return pkt[name] ~= nil end)
+          assert.equal(length >= frame.least, there, "cut to " .. length .. " bytes")
+        end
+      end)
+
+      for field, values in pairs(view.fields) do
+        local new = values[2]
+        if new ~= nil then
+          it("assigns " .. field .. " " .. frame.name .. ", and nothing else", function()
+            local read, bytes = inside(frame.bytes, function(pkt)
+              pkt.fix = false
+              local before = {}
+              for other in pairs(view.fields) do before[other] = pkt[name][other] end
+              pkt[name][field] = new
+              if pkt[name] == nil then return "gone" end -- what made it this header has changed
+              for other in pairs(view.fields) do
+                local is_part = (other == "flags" or field == "flags") and name == "tcp"
+                if other ~= field and not is_part then assert(pkt[name][other] == before[other], other) end
+              end
+              return pkt[name][field]
+            end)
+            if read ~= "gone" then assert.equal(new, read) end
+            assert.equal(#frame.bytes, #bytes)
+            assert.not_equal(frame.bytes, bytes)
+          end)
+        end
+      end
+    end
+
+    it("says what it lacks", function()
+      local bytes = frames(view, view.header)[1].bytes
+      assert.error_matches(function() inside(bytes, function(pkt) return pkt[name].nonsense end) end,
+        "pkt." .. name .. " has no field 'nonsense'")
+      assert.error_matches(function() inside(bytes, function(pkt) pkt[name].nonsense = 1 end) end,
+        "pkt." .. name .. " has no field 'nonsense'")
+    end)
+
+    it("names all its fields here", function()
+      for field in pairs(packet.header_fields(name)) do
+        assert.truthy(view.fields[field] or field == "payload" or field == "options", field)
+      end
+    end)
+  end)
+end
+
+describe("a header's field", function()
+  local tcp = ip(6, packets.tcp "x")
+
+  it("raises for a value out of range, and names the field", function()
+    for _, case in ipairs { { "ip", "ttl", 300, "255" }, { "ip", "ttl", -1, "255" }, { "ip", "dscp", 64, "63" },
+      { "ip", "ttl", 1.5, "255" }, { "ip", "ttl", 0 / 0, "255" }, { "ip", "ttl", "5", "255" },
+      { "tcp", "dport", 65536, "65535" }, { "tcp", "sequence", 2 ^ 32, "4294967295" } } do
+      assert.error_matches(function() inside(tcp, function(pkt) pkt[case[1]][case[2]] = case[3] end) end,
+        case[1] .. "." .. case[2] .. " must be an integer from 0 to " .. case[4])
+    end
+    assert.error_matches(function() inside(tcp, function(pkt) pkt.tcp.syn = 1 end) end,
+      "tcp.syn must be true or false")
+    assert.error_matches(function() inside(tcp, function(pkt) pkt.dport = -1 end) end, "tcp.dport must be")
+  end)
+
+  it("raises for the text of no address", function()
+    for _, text in ipairs { "10.0.0", "10.0.0.256", "::1", "", "10.0.0.1 ", "10.0.0.1\0", 5, false } do
+      assert.error_matches(function() inside(tcp, function(pkt) pkt.ip.saddr = text end) end,
+        "ip.saddr must be the text of an IPv4 address")
+      assert.error_matches(function() inside(tcp, function(pkt) pkt.saddr = text end) end,
+        "ip.saddr must be the text of an IPv4 address")
+    end
+    assert.error_matches(function()
+      inside(ip6(59, ""), function(pkt) pkt.ip6.daddr = "10.0.0.1" end)
+    end, "ip6.daddr must be the text of an IPv6 address")
+  end)
+
+  it("blames the script's line", function()
+    for _, change in ipairs { function(pkt) pkt.ip.ttl = 300 end, function(pkt) pkt.ip.saddr = "x" end,
+      function(pkt) pkt.dport = -1 end, function(pkt) pkt.saddr = "x" end, function(pkt) return pkt.tcp.x end,
+      function(pkt) pkt.tcp.syn = 1 end, function(pkt) pkt.fix = 1 end } do
+      local _, message = pcall(inside, tcp, change)
+      assert.matches("^spec/unit/header_spec.lua:%d+: ", message)
+    end
+  end)
+
+  it("ends with its packet", function()
+    local kept
+    inside(tcp, function(pkt) kept = { pkt.tcp, pkt.ip, pkt.tcp.payload } end)
+    for _, view in ipairs { function() return kept[1].dport end, function() return kept[2].saddr end,
+      function() return #kept[3] end, function() kept[1].dport = 1 end } do
+      assert.error_matches(view, "packet used after its filter returned")
+    end
+  end)
+
+  it("is gone when what made its header one has changed", function()
+    assert.error_matches(function()
+      inside(tcp, function(pkt)
+        local t = pkt.tcp
+        pkt.ip.protocol = 17
+        return t.dport
+      end)
+    end, "the packet has no tcp header any more")
+  end)
+end)
+
+describe("without asking which header it is, a packet", function()
+  local cases = {
+    { "TCP over IPv4", ip(6, packets.tcp ""), "10.0.0.1", "10.0.0.2", 6, 1024, 80 },
+    { "UDP over IPv6", ip6(17, packets.udp ""), "2001:db8::1", "2001:db8::2", 17, 1024, 53 },
+    { "ICMP", ip(1, views.icmp.header), "10.0.0.1", "10.0.0.2", 1 },
+    { "SCTP", ip(132, views.sctp.header), "10.0.0.1", "10.0.0.2", 132, 1024, 80 },
+    { "an unknown protocol", ip(200, "xxxxxxxx"), "10.0.0.1", "10.0.0.2", 200 },
+    { "ARP", "\0\1\8\0\6\4\0\1" },
+    { "nothing", "" },
+  }
+  for _, case in ipairs(cases) do
+    it("tells addresses, protocol and ports: " .. case[1], function()
+      local fields = inside(case[2], function(pkt)
+        return { n = 5, pkt.saddr, pkt.daddr, pkt.protocol, pkt.sport, pkt.dport }
+      end)
+      for i = 1, 5 do assert.equal(case[i + 2], fields[i]) end
+    end)
+  end
+
+  it("assigns them", function()
+    for _, bytes in ipairs { ip(6, packets.tcp ""), ip(17, packets.udp ""), ip(132, views.sctp.header),
+      ip(33, views.dccp.header), ip(136, views.udplite.header) } do
+      assert.same({ "1.2.3.4", 7, "5.6.7.8", 9 }, (inside(bytes, function(pkt)
+        pkt.fix = false
+        pkt.saddr, pkt.sport, pkt.daddr, pkt.dport = "1.2.3.4", 7, "5.6.7.8", 9
+        return { pkt.ip.saddr, pkt.sport, pkt.ip.daddr, pkt.dport }
+      end)))
+    end
+    assert.equal("fe80::1", (inside(ip6(17, packets.udp ""), function(pkt)
+      pkt.fix = false
+      pkt.saddr = "fe80::1"
+      return pkt.ip6.saddr
+    end)))
+    assert.error_matches(function() inside(ip(1, views.icmp.header), function(pkt) pkt.dport = 1 end) end,
+      "the packet has no dport")
+    assert.error_matches(function() inside("", function(pkt) pkt.saddr = "1.1.1.1" end) end, "the packet has no saddr")
+  end)
+end)
+
+describe("fragments", function()
+  it("have a transport header in the first one alone", function()
+    local first = ip(17, packets.udp "xxxxxxxx", { fragment = 0x2000 })
+    local later = ip(17, packets.udp "xxxxxxxx", { fragment = 0x2001 })
+    local last = ip(17, packets.udp "xxxxxxxx", { fragment = 0x0005 })
+    local has_udp = function(pkt) return pkt.udp ~= nil end
+    assert.is_true((inside(first, has_udp)))
+    assert.is_false((inside(later, has_udp)))
+    assert.is_false((inside(last, has_udp)))
+    assert.is_true((inside(ip6(44, packets.fragment(17, packets.udp "x", 0, true)), has_udp)))
+    assert.is_true((inside(ip6(44, packets.fragment(17, packets.udp "x", 0, false)), has_udp)))
+    assert.is_false((inside(ip6(44, packets.fragment(17, packets.udp "x", 1, true)), has_udp)))
+    assert.equal(17, (inside(ip6(44, packets.fragment(17, packets.udp "x", 1, true)), function(pkt)
+      return pkt.protocol
+    end)))
+  end)
+end)
+
+describe("IPv6 extension headers", function()
+  local chain = packets.extension(43, packets.extension(60, packets.extension(17, packets.udp "x"), 1))
+  local bytes = ip6(0, chain)
+
+  it("are had by their number", function()
+    local lengths = inside(bytes, function(pkt)
+      return { #pkt.ip6:exthdr(0), #pkt.ip6:exthdr(43), #pkt.ip6:exthdr(60), pkt.ip6:exthdr(44) == nil, pkt.dport }
+    end)
+    assert.same({ 8, 16, 8, true, 53 }, lengths)
+  end)
+
+  it("are refused by a number that is none", function()
+    for _, n in ipairs { 6, -1, "0" } do
+      assert.error_matches(function() inside(bytes, function(pkt) return pkt.ip6:exthdr(n) end) end,
+        "exthdr%(%) takes")
+    end
+  end)
+
+  it("let AH be seen before TCP", function()
+    local ah = "\6\4" .. be16(0) .. be32(5) .. be32(6) .. ("i"):rep(12)
+    assert.same({ 5, 80, 24 }, (inside(ip6(51, ah .. packets.tcp ""), function(pkt)
+      return { pkt.ah.spi, pkt.tcp.dport, #pkt.ip6:exthdr(51) }
+    end)))
+  end)
+
+  it("never make the parser read beyond the copy or run for ever", function()
+    local long = ip6(0, ("\0\0\1\4\0\0\0\0"):rep(8000))
+    assert.is_nil((inside(long, function(pkt) return pkt.tcp end)))
+    assert.is_nil((inside(ip6(0, "\6\255" .. ("\0"):rep(6)), function(pkt) return pkt.tcp end)))
+  end)
+end)
+
+describe("bridged packets", function()
+  local inner = ip(17, packets.udp "x")
+  local function bridged(bytes, ethertype)
+    local src = source.new { m.packet(m.attr(m.PACKET_HDR, be32(1) .. be16(ethertype) .. "\2")
+      .. m.attr(m.PAYLOAD, bytes), { family = 7 }) }
+    local result
+    src:verdicts(function(pkt) result = { pkt.saddr, pkt.dport } end)
+    return result
+  end
+
+  it("are read by their EtherType, behind VLAN tags too", function()
+    assert.same({ "10.0.0.1", 53 }, bridged(inner, 0x0800))
+    assert.same({ "10.0.0.1", 53 }, bridged("\0\5\8\0" .. inner, 0x8100))
+    assert.same({ "10.0.0.1", 53 }, bridged("\0\5\129\0\0\6\8\0" .. inner, 0x88a8))
+    assert.same({}, bridged(inner, 0x0806))
+    assert.same({}, bridged("\0\5\8", 0x8100))
+  end)
+end)
+
+describe("pkt.tcp's options", function()
+  -- MSS 1460, NOP, window scale 7, NOP NOP, timestamps
+  local options = "\2\4\5\180" .. "\1\3\3\7" .. "\1\1\8\10" .. be32(1) .. be32(2)
+  local bytes = ip(6, packets.tcp("data", { options = options }))
+
+  it("come as a list and by their kind", function()
+    local list = inside(bytes, function(pkt) return pkt.tcp.options end)
+    assert.same({ { kind = 2, data = "\5\180" }, { kind = 3, data = "\7" },
+      { kind = 8, data = be32(1) .. be32(2) } }, list)
+    assert.equal("\5\180", (inside(bytes, function(pkt) return pkt.tcp:option(2) end)))
+    assert.is_nil((inside(bytes, function(pkt) return pkt.tcp:option(4) end)))
+    assert.same({}, (inside(ip(6, packets.tcp ""), function(pkt) return pkt.tcp.options end)))
+  end)
+
+  it("end where one is malformed", function()
+    for _, bad in ipairs { "\2\1\0\0", "\2\0\0\0", "\2\5\0\0", "\1\1\1\2", "\0\2\4\5" } do
+      assert.same({}, (inside(ip(6, packets.tcp("", { options = bad })), function(pkt) return pkt.tcp.options end)))
+      assert.is_nil((inside(ip(6, packets.tcp("", { options = bad })), function(pkt) return pkt.tcp:option(2) end)))
+    end
+  end)
+
+  it("belong to the header: without all of them there is none", function()
+    for length = 20, #bytes do
+      assert.equal(length >= 20 + 20 + #options, (inside(bytes:sub(1, length), function(pkt)
+        return pkt.tcp ~= nil
+      end)), length)
+    end
+    -- A header of less than 20 bytes cannot be.
+    local short = bytes:sub(1, 32) .. "\64" .. bytes:sub(34)
+    assert.is_false((inside(short, function(pkt) return pkt.tcp ~= nil end)))
+  end)
+
+  it("are before the payload", function()
+    assert.equal("data", (inside(bytes, function(pkt) return tostring(pkt.tcp.payload) end)))
+  end)
+end)
+
+describe("a payload", function()
+  it("ends with the IP packet, whatever lies behind", function()
+    local bytes = ip(17, packets.udp "hello") .. "padding"
+    assert.same({ "hello", 5, 28 + 5 + 7 }, (inside(bytes, function(pkt)
+      return { tostring(pkt.udp.payload), #pkt.udp.payload, #pkt.payload }
+    end)))
+    assert.error_matches(function() inside(bytes, function(pkt) return pkt.udp.payload:u8(5) end) end,
+      "offset out of bounds")
+  end)
+end)
+
+describe("any bytes", function()
+  it("are a packet to the parser", function()
+    math.randomseed(5)
+    for _ = 1, 2000 do
+      local bytes = {}
+      for i = 1, math.random(0, 90) do bytes[i] = string.char(math.random(0, 255)) end
+      if bytes[1] then bytes[1] = string.char(({ 0x45, 0x60, 0x4f, math.random(0, 255) })[math.random(4)]) end
+      if bytes[7] then bytes[7] = string.char(({ 0, 6, 17, 43, 44, 51, 60, 132 })[math.random(8)]) end
+      inside(table.concat(bytes), function(pkt)
+        for name, view in pairs(views) do
+          local v = pkt[name]
+          if v then for field in pairs(view.fields) do local _ = v[field] end end
+        end
+        return tostring(pkt)
+      end)
+    end
+  end)
+end)
+
+describe("tostring", function()
+  local lines = {
+    { ip(6, packets.tcp("abc")), "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [P.], seq 16909060:16909063, ack 84281096, "
+      .. "win 512, length 3" },
+    { ip(6, packets.tcp("", { flags = 2 })),
+      "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [S], seq 16909060, win 512, length 0" },
+    { ip6(17, packets.udp "abc"), "IP6 2001:db8::1.1024 > 2001:db8::2.53: UDP, length 3" },
+    { ip(1, "\8\0\0\0\0\5\0\6abc"), "IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 5, seq 6, length 11" },
+    { ip(1, "\3\4\0\0\0\0\0\0"), "IP 10.0.0.1 > 10.0.0.2: ICMP unreachable, length 8" },
+    { ip6(58, "\135\0\0\0\0\0\0\0"), "IP6 2001:db8::1 > 2001:db8::2: ICMP6 neighbor solicitation, length 8" },
+    { ip(132, views.sctp.header), "IP 10.0.0.1.1024 > 10.0.0.2.80: SCTP" },
+    { ip(200, "x"), "IP 10.0.0.1 > 10.0.0.2: protocol 200" },
+    { "\0\1\8\0", "ip, ethertype 0x0800, 4 bytes" },
+  }
+  for _, line in ipairs(lines) do
+    it("writes " .. line[2], function() assert.equal(line[2], (inside(line[1], tostring))) end)
+  end
+end)
