@@ -123,6 +123,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc
+DEPS_TEST += tshark
 C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 
 MANDIR ?= $(PREFIX)/share/man

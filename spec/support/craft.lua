@@ -38,10 +38,10 @@ M.kinds = {
     return r.bytes(4) .. "\6\1\0\0\5" .. r.bytes(7) .. r.bytes(8)
   end),
   dccp_part = kind(33, 6, true, { 4, 5, 6, 7, 8 }, function(r)
-    return r.bytes(4) .. "\3\4\0\0\0" .. r.bytes(3)
+    return r.bytes(4) .. "\3\4\0\0\4" .. r.bytes(3)
   end),
-  gre = kind(47, nil, false, { 0, 4, 5 }, function(r) return "\x20\0\x65\x58" .. r.bytes(4) end),
-  gre_sum = kind(47, 4, false, { 0, 4, 5 }, function(r) return "\xb0\0\x65\x58\0\0\0\0" .. r.bytes(8) end),
+  gre = kind(47, nil, false, { 0, 4, 5 }, function(r) return "\x20\0\x88\xb5" .. r.bytes(4) end),
+  gre_sum = kind(47, 4, false, { 0, 4, 5 }, function(r) return "\xb0\0\x88\xb5\0\0\0\0" .. r.bytes(8) end),
   esp = kind(50, nil, false, {}, function(r) return r.bytes(8) end),
   unknown = kind(253, nil, false, {}, function() return "" end),
 }
@@ -93,6 +93,12 @@ function M.complete(p, bytes)
   sum = rewrite.checksum(bytes:sub(at + 1, covered_end(p, bytes)), sum)
   if sum == 0 and (k.protocol == 17 or k.protocol == 136) then sum = 0xffff end
   return M.put(bytes, at + k.field, be16(sum))
+end
+
+--- The packet as it comes where its checksum is not ready: with another number in its place.
+function M.unready(p)
+  if not p.kind.field or p.kind == M.kinds.udp_without then return p.bytes end
+  return M.put(p.bytes, p.l4 + p.kind.field, "\x12\x34")
 end
 
 -- Extension headers in front of the transport: name → type, bytes but the next header, offset of a

@@ -39,6 +39,8 @@ local function assert_finished(expected, packet, what)
   assert.equal(#expected, packet.len)
 end
 
+local function unready(p, more) return more and more ~= "" and craft.unready(p) or p.bytes end
+
 -- Each kind over each version it goes over, with each extension header.
 local function each(call)
   local random = rewrite.random(11)
@@ -116,7 +118,7 @@ describe("ipq_rewrite_finish", function()
         local at, new = change(p, random)
         local expected = craft.complete(p, put(p.bytes, at, new))
         both(function(more, way)
-          local packet = arrive(p.bytes, more)
+          local packet = arrive(unready(p, more), more)
           assert.equal(0, store(packet, at, new))
           if #new == 0 then return end
           assert.equal(E.IPQ_SET_PAYLOAD, packet.set)
@@ -150,7 +152,7 @@ describe("ipq_rewrite_finish", function()
         end
         local expected = craft.complete(p, bytes)
         both(function(more, way)
-          local packet = arrive(p.bytes, more)
+          local packet = arrive(unready(p, more), more)
           assert.equal(0, replace(packet, at, len, new))
           assert_finished(expected, packet, what .. ", " .. way)
         end)
@@ -184,7 +186,7 @@ describe("ipq_rewrite_finish", function()
       end
       local expected = craft.complete(p, bytes)
       for _, more in ipairs { "", NOT_READY } do
-        local packet = arrive(p.bytes, more)
+        local packet = arrive(unready(p, more), more)
         for _, s in ipairs(stores) do assert.equal(0, store(packet, s[1], s[2])) end
         -- Behind an unknown protocol of IPv6 there may be extension headers.
         if more == "" and p.kind.protocol ~= 253 then
@@ -224,7 +226,7 @@ describe("ipq_rewrite_finish", function()
             for _, w in ipairs { word, word == 0 and 0xffff or word } do
               local expected = craft.complete(p, put(p.bytes, p.body + 2, be16(w)))
               both(function(more, way)
-                local packet = arrive(p.bytes, more)
+                local packet = arrive(unready(p, more), more)
                 store(packet, p.body + 2, be16(w))
                 assert_finished(expected, packet, name .. version .. way .. extra)
                 store(packet, p.body + 2, p.bytes:sub(p.body + 3, p.body + 4))
@@ -235,6 +237,19 @@ describe("ipq_rewrite_finish", function()
         end
       end
     end
+  end)
+
+  it("takes the other zero for the one that a sum gives", function()
+    local p = tcp4("\xff\xff..0123")
+    local rest = 0xffff - craft.u16(p.bytes, p.l4 + 16)
+    local word = (0x2e2e + 0xffff - rest) % 0xffff -- the sum becomes 0xffff, the checksum 0
+    p.bytes = craft.complete(p, put(p.bytes, p.body + 2, be16(word)))
+    assert.equal(0, craft.u16(p.bytes, p.l4 + 16))
+    both(function(more, way)
+      local packet = arrive(put(p.bytes, p.l4 + 16, "\xff\xff"), more)
+      store(packet, p.body, "\0\0")
+      assert_finished(craft.complete(p, put(p.bytes, p.body, "\0\0")), packet, way)
+    end)
   end)
 
   it("gives an echo reply of zeros the checksum 0xffff", function()
