@@ -224,12 +224,6 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
 	lua_pop(L, 1);
 }
 
-static int address_parse(int family, const char *text, uint32_t len, uint8_t *bytes)
-{
-	/* A 0 byte inside would end it too early. */
-	return len < INET6_ADDRSTRLEN && strlen(text) == len && inet_pton(family, text, bytes) == 1;
-}
-
 static int find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		uint32_t needle_len)
 {
@@ -255,8 +249,18 @@ static void state_push(lua_State *L)
 			  .rewrite_set = ipq_rewrite_set,
 			  .rewrite_finish = ipq_rewrite_finish,
 			  .rewrite_strerror = ipq_rewrite_strerror,
-			  .address_parse = address_parse,
-			  .inet_ntop = inet_ntop},
+			  .inet_ntop = inet_ntop,
+			  .address_parse = ipq_address_parse,
+			  .netset_new = ipq_netset_new,
+			  .netset_free = ipq_netset_free,
+			  .netset_add_text = ipq_netset_add_text,
+			  .netset_load = ipq_netset_load,
+			  .netset_finish = ipq_netset_finish,
+			  .netset_has = ipq_netset_has,
+			  .netset_has_saddr = ipq_netset_has_saddr,
+			  .netset_has_daddr = ipq_netset_has_daddr,
+			  .netset_count = ipq_netset_count,
+			  .netset_strerror = ipq_netset_strerror},
 	};
 	luaL_getmetatable(L, STATE);
 	lua_setmetatable(L, -2);

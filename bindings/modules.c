@@ -14,6 +14,7 @@ EMBED(ipq_buffer, "bindings/ipq/buffer.lua");
 EMBED(ipq_dispatch, "bindings/ipq/dispatch.lua");
 EMBED(ipq_live, "bindings/ipq/live.lua");
 EMBED(ipq_log, "bindings/ipq/log.lua");
+EMBED(ipq_netset, "bindings/ipq/netset.lua");
 EMBED(ipq_packet, "bindings/ipq/packet.lua");
 EMBED(ipq_script, "bindings/ipq/script.lua");
 EMBED(ipq_address, "bindings/ipq/address.lua");
@@ -30,6 +31,7 @@ const struct ipq_module ipq_modules[] = {
 	{"ipq.dispatch", "=ipq/dispatch.lua", ipq_dispatch_begin, ipq_dispatch_end},
 	{"ipq.live", "=ipq/live.lua", ipq_live_begin, ipq_live_end},
 	{"ipq.log", "=ipq/log.lua", ipq_log_begin, ipq_log_end},
+	{"ipq.netset", "=ipq/netset.lua", ipq_netset_begin, ipq_netset_end},
 	{"ipq.packet", "=ipq/packet.lua", ipq_packet_begin, ipq_packet_end},
 	{"ipq.script", "=ipq/script.lua", ipq_script_begin, ipq_script_end},
 	{"ipq.address", "=ipq/address.lua", ipq_address_begin, ipq_address_end},

@@ -148,6 +148,66 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *   IPQ_REWRITE_HEADER */
 int ipq_rewrite_finish(struct ipq_packet *packet);
 
+/* prefix.c */
+
+/* An address and how many of its bits, from the first on, a network's addresses have in common. */
+struct ipq_prefix {
+	uint8_t version; /* 4 or 6 */
+	uint8_t len;
+	uint8_t address[16]; /* network order; IPv4 has the first 4 bytes */
+};
+
+/* Reads an address as inet_pton(3) does; text is len bytes and needs no 0 byte. Gives its version,
+ * 4 or 6, or -EINVAL. */
+int ipq_address_parse(uint8_t address[16], const char *text, size_t len);
+
+/* Reads "10.0.0.0/8", "2001:db8::/32", or an address alone, which is a prefix of all its bits. Bits
+ * of the address behind the prefix are kept. -EINVAL; -ERANGE where the length is too large. */
+int ipq_prefix_parse(struct ipq_prefix *prefix, const char *text, size_t len);
+
+/* netset.c: sets of prefixes, made once and looked up for each packet */
+
+struct ipq_netset;
+
+/* An empty set. -ENOMEM. Caller frees it with ipq_netset_free(), which takes NULL. */
+int ipq_netset_new(struct ipq_netset **set);
+void ipq_netset_free(struct ipq_netset *set);
+
+/* Adds a prefix. Prefixes may overlap and come more than once. Bits of the address behind the
+ * prefix do not matter: 10.1.2.3/8 is 10.0.0.0/8, as it is for iptables, ipset and nft, whose lists
+ * may be used here. What is added is found once the set is finished. -EINVAL   it is none (version,
+ * text) -ERANGE   the length is too large -EBUSY    the set is finished -E2BIG    there are too
+ * many -ENOMEM */
+int ipq_netset_add(struct ipq_netset *set, const struct ipq_prefix *prefix);
+int ipq_netset_add_text(struct ipq_netset *set, const char *text, size_t len);
+
+/* Adds the prefixes in a file, one a line. Blanks around them, empty lines, and what follows a '#'
+ * or a ';' are skipped. Stops at the first error; line is then the number of the bad line, or 0
+ * where the file could not be read (the error is that of fopen(3) or of reading). What came before
+ * it stays. */
+int ipq_netset_load(struct ipq_netset *set, const char *path, uint32_t *line);
+
+/* Makes what was added ready to be found; nothing can be added any more. A second time does
+ * nothing. After -ENOMEM the set is as before. */
+int ipq_netset_finish(struct ipq_netset *set);
+
+/* Whether the address (network order, 4 or 16 bytes by version, which is 4 or 6) is in one of the
+ * set's prefixes. Then prefix_len, unless it is NULL, is the length of the longest. Lookups take no
+ * memory, no lock and no system call, and any number of threads may do them at once. */
+bool ipq_netset_has(const struct ipq_netset *set, int version, const uint8_t *address,
+		    uint8_t *prefix_len);
+
+/* The same for a packet's addresses; false where the packet has no whole IP header. */
+bool ipq_netset_has_saddr(const struct ipq_netset *set, struct ipq_packet *packet);
+bool ipq_netset_has_daddr(const struct ipq_netset *set, struct ipq_packet *packet);
+
+/* How many prefixes were added, each as often as it was, and how many bytes the set takes. */
+uint32_t ipq_netset_count(const struct ipq_netset *set);
+size_t ipq_netset_memory(const struct ipq_netset *set);
+
+/* An error of the functions above in words, never NULL; good until the next call. */
+const char *ipq_netset_strerror(int error);
+
 /* conntrack.c */
 
 /* Reads packet->ct. -ENOENT where the packet has none, -EBADMSG where it is malformed. */

@@ -231,6 +231,7 @@ struct ipq_devices {
 };
 
 struct ipq_source;
+struct ipq_netset;
 
 /* A source and the batch that goes round between it and a filter. */
 struct ipq_driver {
@@ -257,8 +258,19 @@ struct ipq_calls {
 	int (*rewrite_set)(struct ipq_packet *packet, const void *bytes, uint32_t len);
 	int (*rewrite_finish)(struct ipq_packet *packet);
 	const char *(*rewrite_strerror)(int error);
-	/* The text of an address to its 4 or 16 bytes: 1 where it is one. */
-	int (*address_parse)(int family, const char *text, uint32_t len, uint8_t *bytes);
-	/* And back; NULL where there is no room. */
+	/* The text of an address of 4 or 16 bytes; NULL where there is no room. */
 	const char *(*inet_ntop)(int family, const void *bytes, char *text, uint32_t size);
+	/* netset.c */
+	int (*address_parse)(uint8_t *address, const char *text, size_t len);
+	int (*netset_new)(struct ipq_netset **set);
+	void (*netset_free)(struct ipq_netset *set);
+	int (*netset_add_text)(struct ipq_netset *set, const char *text, size_t len);
+	int (*netset_load)(struct ipq_netset *set, const char *path, uint32_t *line);
+	int (*netset_finish)(struct ipq_netset *set);
+	bool (*netset_has)(const struct ipq_netset *set, int version, const uint8_t *address,
+			   uint8_t *prefix_len);
+	bool (*netset_has_saddr)(const struct ipq_netset *set, struct ipq_packet *packet);
+	bool (*netset_has_daddr)(const struct ipq_netset *set, struct ipq_packet *packet);
+	uint32_t (*netset_count)(const struct ipq_netset *set);
+	const char *(*netset_strerror)(int error);
 };

@@ -5,7 +5,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 
 local C, band, bxor, rshift = abi.C, bit.band, bit.bxor, bit.rshift
-local AF_INET, AF_INET6 = 2, 10 -- sys/socket.h
+local AF_INET6 = 10 -- sys/socket.h
 local SLOTS = 4096 -- of each cache: a power of two
 local text = ffi.new "char[64]"
 
@@ -47,10 +47,10 @@ function M.ip6(b)
   return s
 end
 
---- Puts the bytes of an address's text at b: 4 of them, or 16. False where it is no such address.
+--- Puts the bytes of an address's text at b, which has room for 16. False where it is no such address.
 ---@param family 4|6
 function M.parse(family, s, b)
-  return type(s) == "string" and C.address_parse(family == 4 and AF_INET or AF_INET6, s, #s, b) == 1
+  return type(s) == "string" and C.address_parse(b, s, #s) == family
 end
 
 return M

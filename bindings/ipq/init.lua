@@ -19,6 +19,7 @@ local M = {
   STOP = verdict.STOP,
   queue = verdict.queue,
   log = log,
+  netset = require "ipq.netset".new,
 }
 
 ---@class ipq.Queue

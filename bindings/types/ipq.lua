@@ -37,6 +37,14 @@ function ipq.queue(n, bypass) end
 ---@return "EPERM"|"EBUSY"|"ENOTSUP"|"ERANGE"|"EIO"|nil code
 function ipq.open(options) end
 
+---A set of networks for has(), has_saddr() and has_daddr(), which find an address in C. Entries are
+---"10.0.0.0/8", "2001:db8::/32" or single addresses; bits behind the prefix do not matter. A file has one
+---a line, and comments behind "#" or ";". Raises where an entry or a line is wrong, and where the file
+---cannot be read.
+---@param networks string[]|string the list, or the file's path
+---@return ipq.Netset
+function ipq.netset(networks) end
+
 ---@class ipq.log
 ---@field debug fun(text: any)
 ---@field info fun(text: any)
@@ -58,6 +66,26 @@ function Queue:stop() end
 
 ---Closes the queue; the kernel drops what still waits in it.
 function Queue:close() end
+
+---A set of networks; #set is how many were given.
+---@class ipq.Netset
+---@operator len: integer
+local Netset = {}
+
+---Whether an address is in one of the networks. Raises where text is no address.
+---@param text string "10.1.2.3", "2001:db8::1"
+---@return boolean
+function Netset:has(text) end
+
+---Whether the packet's source address is in one of the networks; false where it has no IP header.
+---@param pkt ipq.Packet
+---@return boolean
+function Netset:has_saddr(pkt) end
+
+---Whether the packet's destination address is in one of the networks; false where it has no IP header.
+---@param pkt ipq.Packet
+---@return boolean
+function Netset:has_daddr(pkt) end
 
 ---A packet, good until the filter returns.
 ---@class ipq.Packet

@@ -21,7 +21,9 @@ local structs = {
   ipq_driver = { "source", "batch", "interrupt" },
   ipq_calls = { "driver_next", "conntrack_parse", "device_get", "devices", "find", "memcmp",
     "header_parse", "rewrite_store", "rewrite_replace", "rewrite_set", "rewrite_finish", "rewrite_strerror",
-    "address_parse", "inet_ntop" },
+    "inet_ntop",
+    "address_parse", "netset_new", "netset_free", "netset_add_text", "netset_load", "netset_finish",
+    "netset_has", "netset_has_saddr", "netset_has_daddr", "netset_count", "netset_strerror" },
 }
 
 local function compiled()
