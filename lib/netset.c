@@ -8,13 +8,10 @@
  * which of them are crowded together, as it does in tries and in tables indexed by leading bits;
  * and nobody who chooses addresses can make a lookup slow.
  *
- * The array is searched as a tree of which a node is one cache line of 8 beginnings: each level
- * holds the first beginning of each node of the level below. Half a million prefixes are 7 levels,
- * and the upper ones are always in the cache.
- *
- * A beginning is the upper 64 bits of an address: all of an IPv4 address, shifted up, and the
- * network half of an IPv6 one. Where an IPv6 segment begins within a /64, that /64 has a list of
- * its own, of lower halves.
+ * The array is searched as a tree of which a node is 16 beginnings of IPv4 (a cache line) or 8 of
+ * IPv6 (two): each level holds the first beginning of each node of the level below. Half a million
+ * prefixes are 5 or 7 levels; all but the last two are small enough for a core's own cache, and a
+ * comparison with a whole node takes no branch, so a lookup costs two or three reads from memory.
  */
 #include "ipq.h"
 
@@ -24,14 +21,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
-	NONE = 255,  /* no prefix, where else there is the length of one */
-	SPLIT = 256, /* and from here on: the index of a /64's own list */
-	NODE = 8,
+	NONE = 255, /* no prefix, where else there is the length of one */
+	FANOUT4 = 16,
+	FANOUT6 = 16,
 	LEVELS_MAX = 12,
 	PREFIXES_MAX = 1 << 26,
-	LINE_MAX_LEN = 128
+	LINE_MAX_LEN = 128,
+	HUGE_PAGE = 1 << 21
 };
 
 struct address {
@@ -48,21 +47,27 @@ struct segment {
 	uint8_t len;
 };
 
-/* Where the segments within one /64 are in lows and low_lens. */
-struct split {
-	uint32_t first, count;
+struct node4 {
+	uint32_t keys[FANOUT4];
 };
 
-struct table {
-	uint32_t depth;
-	uint32_t counts[LEVELS_MAX];
-	uint64_t *levels[LEVELS_MAX]; /* [0]: all beginnings; one allocation */
-	uint32_t *values;	      /* by index in levels[0] */
-	struct split *splits;
-	uint64_t *lows;
-	uint8_t *low_lens;
-	uint32_t count, split_count, low_count;
+struct node6 {
+	uint64_t high[FANOUT6], low[FANOUT6];
+};
+
+struct tree {
+	uint32_t depth;		     /* 0: no prefixes */
+	uint32_t counts[LEVELS_MAX]; /* keys of a level; [0] has the beginnings themselves */
+	uint32_t starts[LEVELS_MAX]; /* its first node */
+	union {
+		void *nodes;
+		struct node4 *nodes4;
+		struct node6 *nodes6;
+	};
+	uint8_t *lens; /* by index in level 0 */
 	size_t bytes;
+	void *map; /* all of its memory */
+	size_t map_len;
 };
 
 struct list {
@@ -73,7 +78,7 @@ struct list {
 /* The index is 0 for IPv4, 1 for IPv6. */
 struct ipq_netset {
 	struct list lists[2]; /* until it is finished */
-	struct table tables[2];
+	struct tree trees[2];
 	uint32_t count;
 	bool finished;
 };
@@ -187,112 +192,88 @@ static void segments_make(struct segments *segments, struct list *list)
 		nest_leave(&nest, segments);
 }
 
-/* Segments to a table. This is done twice: first to count, when there is no memory yet. */
+/* Segments to a tree */
 
-static void put(struct table *table, uint64_t high, uint32_t value)
+/* Maps memory that lookups go through at random. Where it is large, each read would cost a walk
+ * through the page tables too, unless the pages are large; from malloc() it might have had small
+ * ones before. Gives NULL where there is none. */
+static uint8_t *tree_map(struct tree *tree, size_t bytes)
 {
-	if (table->values) {
-		table->levels[0][table->count] = high;
-		table->values[table->count] = value;
+	size_t slack = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;
+	uint8_t *map = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return NULL;
+	tree->map = map;
+	tree->map_len = bytes + slack;
+	if (slack) {
+		map += -(uintptr_t)map % HUGE_PAGE;
+		madvise(map, bytes, MADV_HUGEPAGE);
 	}
-	table->count++;
+	return map;
 }
 
-static void put_low(struct table *table, uint64_t low, uint8_t len)
+/* Memory for a tree of count beginnings. 0 or -ENOMEM. */
+static int tree_alloc(struct tree *tree, uint32_t count, uint32_t fanout, size_t node_size)
 {
-	if (table->values) {
-		table->lows[table->low_count] = low;
-		table->low_lens[table->low_count] = len;
+	uint32_t nodes = 0, keys = count;
+
+	for (tree->depth = 0; tree->depth == 0 || tree->counts[tree->depth - 1] > fanout;) {
+		tree->counts[tree->depth] = keys;
+		tree->starts[tree->depth++] = nodes;
+		keys = (keys + fanout - 1) / fanout;
+		nodes += keys;
 	}
-	table->low_count++;
-}
-
-/* The count segments from i on, which begin within one /64, as a list of its own. */
-static void put_split(struct table *table, const struct segment *segment, size_t count)
-{
-	uint32_t first = table->low_count;
-
-	put(table, segment->first.high, SPLIT + table->split_count);
-	/* The very first segment begins at 0, so there is one before. */
-	if (segment->first.low != 0)
-		put_low(table, 0, segment[-1].len);
-	for (size_t i = 0; i < count; i++)
-		put_low(table, segment[i].first.low, segment[i].len);
-	if (table->values)
-		table->splits[table->split_count] = (struct split){first, table->low_count - first};
-	table->split_count++;
-}
-
-static void table_fill(struct table *table, const struct segments *segments)
-{
-	const struct segment *all = segments->all;
-	size_t next;
-
-	table->count = table->split_count = table->low_count = 0;
-	for (size_t i = 0; i < segments->count; i = next) {
-		uint64_t high = all[i].first.high;
-
-		for (next = i + 1; next < segments->count && all[next].first.high == high;)
-			next++;
-		if (next == i + 1 && all[i].first.low == 0) {
-			put(table, high, all[i].len);
-			continue;
-		}
-		put_split(table, all + i, next - i);
-		/* Its last segment goes on behind the /64. */
-		if (high != UINT64_MAX &&
-		    (next == segments->count || all[next].first.high != high + 1))
-			put(table, high + 1, all[next - 1].len);
-	}
-}
-
-static void table_free(struct table *table)
-{
-	free(table->levels[0]);
-	free(table->values);
-	free(table->splits);
-	free(table->lows);
-	free(table->low_lens);
-	*table = (struct table){0};
-}
-
-static uint32_t nodes_of(uint32_t count)
-{
-	return (count + NODE - 1) / NODE;
-}
-
-/* Memory for what was counted. 0 or -ENOMEM. */
-static int table_alloc(struct table *table)
-{
-	size_t keys = 0, bytes;
-	uint32_t count = table->count;
-
-	for (table->depth = 0; table->depth == 0 || count > 1; count = nodes_of(count)) {
-		table->counts[table->depth++] = count;
-		keys += (size_t)nodes_of(count) * NODE;
-	}
-	bytes = keys * sizeof(uint64_t);
-	table->levels[0] = aligned_alloc(NODE * sizeof(uint64_t), bytes);
-	table->values = calloc(table->count, sizeof(*table->values));
-	/* One more, as calloc(0) may give NULL. */
-	table->splits = calloc(table->split_count + 1, sizeof(*table->splits));
-	table->lows = calloc(table->low_count + 1, sizeof(*table->lows));
-	table->low_lens = calloc(table->low_count + 1, sizeof(*table->low_lens));
-	if (!table->levels[0] || !table->values || !table->splits || !table->lows ||
-	    !table->low_lens)
+	tree->bytes = nodes * node_size + count;
+	tree->nodes = tree_map(tree, tree->bytes);
+	if (!tree->nodes)
 		return -ENOMEM;
+	tree->lens = (uint8_t *)tree->nodes + nodes * node_size;
 	/* Behind the end of a level there is nothing to be found. */
-	memset(table->levels[0], 0xff, bytes);
-	for (uint32_t i = 1; i < table->depth; i++)
-		table->levels[i] =
-			table->levels[i - 1] + (size_t)nodes_of(table->counts[i - 1]) * NODE;
-	table->bytes = bytes + table->count * sizeof(*table->values) +
-		       table->split_count * sizeof(*table->splits) +
-		       table->low_count * (sizeof(*table->lows) + sizeof(*table->low_lens));
+	memset(tree->nodes, 0xff, nodes * node_size);
 	return 0;
 }
 
-static int table_make(struct table *table, struct list *list)
+static void tree_free(struct tree *tree)
+{
+	if (tree->map)
+		munmap(tree->map, tree->map_len);
+	*tree = (struct tree){0};
+}
+
+static void key_set(struct tree *tree, int version, uint32_t level, uint32_t i,
+		    struct address first)
+{
+	struct node4 *node4 = tree->nodes4 + tree->starts[level] + i / FANOUT4;
+	struct node6 *node6 = tree->nodes6 + tree->starts[level] + i / FANOUT6;
+
+	if (version == 4) {
+		node4->keys[i % FANOUT4] = (uint32_t)(first.high >> 32);
+	} else {
+		node6->high[i % FANOUT6] = first.high;
+		node6->low[i % FANOUT6] = first.low;
+	}
+}
+
+static int tree_make(struct tree *tree, int version, const struct segments *segments)
+{
+	uint32_t fanout = version == 4 ? FANOUT4 : FANOUT6;
+	size_t step = 1; /* segments from one key of a level to the next */
+	int ret = tree_alloc(tree, (uint32_t)segments->count, fanout,
+			     version == 4 ? sizeof(struct node4) : sizeof(struct node6));
+
+	if (ret < 0)
+		return ret;
+	for (size_t i = 0; i < segments->count; i++)
+		tree->lens[i] = segments->all[i].len;
+	for (uint32_t level = 0; level < tree->depth; level++, step *= fanout)
+		for (uint32_t i = 0; i < tree->counts[level]; i++)
+			key_set(tree, version, level, i, segments->all[i * step].first);
+	return 0;
+}
+
+static int list_to_tree(struct list *list, struct tree *tree, int version)
 {
 	struct segments segments = {.count = 0};
 	int ret;
@@ -303,63 +284,69 @@ static int table_make(struct table *table, struct list *list)
 	if (!segments.all)
 		return -ENOMEM;
 	segments_make(&segments, list);
-	table_fill(table, &segments);
-	ret = table_alloc(table);
-	if (ret == 0) {
-		table_fill(table, &segments);
-		for (uint32_t level = 1; level < table->depth; level++)
-			for (uint32_t i = 0; i < table->counts[level]; i++)
-				table->levels[level][i] = table->levels[level - 1][i * NODE];
-	}
+	ret = tree_make(tree, version, &segments);
 	free(segments.all);
 	return ret;
 }
 
-/* Lookup */
+/* Lookup. The ranks say how many of a node's keys are not behind an address: independent
+ * comparisons, no branch. */
 
-/* How many of a node's keys are not behind x. Eight independent comparisons, no branch. */
-static uint32_t rank(const uint64_t *keys, uint64_t x)
+static uint32_t rank4(const struct node4 *node, uint32_t address)
+{
+	uint32_t rank = 0;
+
+	for (int i = 0; i < FANOUT4; i++)
+		rank += node->keys[i] <= address;
+	return rank;
+}
+
+static uint32_t rank8(const uint64_t *keys, uint64_t x)
 {
 	return (uint32_t)(keys[0] <= x) + (keys[1] <= x) + (keys[2] <= x) + (keys[3] <= x) +
 	       (keys[4] <= x) + (keys[5] <= x) + (keys[6] <= x) + (keys[7] <= x);
 }
 
-static uint8_t split_find(const struct table *table, uint32_t index, uint64_t low)
+/* Lower halves are looked at only where upper ones are equal. */
+static uint32_t rank6(const struct node6 *node, struct address address)
 {
-	uint32_t first = table->splits[index].first, count = table->splits[index].count;
+	uint32_t rank = rank8(node->high, address.high) + rank8(node->high + 8, address.high);
+	uint32_t behind = 0;
 
-	while (count > 1) {
-		uint32_t half = count / 2;
-
-		if (table->lows[first + half] <= low)
-			first += half;
-		count -= half;
-	}
-	return table->low_lens[first];
+	if (rank == 0 || node->high[rank - 1] != address.high)
+		return rank;
+	for (int i = 0; i < FANOUT6; i++)
+		behind += (node->high[i] == address.high) & (node->low[i] > address.low);
+	return rank - behind;
 }
 
 /* The length of the longest prefix, or NONE. */
-static uint8_t table_find(const struct table *table, struct address address)
+static uint8_t tree_find(const struct tree *tree, int version, struct address address)
 {
-	uint32_t i = 0, value;
+	uint32_t i = 0;
 
-	if (table->depth == 0)
+	if (tree->depth == 0)
 		return NONE;
-	for (uint32_t level = table->depth; level-- > 0;) {
+	for (uint32_t level = tree->depth; level-- > 0;) {
+		size_t node = tree->starts[level] + i;
+
 		/* At least 1: the node was chosen for its first key, and the very first is 0. */
-		i = i * NODE + rank(table->levels[level] + (size_t)i * NODE, address.high) - 1;
+		if (version == 4)
+			i = i * FANOUT4 - 1 +
+			    rank4(tree->nodes4 + node, (uint32_t)(address.high >> 32));
+		else
+			i = i * FANOUT6 - 1 + rank6(tree->nodes6 + node, address);
 		/* What is not there counts only where the address is all ones. */
-		if (i >= table->counts[level])
-			i = table->counts[level] - 1;
+		if (i >= tree->counts[level])
+			i = tree->counts[level] - 1;
 	}
-	value = table->values[i];
-	return value < SPLIT ? (uint8_t)value : split_find(table, value - SPLIT, address.low);
+	return tree->lens[i];
 }
 
 bool ipq_netset_has(const struct ipq_netset *set, int version, const uint8_t *address,
 		    uint8_t *prefix_len)
 {
-	uint8_t len = table_find(&set->tables[version == 6], address_load(version, address));
+	uint8_t len = tree_find(&set->trees[version == 6], version, address_load(version, address));
 
 	if (len == NONE)
 		return false;
@@ -415,7 +402,7 @@ void ipq_netset_free(struct ipq_netset *set)
 		return;
 	for (int i = 0; i < 2; i++) {
 		list_free(&set->lists[i]);
-		table_free(&set->tables[i]);
+		tree_free(&set->trees[i]);
 	}
 	free(set);
 }
@@ -464,10 +451,10 @@ int ipq_netset_finish(struct ipq_netset *set)
 	if (set->finished)
 		return 0;
 	for (int i = 0; i < 2 && ret == 0; i++)
-		ret = table_make(&set->tables[i], &set->lists[i]);
+		ret = list_to_tree(&set->lists[i], &set->trees[i], i == 0 ? 4 : 6);
 	for (int i = 0; i < 2; i++)
 		if (ret < 0)
-			table_free(&set->tables[i]);
+			tree_free(&set->trees[i]);
 		else
 			list_free(&set->lists[i]);
 	set->finished = ret == 0;
@@ -484,7 +471,7 @@ size_t ipq_netset_memory(const struct ipq_netset *set)
 	size_t bytes = sizeof(*set);
 
 	for (int i = 0; i < 2; i++)
-		bytes += set->tables[i].bytes + set->lists[i].capacity * sizeof(struct entry);
+		bytes += set->trees[i].bytes + set->lists[i].capacity * sizeof(struct entry);
 	return bytes;
 }
 
