@@ -307,17 +307,24 @@ static uint32_t rank8(const uint64_t *keys, uint64_t x)
 	       (keys[4] <= x) + (keys[5] <= x) + (keys[6] <= x) + (keys[7] <= x);
 }
 
+static uint32_t rank16(const uint64_t *keys, uint64_t x)
+{
+	return rank8(keys, x) + rank8(keys + 8, x);
+}
+
 /* Lower halves are looked at only where upper ones are equal. */
 static uint32_t rank6(const struct node6 *node, struct address address)
 {
-	uint32_t rank = rank8(node->high, address.high) + rank8(node->high + 8, address.high);
-	uint32_t behind = 0;
+	uint32_t rank = rank16(node->high, address.high);
 
 	if (rank == 0 || node->high[rank - 1] != address.high)
 		return rank;
-	for (int i = 0; i < FANOUT6; i++)
-		behind += (node->high[i] == address.high) & (node->low[i] > address.low);
-	return rank - behind;
+	if (rank == FANOUT6 && node->high[0] == address.high)
+		return rank16(node->low, address.low);
+	while (rank > 0 && node->high[rank - 1] == address.high &&
+	       node->low[rank - 1] > address.low)
+		rank--;
+	return rank;
 }
 
 /* The length of the longest prefix, or NONE. */
