@@ -63,6 +63,13 @@ describe("README.md", function()
     assert.same({ { 64, "10.0.0.53", "-good day-" }, { 64, "10.0.0.2", "hello" } }, results)
   end)
 
+  it("lets trusted networks through", function()
+    local from = function(saddr) return "\69\0\0\20" .. ("\0"):rep(8) .. saddr .. "\10\0\0\1" end
+    assert.same({ ipq.ACCEPT, ipq.ACCEPT, ipq.DROP, ipq.DROP }, source.new { m.simple(1, from "\10\9\9\9"),
+      m.simple(2, from "\192\0\2\7"), m.simple(3, from "\192\0\2\8"), m.simple(4, "") }
+      :verdicts(load "networks.lua".filter))
+  end)
+
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
   it("has a module example that compiles", function()
     assert(loadstring(examples["own.lua"]))
@@ -126,6 +133,15 @@ describe("bindings/types/ipq.lua", function()
     local has = {}
     for name in pairs(ipq) do has[name] = true end
     assert.same(has, named)
+  end)
+
+  it("names a netset's methods", function()
+    local set, seen = ipq.netset {}, 0
+    for name in text:gmatch "function Netset:([%w_]+)" do
+      assert(type(set[name]) == "function")
+      seen = seen + 1
+    end
+    assert.equal(3, seen)
   end)
 
   it("names a Buffer's methods", function()
