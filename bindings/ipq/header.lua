@@ -106,9 +106,24 @@ function M.address(offset, family)
   end
 end
 
---- A field that only reads: read(p, h).
-function M.read_only(read)
-  return function() return read end
+--- A field that is not a piece of a fixed place: read(p, h), and write(p, h, value) where it can be assigned.
+--- write's errors are at the script's line with level 3.
+function M.computed(read, write)
+  return function() return read, write end
+end
+
+--- Puts options (bytes, "\0" is added up to whole words) in the place of the old_len bytes of options that a
+--- header at offset start has behind its first 20, and their length in words into the upper or lower four
+--- bits of its byte at length_at.
+function M.put_options(p, name, start, old_len, options, length_at, is_upper)
+  if type(options) ~= "string" or #options > 40 then
+    error(name .. " must be a string of at most 40 bytes", 4)
+  end
+  options = options .. ("\0"):rep(-#options % 4)
+  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, 4)
+  local words, old = 5 + #options / 4, p.data[start + length_at]
+  scratch[0] = is_upper and words * 16 + old % 16 or old - old % 16 + words
+  check(C.rewrite_store(p, start + length_at, scratch, 1), name, 4)
 end
 
 -- Beside the metatypes, which outlive this module's table (see luaopen_ipq_core).

@@ -8,9 +8,13 @@ local header = require "ipq.header"
 if core.ip then return core.ip end
 
 local C = abi.C
-local number, flag, address, read_only = header.number, header.flag, header.address, header.read_only
+local number, flag, address, computed = header.number, header.flag, header.address, header.computed
 
 local M = {}
+
+local function set_options(p, h, value)
+  header.put_options(p, "ip.options", p.l3, bit.band(h[0], 15) * 4 - 20, value, 0, false)
+end
 
 --- The options' bytes, "" where there are none.
 local function options(_, h)
@@ -31,7 +35,7 @@ M.ip = header.define("ip", "l3", "p.ip_version == 4", {
   checksum = number(10, 2),
   saddr = address(12, 4),
   daddr = address(16, 4),
-  options = read_only(options),
+  options = computed(options, set_options),
 })
 
 -- The numbers of extension headers (RFC 8200, RFC 6275) and how long each is.

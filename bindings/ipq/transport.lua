@@ -9,11 +9,11 @@ local header = require "ipq.header"
 if core.transport then return core.transport end
 
 local C = abi.C
-local number, flag, read_only = header.number, header.flag, header.read_only
+local number, flag, computed = header.number, header.flag, header.computed
 
 local M = {}
 
-local payload = read_only(function(p) return buffer.body(p.body) end)
+local payload = computed(function(p) return buffer.body(p.body) end)
 
 local function at_l4(protocol) return "p.protocol == " .. protocol .. " and p.l4 ~= 0" end
 
@@ -43,6 +43,23 @@ local function tcp_options(p, h)
     list[#list + 1] = { kind = kind, data = ffi.string(h + data, length) }
     o = data + length
   end
+end
+
+--- From a list as tcp_options() gives it, or from the bytes themselves.
+local function set_tcp_options(p, _, value)
+  local bytes = value
+  if type(value) == "table" then
+    local parts = {}
+    for i, option in ipairs(value) do
+      local kind, data = option.kind, option.data or ""
+      if type(kind) ~= "number" or kind < 2 or kind > 255 or type(data) ~= "string" or #data > 38 then
+        error(("tcp.options: entry %d must be { kind = 2 to 255, data = string }"):format(i), 3)
+      end
+      parts[i] = string.char(kind, #data + 2) .. data
+    end
+    bytes = table.concat(parts)
+  end
+  header.put_options(p, "tcp.options", p.l4, p.body - p.l4 - 20, bytes, 12, true)
 end
 
 local tcp_methods = {}
@@ -78,7 +95,7 @@ M.tcp, open_tcp = header.define("tcp", "l4", at_l4(6), {
   window = number(14, 2),
   checksum = number(16, 2),
   urgptr = number(18, 2),
-  options = read_only(tcp_options),
+  options = computed(tcp_options, set_tcp_options),
   payload = payload,
 }, tcp_methods)
 
@@ -116,15 +133,28 @@ M.dccp = header.define("dccp", "l4", at_l4(33), {
 
 -- RFC 2784, RFC 2890
 
+--- The key's offset in the header; nil where there is none.
+local function gre_key_at(h)
+  if bit.band(h[0], 0x20) ~= 0 then return bit.band(h[0], 0x80) ~= 0 and 8 or 4 end
+end
+
 local function gre_key(_, h)
-  local flags = h[0]
-  if bit.band(flags, 0x20) == 0 then return nil end
-  local o = bit.band(flags, 0x80) ~= 0 and 8 or 4
+  local o = gre_key_at(h)
+  if not o then return nil end
   return h[o] * 0x1000000 + h[o + 1] * 0x10000 + h[o + 2] * 0x100 + h[o + 3]
 end
 
+local set_gre_key = {}
+for _, o in ipairs { 4, 8 } do set_gre_key[o] = select(2, number(o, 4)("gre.key", "l4")) end
+
+local function write_gre_key(p, h, value)
+  local o = gre_key_at(h)
+  if not o then error("the packet has no gre.key", 3) end
+  return set_gre_key[o](p, h, value)
+end
+
 M.gre = header.define("gre", "l4", at_l4(47), {
-  flags = number(0, 1), version = number(1, 1, 0, 3), protocol = number(2, 2), key = read_only(gre_key),
+  flags = number(0, 1), version = number(1, 1, 0, 3), protocol = number(2, 2), key = computed(gre_key, write_gre_key),
   payload = payload,
 })
 

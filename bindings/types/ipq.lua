@@ -162,7 +162,7 @@ function Packet:copy() end
 ---@field df boolean can be assigned
 ---@field mf boolean can be assigned
 ---@field checksum integer can be assigned
----@field options string the bytes, "" where there are none
+---@field options string can be assigned; the bytes, "" where there are none
 
 ---RFC 8200
 ---@class ipq.IP6
@@ -204,7 +204,7 @@ function IP6:exthdr(number) end
 ---@field window integer can be assigned
 ---@field checksum integer can be assigned
 ---@field urgptr integer can be assigned
----@field options ipq.TCPOption[] without no-operations
+---@field options ipq.TCPOption[] can be assigned, a string of bytes too; without no-operations
 ---@field payload ipq.Buffer
 local TCP = {}
 
@@ -270,7 +270,7 @@ function TCP:option(kind) end
 ---@field flags integer can be assigned
 ---@field version integer can be assigned
 ---@field protocol integer can be assigned; EtherType
----@field key integer?
+---@field key integer? can be assigned where there is one
 ---@field payload ipq.Buffer
 
 ---RFC 4303

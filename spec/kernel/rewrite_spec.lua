@@ -145,6 +145,25 @@ END
     end)
   end
 
+  it("changes the bytes of a TCP stream, all of them, with GSO", function()
+    local output = netns.run(server .. [[
+      rule -A FORWARD -i to_b -p tcp -j NFQUEUE --queue-num 0
+      filter bytes <<'END'
+return function(pkt)
+  local payload = pkt.tcp.payload
+  if #payload > 0 then payload:write(0, (payload:string():gsub("\1", "\2"))) end
+end
+END
+      on a curl -sS --max-time 20 -o "$DIR/got" http://10.2.0.2:8080/file
+      tr '\001' '\002' < "$DIR/file" | cmp - "$DIR/got" && echo changed
+      cmp -s "$DIR/file" "$DIR/got" || echo different
+      stop bytes
+    ]] .. check)
+    assert.matches("changed\n", output)
+    assert.matches("different\n", output)
+    no_checksum_errors(output)
+  end)
+
   it("refuses to change what was not copied whole, with the reason", function()
     local output = netns.run(server .. [[
       rule -A FORWARD -i to_a -p udp -j NFQUEUE --queue-num 0

@@ -1,3 +1,4 @@
+local ffi = require "ffi"
 local m = require "spec.support.message"
 local packet = require "ipq.packet"
 local packets = require "spec.support.packet"
@@ -13,8 +14,11 @@ local function inside(bytes, look, options)
     copy = pkt:copy()
   end)
   if not result[1] then error(result[2], 0) end
-  return result[2], copy
+  local p = src.batch.packets[0]
+  return result[2], p.set ~= 0 and ffi.string(p.data, p.data_len) or copy
 end
+
+local function be16_at(bytes, offset) return bytes:byte(offset + 1) * 256 + bytes:byte(offset + 2) end
 
 -- Each view: the bytes of its header, every field with its value and another that it may get.
 local views = {
@@ -65,7 +69,7 @@ local views = {
   },
   gre = {
     number = 47, header = "\32\1\8\0" .. be32(0xfedcba98),
-    fields = { flags = { 0x20 }, version = { 1, 0 }, protocol = { 0x800, 0x86dd }, key = { 0xfedcba98 } },
+    fields = { flags = { 0x20 }, version = { 1, 0 }, protocol = { 0x800, 0x86dd }, key = { 0xfedcba98, 5 } },
   },
   esp = {
     number = 50, header = be32(0xfedcba98) .. be32(7),
@@ -330,6 +334,28 @@ describe("pkt.tcp's options", function()
     assert.same({}, (inside(ip(6, packets.tcp ""), function(pkt) return pkt.tcp.options end)))
   end)
 
+  it("can be assigned, as a list or as bytes; the header grows and shrinks", function()
+    local function assigned(value)
+      local fields, copy = inside(bytes, function(pkt)
+        pkt.tcp.options = value
+        return { pkt.tcp.doff, tostring(pkt.tcp.payload), pkt.dport, pkt.tcp.options }
+      end)
+      return fields, copy
+    end
+    local fields, copy = assigned { { kind = 2, data = "\5\100" }, { kind = 4 } }
+    assert.same({ 7, "data", 80, { { kind = 2, data = "\5\100" }, { kind = 4, data = "" } } }, fields)
+    assert.equal("\2\4\5\100\4\2\0\0data", copy:sub(41))
+    assert.equal(#copy, be16_at(copy, 2))
+    fields = assigned ""
+    assert.same({ 5, "data", 80, {} }, fields)
+    fields = assigned(("\1"):rep(40))
+    assert.same({ 15, "data", 80, {} }, fields)
+    for _, bad in ipairs { ("\1"):rep(41), 5, true, { { kind = 1 } }, { { data = "" } }, { {} } } do
+      assert.error_matches(function() assigned(bad) end, "tcp.options")
+    end
+    assert.matches("^spec/unit/header_spec.lua:%d+: ", select(2, pcall(assigned, 5)))
+  end)
+
   it("end where one is malformed", function()
     for _, bad in ipairs { "\2\1\0\0", "\2\0\0\0", "\2\5\0\0", "\1\1\1\2", "\0\2\4\5" } do
       assert.same({}, (inside(ip(6, packets.tcp("", { options = bad })), function(pkt) return pkt.tcp.options end)))
@@ -350,6 +376,26 @@ describe("pkt.tcp's options", function()
 
   it("are before the payload", function()
     assert.equal("data", (inside(bytes, function(pkt) return tostring(pkt.tcp.payload) end)))
+  end)
+end)
+
+describe("pkt.ip.options", function()
+  it("can be assigned; the header grows and shrinks", function()
+    for _, value in ipairs { "", "\7", "\7\4\4\0", ("\1"):rep(40) } do
+      local fields, copy = inside(ip(17, packets.udp "data", { options = "\1\1\1\1" }), function(pkt)
+        pkt.ip.options = value
+        return { pkt.ip.options, tostring(pkt.udp.payload), pkt.udp.dport }
+      end)
+      local padded = value .. ("\0"):rep(-#value % 4)
+      assert.same({ padded, "data", 53 }, fields)
+      assert.equal(0x45 + #padded / 4, copy:byte(1))
+      assert.equal(#copy, be16_at(copy, 2))
+    end
+    for _, bad in ipairs { ("x"):rep(41), 5 } do
+      assert.error_matches(function()
+        inside(ip(17, packets.udp "data"), function(pkt) pkt.ip.options = bad end)
+      end, "ip.options must be a string of at most 40 bytes")
+    end
   end)
 end)
 
