@@ -116,12 +116,14 @@ static uint32_t pseudo_sum(const struct ipq_packet *packet, const struct ipq_tra
 	const uint8_t *p = packet->data;
 	const uint8_t *destination = p + t->source + t->address_len;
 	uint32_t sum = ipq_checksum_pseudo(p + packet->l3, packet->protocol, t->len);
+	uint16_t minus;
 
 	if (p + t->destination == destination)
 		return sum;
 	/* A routing header has the final destination: that one in, the header's out. */
 	sum = ipq_checksum_add(sum, p + t->destination, t->address_len);
-	return sum + ipq_checksum_fold(ipq_checksum_add(0, destination, t->address_len));
+	minus = ipq_checksum_fold(ipq_checksum_add(0, destination, t->address_len));
+	return ipq_checksum_add(sum, &minus, sizeof(minus));
 }
 
 static uint16_t full_sum(struct ipq_packet *packet, const struct ipq_transport *t)

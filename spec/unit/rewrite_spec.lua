@@ -252,6 +252,20 @@ describe("ipq_rewrite_finish", function()
     end)
   end)
 
+  it("loses no carry between a pseudo-header and a routing header", function()
+    local p = craft.packet {
+      random = rewrite.random(25), version = 6, name = "tcp", extension = "routing2", body = "x",
+    }
+    local bytes = put(p.bytes, 8, "\0\0\0\0")
+    local sum = C.ipq_checksum_pseudo(bytes, 6, #bytes - p.l4)
+    sum = C.ipq_checksum_add(sum, bytes:sub(p.destination + 1, p.destination + 16), 16)
+    -- The 32-bit sum becomes all ones.
+    bytes = craft.complete(p, put(p.bytes, 8, m.host32(0xffffffff - sum)))
+    local packet = arrive(put(bytes, p.l4 + 16, "\x12\x34"), NOT_READY)
+    store(packet, 7, "\1")
+    assert_finished(put(bytes, 7, "\1"), packet)
+  end)
+
   it("gives an echo reply of zeros the checksum 0xffff", function()
     local p = craft.packet { random = rewrite.random(15), version = 4, name = "icmp", body = "abcd" }
     local packet = arrive(p.bytes)
