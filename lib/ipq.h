@@ -136,10 +136,10 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *               which is all
  *   checksums   IPv4 header; TCP, UDP, UDP-Lite and DCCP by their coverage, ICMP, ICMPv6, SCTP,
  *               GRE where it has one. Nothing behind ESP, AH (over IPv4) and other protocols, and
- *               nothing inside of a tunnel, even where that is what was not ready. A UDP checksum
- * of 0 stays 0 over IPv4. A transport checksum that was complete and wrong stays wrong by as much
- * if only fields changed: the receiver is to find out. One that was not ready, or belongs to a GSO
- * packet, is computed.
+ *               nothing inside of a tunnel, even where that is what was not ready
+ * A UDP checksum of 0 stays 0 over IPv4. A transport checksum that was complete and wrong stays
+ * wrong by as much if only fields changed: the receiver is to find out. One that was not ready, or
+ * belongs to a GSO packet, is computed.
  *
  * What is refused is not touched: it stays as the filter left it, dirty and with IPQ_SET_PAYLOAD.
  * It must not be sent so. The caller gives it the error verdict and clears set.
