@@ -105,8 +105,7 @@ struct ipq_packet {
 	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
 	uint16_t dirty;	   /* enum ipq_dirty */
 	uint8_t as_is;	   /* changed bytes are sent as they are, right or not */
-	uint32_t l3_delta; /* what changes have added to the sums of the IPv4 header and of the */
-	uint32_t l4_delta; /* transport's checksum: see rewrite.c */
+	uint32_t l4_delta; /* what changes have added to the transport's sum: see rewrite.c */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
 	const uint8_t *secctx;
@@ -125,7 +124,7 @@ enum ipq_fragment {
 
 /* What ipq_rewrite_finish() has to do. */
 enum ipq_dirty {
-	IPQ_DIRTY_FIELDS = 1,	/* bytes changed in their place, told by l3_delta and l4_delta */
+	IPQ_DIRTY_FIELDS = 1,	/* bytes changed in their place, told by l4_delta */
 	IPQ_DIRTY_ALL = 2,	/* anything: all lengths and checksums */
 	IPQ_DIRTY_TRANSPORT = 4 /* among it what the transport's checksum covers */
 };

@@ -230,7 +230,9 @@ bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const
 		   chain_changes(packet, offset, bytes, len)) {
 		return true;
 	}
-	return packet->l4 && offset < packet->body &&
-	       keys_change(packet, transport_keys(packet->protocol), packet->l4, offset, bytes,
-			   len);
+	/* What could not be a header may have become one. */
+	if (!packet->l4)
+		return packet->fragment != IPQ_FRAGMENT_LATER;
+	return offset < packet->body && keys_change(packet, transport_keys(packet->protocol),
+						    packet->l4, offset, bytes, len);
 }

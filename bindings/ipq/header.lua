@@ -120,9 +120,9 @@ function M.put_options(p, name, start, old_len, options, length_at, is_upper)
     error(name .. " must be a string of at most 40 bytes", 4)
   end
   options = options .. ("\0"):rep(-#options % 4)
-  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, 4)
   local words, old = 5 + #options / 4, p.data[start + length_at]
   scratch[0] = is_upper and words * 16 + old % 16 or old - old % 16 + words
+  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, 4)
   check(C.rewrite_store(p, start + length_at, scratch, 1), name, 4)
 end
 

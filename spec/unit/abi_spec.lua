@@ -8,7 +8,7 @@ local structs = {
     "hw_protocol", "hook", "family", "hw_addrlen", "hw_addr", "vlan_proto", "vlan_tci", "ct_info",
     "timestamp_sec", "timestamp_usec",
     "parsed", "ip_version", "protocol",
-    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "as_is", "l3_delta", "l4_delta", "spare", "ct", "secctx",
+    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "as_is", "l4_delta", "spare", "ct", "secctx",
     "l2hdr", "ct_len", "secctx_len", "l2hdr_len" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",

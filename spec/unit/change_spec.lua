@@ -175,6 +175,19 @@ describe("a changed packet", function()
     assert.equal(bytes:sub(1, 28) .. "X" .. bytes:sub(30), result)
   end)
 
+  it("has a header again that a change made one of", function()
+    local bytes = samples.TCP
+    local broken = bytes:sub(1, 32) .. "\16" .. bytes:sub(34)
+    local seen = {}
+    local result = changed(broken, function(pkt)
+      seen[1] = pkt.tcp
+      pkt.payload:set_u8(32, 0x50)
+      seen[2] = pkt.tcp.dport
+    end, m.attr(m.SKB_INFO, m.be32(1)))
+    assert.same({ nil, 80 }, seen)
+    assert.equal(bytes, result)
+  end)
+
   it("is not sent back with a drop", function()
     local result, verdict = changed(samples.UDP, function(pkt) pkt.dport = 9 return ipq.DROP end)
     assert.is_nil(result)
