@@ -216,6 +216,11 @@ static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, cons
 	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
 }
 
+static uint32_t ip_header_len(const struct ipq_packet *packet)
+{
+	return packet->ip_version == 4 ? (packet->data[packet->l3] & 15U) * 4 : 40;
+}
+
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			 uint32_t len)
 {
@@ -232,7 +237,8 @@ bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const
 	}
 	/* What could not be a header may have become one. */
 	if (!packet->l4)
-		return packet->fragment != IPQ_FRAGMENT_LATER;
+		return packet->fragment != IPQ_FRAGMENT_LATER &&
+		       offset + len > l3 + ip_header_len(packet);
 	return offset < packet->body && keys_change(packet, transport_keys(packet->protocol),
 						    packet->l4, offset, bytes, len);
 }
