@@ -8,10 +8,10 @@
  * which of them are crowded together, as it does in tries and in tables indexed by leading bits;
  * and nobody who chooses addresses can make a lookup slow.
  *
- * The array is searched as a tree of which a node is 16 beginnings of IPv4 (a cache line) or 8 of
- * IPv6 (two): each level holds the first beginning of each node of the level below. Half a million
- * prefixes are 5 or 7 levels; all but the last two are small enough for a core's own cache, and a
- * comparison with a whole node takes no branch, so a lookup costs two or three reads from memory.
+ * The array is searched as a tree of which a node is 16 beginnings; each level holds the first
+ * beginning of each node of the level below. Half a million prefixes are 5 levels, all but the last
+ * two small enough for a core's own cache. A node is compared as a whole, without branches that
+ * would be guessed wrong, so a lookup costs two or three reads from memory and little else.
  */
 #include "ipq.h"
 
@@ -30,6 +30,7 @@ enum {
 	LEVELS_MAX = 12,
 	PREFIXES_MAX = 1 << 26,
 	LINE_MAX_LEN = 128,
+	CACHE_LINE = 64,
 	HUGE_PAGE = 1 << 21
 };
 
@@ -66,8 +67,8 @@ struct tree {
 	};
 	uint8_t *lens; /* by index in level 0 */
 	size_t bytes;
-	void *map; /* all of its memory */
-	size_t map_len;
+	void *memory;	/* of nodes and lens */
+	size_t map_len; /* 0: memory is from malloc() */
 };
 
 struct list {
@@ -194,23 +195,26 @@ static void segments_make(struct segments *segments, struct list *list)
 
 /* Segments to a tree */
 
-/* Maps memory that lookups go through at random. Where it is large, each read would cost a walk
- * through the page tables too, unless the pages are large; from malloc() it might have had small
- * ones before. Gives NULL where there is none. */
-static uint8_t *tree_map(struct tree *tree, size_t bytes)
+/* Memory that lookups go through at random. Where it is large, each read would cost a walk through
+ * the page tables too, unless the pages are large; and from malloc() they may be small ones that
+ * were in use before. NULL where there is none. */
+static void *tree_memory(struct tree *tree, size_t bytes)
 {
-	size_t slack = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;
-	uint8_t *map = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *map;
 
+	if (bytes < HUGE_PAGE) {
+		tree->memory = aligned_alloc(CACHE_LINE,
+					     (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+		return tree->memory;
+	}
+	map = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	if (map == MAP_FAILED)
 		return NULL;
-	tree->map = map;
-	tree->map_len = bytes + slack;
-	if (slack) {
-		map += -(uintptr_t)map % HUGE_PAGE;
-		madvise(map, bytes, MADV_HUGEPAGE);
-	}
+	tree->memory = map;
+	tree->map_len = bytes + HUGE_PAGE;
+	map += -(uintptr_t)map % HUGE_PAGE;
+	madvise(map, bytes, MADV_HUGEPAGE);
 	return map;
 }
 
@@ -226,7 +230,7 @@ static int tree_alloc(struct tree *tree, uint32_t count, uint32_t fanout, size_t
 		nodes += keys;
 	}
 	tree->bytes = nodes * node_size + count;
-	tree->nodes = tree_map(tree, tree->bytes);
+	tree->nodes = tree_memory(tree, tree->bytes);
 	if (!tree->nodes)
 		return -ENOMEM;
 	tree->lens = (uint8_t *)tree->nodes + nodes * node_size;
@@ -237,8 +241,10 @@ static int tree_alloc(struct tree *tree, uint32_t count, uint32_t fanout, size_t
 
 static void tree_free(struct tree *tree)
 {
-	if (tree->map)
-		munmap(tree->map, tree->map_len);
+	if (tree->map_len)
+		munmap(tree->memory, tree->map_len);
+	else
+		free(tree->memory);
 	*tree = (struct tree){0};
 }
 
