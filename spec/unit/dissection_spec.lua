@@ -10,9 +10,11 @@ local PACKETS = 4000
 -- tshark's field, and ours: view and field.
 local same = {
   ["ip.src"] = "ip.saddr", ["ip.dst"] = "ip.daddr", ["ip.ttl"] = "ip.ttl", ["ip.id"] = "ip.id",
-  ["ip.proto"] = "ip.protocol", ["ip.dsfield.dscp"] = "ip.dscp", ["ip.dsfield.ecn"] = "ip.ecn", ["ip.len"] = "ip.length",
+  ["ip.proto"] = "ip.protocol", ["ip.dsfield.dscp"] = "ip.dscp", ["ip.dsfield.ecn"] = "ip.ecn",
+  ["ip.len"] = "ip.length",
   ["ip.checksum"] = "ip.checksum",
-  ["ipv6.src"] = "ip6.saddr", ["ipv6.dst"] = "ip6.daddr", ["ipv6.hlim"] = "ip6.hoplimit", ["ipv6.flow"] = "ip6.flowlabel",
+  ["ipv6.src"] = "ip6.saddr", ["ipv6.dst"] = "ip6.daddr", ["ipv6.hlim"] = "ip6.hoplimit",
+  ["ipv6.flow"] = "ip6.flowlabel",
   ["ipv6.nxt"] = "ip6.nexthdr", ["ipv6.plen"] = "ip6.length",
   ["tcp.srcport"] = "tcp.sport", ["tcp.dstport"] = "tcp.dport", ["tcp.seq_raw"] = "tcp.sequence",
   ["tcp.ack_raw"] = "tcp.ackseq", ["tcp.window_size_value"] = "tcp.window", ["tcp.urgent_pointer"] = "tcp.urgptr",
