@@ -4,9 +4,9 @@ local batch = require "spec.support.batch"
 local craft = require "spec.support.craft"
 local m = require "spec.support.message"
 local rewrite = require "spec.support.rewrite"
+local tshark = require "spec.support.tshark"
 
 local C = rewrite.C
-local RAW_IP = 101
 local PACKETS = 20000
 
 local STATUS = { [6] = "tcp", [17] = "udp", [136] = "udp", [1] = "icmp", [58] = "icmpv6", [132] = "sctp",
@@ -14,17 +14,6 @@ local STATUS = { [6] = "tcp", [17] = "udp", [136] = "udp", [1] = "icmp", [58] = 
 -- Their content is random, and tshark looks into it.
 local LOOKED_INTO = { [1] = true, [6] = true, [33] = true, [47] = true, [58] = true, [132] = true }
 local GOOD, ABSENT = "1", "3"
-
--- pcap-savefile(5)
-local function write_capture(path, packets)
-  local file = assert(io.open(path, "wb"))
-  file:write(m.host32(0xa1b2c3d4), m.host16(2), m.host16(4), m.host32(0), m.host32(0), m.host32(65535),
-    m.host32(RAW_IP))
-  for _, bytes in ipairs(packets) do
-    file:write(m.host32(0), m.host32(0), m.host32(#bytes), m.host32(#bytes), bytes)
-  end
-  file:close()
-end
 
 local FIELDS = {
   "ip.checksum.status", "tcp.checksum.status", "udp.checksum.status", "icmp.checksum.status",
@@ -36,30 +25,6 @@ local FIELDS = {
 }
 
 local FIRST_FAULT = 12
-
-local function dissect(path)
-  local command = {
-    "tshark -n -r", path, "-T fields -E separator=, -E occurrence=f -o ip.check_checksum:TRUE",
-    "-o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE -o udplite.check_checksum:TRUE",
-    "-o udplite.ignore_checksum_coverage:FALSE -o dccp.check_checksum:TRUE -o 'sctp.checksum:CRC 32c'",
-    -- no look at what the transports carry
-    "-d udp.port==0-65535,data -d tcp.port==0-65535,data",
-    "-o ip.defragment:FALSE -o tcp.desegment_tcp_streams:FALSE -o sctp.reassembly:FALSE",
-  }
-  for _, field in ipairs(FIELDS) do command[#command + 1] = "-e " .. field end
-  local pipe = assert(io.popen(table.concat(command, " ") .. " 2>" .. path .. ".err"))
-  local rows = {}
-  for line in pipe:lines() do
-    local row, i = {}, 0
-    for value in (line .. ","):gmatch "([^,]*)," do
-      i = i + 1
-      row[FIELDS[i]] = value
-    end
-    rows[#rows + 1] = row
-  end
-  pipe:close()
-  return rows
-end
 
 local shared = batch.new {}
 
@@ -91,21 +56,14 @@ end
 
 describe("changed packets", function()
   it("are right in the eyes of tshark", function()
-    if os.execute "command -v tshark >/dev/null" ~= 0 then
-      pending "there is no tshark"
-      return
-    end
+    if not tshark.available() then return pending "there is no tshark" end
     local r = rewrite.random(31)
     local kinds, packets = {}, {}
     for i = 1, PACKETS do
       local p = craft.random(r)
       kinds[i], packets[i] = p, changed(r, p)
     end
-    local path = os.tmpname()
-    write_capture(path, packets)
-    local rows = dissect(path)
-    os.remove(path)
-    os.remove(path .. ".err")
+    local rows = tshark.fields(packets, FIELDS)
     assert.equal(PACKETS, #rows)
 
     local seen = {}
