@@ -19,7 +19,7 @@ static uint32_t reach(struct ipq_packet *packet)
 {
 	if (!packet->parsed)
 		ipq_header_parse(packet);
-	return packet->dirty || packet->ip_version == 0 ? packet->data_len : packet->end;
+	return packet->ip_version == 0 ? packet->data_len : packet->end;
 }
 
 static bool is_within(struct ipq_packet *packet, uint32_t offset, uint32_t len)

@@ -102,7 +102,7 @@ function M.unready(p)
 end
 
 -- Extension headers in front of the transport: name → type, bytes but the next header, offset of a
--- destination.
+-- destination, and a list of types and bytes of those that follow.
 M.extensions = {
   none = function() return nil, "" end,
   hop = function() return 0, "\0\1\4\0\0\0\0" end,
@@ -111,9 +111,13 @@ M.extensions = {
   routing2 = function(r) return 43, "\2\2\1\0\0\0\0" .. r.bytes(16), 8 end,
   routing4 = function(r) return 43, "\4\4\1\1\0\0\0" .. r.bytes(32), 8 end,
   routed = function(r) return 43, "\2\2\0\0\0\0\0" .. r.bytes(16) end, -- no segments left
+  behind_others = function(r) -- a routing header behind an authentication header and options
+    return 51, "\4" .. ("\0"):rep(22), 24 + 8 + 8, { 60, "\0\1\4\0\0\0\0", 43, "\2\2\1\0\0\0\0" .. r.bytes(16) }
+  end,
   atomic = function(r) return 44, "\0\0\0" .. r.bytes(4) end, -- a fragment that is whole
 }
-M.extension_names = { "none", "hop", "options", "routing0", "routing2", "routing4", "routed", "atomic" }
+M.extension_names = { "none", "hop", "options", "routing0", "routing2", "routing4", "routed", "atomic",
+  "behind_others" }
 
 --- A packet { bytes, version, kind, l4, destination, body }: options are name, version, random, body
 --- (a string), extension (a name), ip_options (bytes).
@@ -129,9 +133,12 @@ function M.packet(o)
       .. char(r.number(1, 255), k.protocol) .. "\0\0" .. r.bytes(8) .. options
     p.destination = 16
   else
-    local type, rest, destination = M.extensions[o.extension or "none"](r)
+    local type, rest, destination, others = M.extensions[o.extension or "none"](r)
     ip = char(0x60 + r.number(0, 15)) .. r.bytes(3) .. "\0\0" .. char(type or k.protocol, r.number(1, 255))
-      .. r.bytes(32) .. (type and char(k.protocol) .. rest or "")
+      .. r.bytes(32)
+    others = others or {}
+    if type then ip = ip .. char(others[1] or k.protocol) .. rest end
+    for i = 1, #others, 2 do ip = ip .. char(others[i + 2] or k.protocol) .. others[i + 1] end
     p.destination = destination and 40 + destination or 24
   end
   p.l4 = #ip

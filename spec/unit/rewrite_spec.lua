@@ -65,6 +65,7 @@ local function both(call)
   call(nil, "incremental")
   call(NOT_READY, "in full")
   call(GSO, "GSO")
+  call(m.attr(m.SKB_INFO, m.be32(2)), "GSO with a complete checksum")
 end
 
 local function tcp4(body, more)
@@ -294,6 +295,16 @@ describe("ipq_rewrite_finish", function()
     assert.equal((right + 5) % 0xffff, craft.u16(bytes_of(packet), p.l4 + 16))
   end)
 
+  it("makes a wrong checksum right where the filter stored into it", function()
+    for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "gre_sum", "dccp" } do
+      local p = craft.packet { random = rewrite.random(24), version = 4, name = name, body = "0123456789012345" }
+      local field = p.l4 + p.kind.field
+      local packet = arrive(put(p.bytes, field, "\1\2"))
+      store(packet, field + 1, "\3")
+      assert_finished(p.bytes, packet)
+    end
+  end)
+
   it("follows a protocol, a header length, a data offset that change", function()
     local p = tcp4(("x"):rep(60))
     local packet = arrive(p.bytes)
@@ -515,6 +526,21 @@ describe("ipq_rewrite_finish refuses", function()
     end
   end)
 
+  it("what came longer than can be sent back", function()
+    local p = tcp4(("x"):rep(65535 - 100))
+    for _, length in ipairs { 65531, 65532, 65535 } do
+      local packet = arrive(p.bytes)
+      local memory = rewrite.own(craft.complete(p, p.bytes .. ("x"):rep(length - #p.bytes)))
+      packet.data, packet.data_len, packet.len = memory, length, length
+      assert.equal(0, store(packet, 8, "\1"))
+      if length == 65531 then
+        assert.equal(0, finish(packet))
+      else
+        refuses(E.IPQ_REWRITE_TOO_LONG, packet)
+      end
+    end
+  end)
+
   it("another IP version, or none", function()
     local p = tcp4()
     local p6 = craft.packet { random = rewrite.random(20), version = 6, name = "tcp", body = "xyz" }
@@ -525,6 +551,9 @@ describe("ipq_rewrite_finish refuses", function()
     end
     local packet = arrive(p6.bytes)
     store(packet, 0, "\x45")
+    refuses(E.IPQ_REWRITE_VERSION, packet)
+    packet = arrive(p6.bytes, nil, { family = 10, protocol = 0 })
+    set(packet, p.bytes)
     refuses(E.IPQ_REWRITE_VERSION, packet)
     packet = arrive(p.bytes, nil, { family = 7, protocol = 0x0806 }) -- ARP
     store(packet, 0, "\0")
@@ -567,6 +596,45 @@ describe("ipq_rewrite_finish refuses", function()
 end)
 
 describe("ipq_rewrite_store and _replace", function()
+  it("take headers as moved where a byte changes that they hang on, and only there", function()
+    each(function(p, what)
+      local keys = craft.keys(p)
+      if p.kind.protocol == 253 then return end
+      for at = 0, p.body do
+        local packet = arrive(p.bytes)
+        assert.equal(0, store(packet, at, p.bytes:sub(at + 1, at + 1)))
+        assert.equal(E.IPQ_DIRTY_FIELDS, packet.dirty)
+        assert.equal(0, store(packet, at, char(255 - p.bytes:byte(at + 1))))
+        local all = bit.band(packet.dirty, E.IPQ_DIRTY_ALL) ~= 0
+        -- A checksum of SCTP is computed anyway.
+        local expected = keys[at] or false
+        if p.kind.protocol == 132 and at >= p.l4 then expected = false end
+        if all ~= expected or (packet.parsed == 0) ~= all then
+          error(("%s: byte %d, dirty %d, parsed %d"):format(what, at, packet.dirty, packet.parsed))
+        end
+      end
+    end)
+  end)
+
+  it("take a fragment field as moved but for DF", function()
+    local p = tcp4()
+    for field, all in pairs { ["\x20\0"] = true, ["\0\1"] = true, ["\x1f\0"] = true } do
+      local packet = arrive(p.bytes)
+      store(packet, 6, field)
+      assert.equal(all, bit.band(packet.dirty, E.IPQ_DIRTY_ALL) ~= 0)
+    end
+    local packet = arrive(p.bytes)
+    store(packet, 6, char(bit.bxor(p.bytes:byte(7), 0x40)))
+    assert.equal(E.IPQ_DIRTY_FIELDS, packet.dirty)
+  end)
+
+  it("look for headers again behind a VLAN tag that changed", function()
+    local packet = arrive("\0\1\8\0" .. tcp4().bytes, nil, { family = 7, protocol = 0x8100 })
+    store(packet, 1, "\2")
+    assert.same({ E.IPQ_DIRTY_FIELDS + E.IPQ_DIRTY_ALL, 0 }, { packet.dirty, packet.parsed })
+    assert.equal(0, finish(packet))
+  end)
+
   it("refuse what lies outside, and change nothing then", function()
     local p = tcp4()
     local size = #p.bytes
