@@ -18,16 +18,18 @@ local M = {}
 
 local function ended() error("packet used after its filter returned", 4) end
 
---- The struct ipq_packet behind a view, or an error at the line of who called the caller.
+--- The struct ipq_packet behind a view, or an error at the line of who called the caller. A script can call
+--- a method with any number for a view: 0, which no filter's packet has, must not pass either.
 function M.packet_of(view)
-  if cast(u64, view) ~= live.handle then ended() end
+  local handle = cast(u64, view)
+  if handle ~= live.handle or handle == 0 then ended() end
   return live.packet
 end
 
 --- The same behind a buffer, where the buffer begins in it, and where it ends.
 function M.bounds_of(buffer)
   local handle = cast(u64, buffer)
-  if band(handle, SERIAL) ~= live.handle then ended() end
+  if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
   local p = live.packet
   local start = tonumber(band(handle, OFFSET))
   if band(handle, BODY) == 0 then return p, start, p.data_len end

@@ -188,6 +188,26 @@ describe("packet", function()
     assert.is_false(ok)
   end)
 
+  it("is not to be had by calling a method with something else", function()
+    local copy, u8, text, option, exthdr
+    inside(m.simple(1, "\69" .. ("\0"):rep(8) .. "\6" .. ("\0"):rep(22) .. "\80" .. ("\0"):rep(7)), function(pkt)
+      copy, u8, text, option = pkt.copy, pkt.payload.u8, pkt.payload.string, pkt.tcp.option
+      for _, value in ipairs { 0, -1, 1.5, 0 / 0, 2 ^ 63, "x", {}, true, print } do
+        for _, method in ipairs { copy, u8, text, option } do
+          assert.is_false(pcall(method, value, 0, 1), tostring(value))
+        end
+      end
+    end)
+    inside(m.packet(m.hdr(1) .. m.attr(m.PAYLOAD, "\96" .. ("\0"):rep(39)), { family = 10 }), function(pkt)
+      exthdr = pkt.ip6.exthdr
+    end)
+    for _, value in ipairs { 0, -1, 1.5, 0 / 0, 2 ^ 63, "x", {}, true, print } do
+      for _, method in ipairs { copy, u8, text, option, exthdr } do
+        assert.is_false(pcall(method, value, 0, 1), tostring(value))
+      end
+    end
+  end)
+
   it("is equal to itself and to no other", function()
     local first, same, other
     packets_of(2):verdicts(function(pkt)
