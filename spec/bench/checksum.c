@@ -87,7 +87,7 @@ int main(void)
 			ns[row][repetition] = once(row, bytes);
 	for (int row = 0; row < ROWS; row++)
 		qsort(ns[row], REPETITIONS, sizeof(double), by_value);
-	printf("| %d bytes | ns | times as fast |\n| --- | ---: | ---: |\n", SIZE);
+	printf("## Checksums\n\n| %d bytes | ns | times as fast |\n| --- | ---: | ---: |\n", SIZE);
 	for (int row = 0; row < ROWS; row++)
 		printf("| %s | %.1f | %.1f |\n", rows[row].name, ns[row][REPETITIONS / 2],
 		       ns[rows[row].base][REPETITIONS / 2] / ns[row][REPETITIONS / 2]);

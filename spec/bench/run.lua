@@ -165,5 +165,5 @@ end
 queue()
 filters()
 memory_and_start()
-io.write(capture(build .. "/bench/checksum"))
+print(capture(build .. "/bench/checksum"))
 dofile "spec/bench/netset.lua"
