@@ -35,6 +35,7 @@ ALL_LDFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
 MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
 MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
+PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
 LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
 
@@ -65,14 +66,14 @@ all: deps-build
 
 $(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS)
 
 # The Lua C module; what it exports is its entry alone.
 $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)echo '{ global: luaopen_ipq_core; local: *; };' > $(BUILD)/core.map
-	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS) $(PCAP_LIBS)
 
 # All of lib, and a source in memory, for the specs that call them through FFI.
 $(BUILD)/spec/lib.so: $(SPEC_OBJ) $(LIB_OBJ)
@@ -105,7 +106,7 @@ $(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
 # dpkg has to bring them itself.
 
-DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libluajit-5.1-dev luajit lua-cjson iptables \
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libluajit-5.1-dev luajit lua-cjson iptables \
 	iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_BENCH := $(DEPS_BUILD)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <lauxlib.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
@@ -224,6 +225,14 @@ static void class(lua_State *L, const char *name, const luaL_Reg *methods, lua_C
 	lua_pop(L, 1);
 }
 
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_REALTIME, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
 static int find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		uint32_t needle_len)
 {
@@ -241,6 +250,7 @@ static void state_push(lua_State *L)
 			  .conntrack_parse = ipq_conntrack_parse,
 			  .device_get = ipq_device_get,
 			  .devices = &state->devices,
+			  .now = now,
 			  .find = find,
 			  .memcmp = memcmp,
 			  .header_parse = ipq_header_parse,

@@ -16,6 +16,7 @@ EMBED(ipq_live, "bindings/ipq/live.lua");
 EMBED(ipq_log, "bindings/ipq/log.lua");
 EMBED(ipq_netset, "bindings/ipq/netset.lua");
 EMBED(ipq_packet, "bindings/ipq/packet.lua");
+EMBED(ipq_record, "bindings/ipq/record.lua");
 EMBED(ipq_script, "bindings/ipq/script.lua");
 EMBED(ipq_address, "bindings/ipq/address.lua");
 EMBED(ipq_header, "bindings/ipq/header.lua");
@@ -33,6 +34,7 @@ const struct ipq_module ipq_modules[] = {
 	{"ipq.log", "=ipq/log.lua", ipq_log_begin, ipq_log_end},
 	{"ipq.netset", "=ipq/netset.lua", ipq_netset_begin, ipq_netset_end},
 	{"ipq.packet", "=ipq/packet.lua", ipq_packet_begin, ipq_packet_end},
+	{"ipq.record", "=ipq/record.lua", ipq_record_begin, ipq_record_end},
 	{"ipq.script", "=ipq/script.lua", ipq_script_begin, ipq_script_end},
 	{"ipq.address", "=ipq/address.lua", ipq_address_begin, ipq_address_end},
 	{"ipq.header", "=ipq/header.lua", ipq_header_begin, ipq_header_end},

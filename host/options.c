@@ -115,8 +115,41 @@ static bool set_check(struct options *options, const struct option_rule *rule, c
 	return true;
 }
 
+static bool set_read(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	options->capture.read = value;
+	return true;
+}
+
+static bool set_write(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	options->capture.write = value;
+	return true;
+}
+
+static bool set_filter(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	options->capture.filter = value;
+	return true;
+}
+
+static bool set_json(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->json = true;
+	return true;
+}
+
 static const struct option_rule rules[] = {
 	{"queue-num", 'q', "N", "queue to read (0)", set_queue_num, 0, 65535},
+	{"read", 'r', "FILE", "filter a capture file (- is standard input)", set_read, 0, 0},
+	{"write", 'w', "FILE", "with -r: write what is accepted, as it is then", set_write, 0, 0},
+	{"filter", 'F', "EXPR", "with -r: only what this pcap-filter(7) takes", set_filter, 0, 0},
+	{"json", 0, NULL, "with -r: a line of JSON for each packet", set_json, 0, 0},
 	{"default", 0, "VERDICT", "accept or drop, if the filter says nothing (accept)",
 	 set_default, 0, 0},
 	{"on-error", 0, "VERDICT", "accept or drop, if the filter raises (drop)", set_on_error, 0,
@@ -139,7 +172,8 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 static void usage(FILE *out)
 {
 	fputs("ipq-lua: a Lua script judges the packets that Netfilter queues\n\n"
-	      "usage: ipq-lua [options] SCRIPT [key=value ...]\n\n",
+	      "usage: ipq-lua [options] SCRIPT [key=value ...]          from the queue\n"
+	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...       from a capture\n\n",
 	      out);
 	for (int i = 0; i < RULES; i++) {
 		char name[64];
@@ -151,8 +185,7 @@ static void usage(FILE *out)
 		else
 			fprintf(out, "      %-20s  %s\n", name, rules[i].help);
 	}
-	fputs("\nSend it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
-	      "TERM and INT judge what waits, then exit.\n"
+	fputs("\nGive it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
 	      "Exit status: 0; 64 usage, 65 bad script, 66 no such file, 69 queue not to be\n"
 	      "had, 77 not permitted.\n",
 	      out);
@@ -215,6 +248,22 @@ static enum options_result apply(struct options *options, const struct option_ru
 	return OPTIONS_DONE;
 }
 
+static bool combination_check(const struct options *options)
+{
+	const struct ipq_capture_options *capture = &options->capture;
+
+	if (!capture->read && (capture->write || capture->filter || options->json)) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--write, --filter and --json go with --read; see ipq-lua --help");
+		return false;
+	}
+	if (options->json && capture->write && strcmp(capture->write, "-") == 0) {
+		log_write(LOG_LEVEL_ERROR, "--json and --write - both want standard output");
+		return false;
+	}
+	return true;
+}
+
 enum options_result options_parse(struct options *options, int argc, char **argv)
 {
 	struct option longs[RULES + 1];
@@ -241,6 +290,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		usage(stderr);
 		return OPTIONS_WRONG;
 	}
+	if (!combination_check(options))
+		return OPTIONS_WRONG;
 	options->script = argv[optind];
 	options->argc = argc - optind - 1;
 	options->argv = argv + optind + 1;

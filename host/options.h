@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bindings/capture.h"
 #include "lib/ipq.h"
 
 struct options {
@@ -13,6 +14,8 @@ struct options {
 	uint32_t default_verdict;
 	uint32_t error_verdict;
 	bool check;
+	bool json;
+	struct ipq_capture_options capture; /* read is NULL: live */
 	const char *script;
 	int argc; /* the script's arguments */
 	char **argv;

@@ -3,6 +3,7 @@
 #include "bindings/core.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <lauxlib.h>
@@ -18,6 +19,7 @@ struct vm {
 	lua_State *L;
 	int script; /* registry references */
 	int run;
+	int observe; /* LUA_NOREF: nobody */
 };
 
 static int log_sink(lua_State *L)
@@ -109,6 +111,38 @@ static int protected_load(lua_State *L)
 	return 0;
 }
 
+static int write_stdout(lua_State *L)
+{
+	size_t len;
+	const char *line = luaL_checklstring(L, 1, &len);
+
+	fwrite(line, 1, len, stdout);
+	return 0;
+}
+
+struct replay {
+	struct vm *vm;
+	bool is_json;
+};
+
+static int protected_replay(lua_State *L)
+{
+	struct replay *replay = lua_touserdata(L, 1);
+
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.live");
+	lua_call(L, 1, 1);
+	lua_pushboolean(L, 1);
+	lua_setfield(L, -2, "is_replay");
+	if (!replay->is_json)
+		return 0;
+	push_member(L, "ipq.record", "new");
+	lua_pushcfunction(L, write_stdout);
+	lua_call(L, 1, 1);
+	replay->vm->observe = luaL_ref(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
 struct start {
 	struct vm *vm;
 	struct ipq_driver *driver;
@@ -132,7 +166,11 @@ static int protected_start(lua_State *L)
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
 	lua_getfield(L, -1, "filter");
 	lua_remove(L, -2);
-	lua_call(L, 2, 1);
+	if (start->vm->observe == LUA_NOREF)
+		lua_pushnil(L);
+	else
+		lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->observe);
+	lua_call(L, 3, 1);
 	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
@@ -171,8 +209,10 @@ enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv)
 	struct load load = {v, path, argc, argv, VM_OK};
 
 	*vm = NULL;
-	if (v)
+	if (v) {
 		v->L = luaL_newstate();
+		v->observe = LUA_NOREF;
+	}
 	if (!v || !v->L) {
 		log_write(LOG_LEVEL_ERROR, "not enough memory for a Lua state");
 		load.result = VM_BAD;
@@ -209,6 +249,13 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options)
 	if (lua_isnumber(L, -1))
 		options->copy_range = (uint32_t)lua_tonumber(L, -1);
 	lua_pop(L, 4);
+}
+
+bool vm_replay(struct vm *vm, bool is_json)
+{
+	struct replay replay = {vm, is_json};
+
+	return protect(vm->L, protected_replay, &replay);
 }
 
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)

@@ -21,6 +21,10 @@ void vm_free(struct vm *vm);
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
+/* From here on the time is the packets' own; with is_json, each one judged is a line of JSON on
+ * standard output. False with a message where there is no lua-cjson. */
+bool vm_replay(struct vm *vm, bool is_json);
+
 /* Calls the script's start() and prepares vm_run() for this driver, which must outlive the state.
  */
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);

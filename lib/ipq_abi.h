@@ -245,6 +245,7 @@ struct ipq_calls {
 	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
 	struct ipq_devices *devices;
+	double (*now)(void); /* seconds since 1970 */
 	/* Where needle is in haystack first: its offset, -1 where it is not. */
 	int (*find)(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		    uint32_t needle_len);

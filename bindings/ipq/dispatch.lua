@@ -17,6 +17,7 @@ local packet = require "ipq.packet"
 local verdict = require "ipq.verdict"
 
 local C, begin, finish, is_valid = abi.C, packet.begin, live.finish, verdict.is_valid
+local live_view = packet.live_view
 local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
 local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
 local NO_PAYLOAD = bit.bnot(PAYLOAD)
@@ -50,13 +51,18 @@ end
 --- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
 ---@param driver_address any lightuserdata or pointer; driver and batch outlive the function
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param observe? fun(p: any, pkt: ipq.Packet, why?: string) called when a packet is judged, with its struct
+---  ipq_packet, its view, and what went wrong with it
 ---@return fun(): integer run
-function M.new(driver_address, filter)
+function M.new(driver_address, filter, observe)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
   local batch = driver.batch
   local may_log = log.limiter(ERRORS_A_SECOND)
 
+  local last_error
+
   local function report(text)
+    last_error = text
     local yes, suppressed = may_log()
     if not yes then return end
     local p = batch.packets[batch.current]
@@ -107,12 +113,11 @@ function M.new(driver_address, filter)
       if is_valid(value) then p.verdict = value else why = bad_return(value) end
     end
     if bytes ~= nil and not why then why = take_bytes(p, value, bytes) end
-    finish()
     if band(p.set, PAYLOAD) ~= 0 and not why then why = complete(p) end
-    if why then
-      report(why)
-      fail(p)
-    end
+    if why then fail(p) end
+    if observe then observe(p, live_view(), why) end
+    finish()
+    if why then report(why) end
     batch.current = batch.current + 1
   end
 
@@ -135,10 +140,12 @@ function M.new(driver_address, filter)
         live.restore(packet_before, handle_before)
         return count
       end
-      finish()
       -- No room for the handler itself: the stack is full, or the memory.
       if count ~= REPORTED then report(tostring(count)) end
-      fail(batch.packets[batch.current])
+      local p = batch.packets[batch.current]
+      fail(p)
+      if observe then observe(p, live_view(), last_error) end
+      finish()
       batch.current = batch.current + 1
     end
   end

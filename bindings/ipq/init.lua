@@ -4,6 +4,7 @@ local core = require "ipq.core"
 -- One module for the life of the Lua state (see luaopen_ipq_core).
 if core.module then return core.module end
 
+local live = require "ipq.live"
 local log = require "ipq.log"
 local verdict = require "ipq.verdict"
 
@@ -21,6 +22,10 @@ local M = {
   log = log,
   netset = require "ipq.netset".new,
 }
+
+--- Seconds since 1970, with microseconds: in replay the time of the packet, live the clock's.
+---@return number
+function M.now() return live.now() end
 
 ---@class ipq.Queue
 local Queue = {}

@@ -59,6 +59,15 @@ end
 --- Ends all views.
 function M.finish() live.handle = 0 end
 
+--- Seconds since 1970: the packet's own time with is_replay, else the clock's.
+M.is_replay = false
+function M.now()
+  if M.is_replay and live.packet ~= nil then
+    return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
+  end
+  return C.now()
+end
+
 --- What ran before: a filter may itself run filters over packets (tests do).
 function M.save() return live.packet, live.handle end
 function M.restore(packet, handle) live.packet, live.handle = packet, handle end

@@ -292,6 +292,9 @@ local M = {}
 ---@return ipq.Packet
 function M.begin(p) return cast(abi.view_pointer, live.begin(p)) end
 
+--- The view of the packet whose filter runs.
+function M.live_view() return cast(abi.view_pointer, live.view_handle()) end
+
 --- The names of all fields, those that can be assigned mapped to true.
 function M.fields()
   local names = {}

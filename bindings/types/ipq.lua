@@ -19,6 +19,10 @@ local ipq = {}
 ---@return ipq.verdict
 function ipq.queue(n, bypass) end
 
+---Seconds since 1970: in replay the time of the packet, live the clock's.
+---@return number
+function ipq.now() end
+
 ---@class ipq.OpenOptions
 ---@field queue_num? integer 0
 ---@field copy? "packet"|"meta" "packet"

@@ -19,7 +19,7 @@ local structs = {
   ipq_device = { "index", "type", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
   ipq_driver = { "source", "batch", "interrupt" },
-  ipq_calls = { "driver_next", "conntrack_parse", "device_get", "devices", "find", "memcmp",
+  ipq_calls = { "driver_next", "conntrack_parse", "device_get", "devices", "now", "find", "memcmp",
     "header_parse", "rewrite_store", "rewrite_replace", "rewrite_set", "rewrite_finish", "rewrite_strerror",
     "inet_ntop",
     "address_parse", "netset_new", "netset_free", "netset_add_text", "netset_load", "netset_finish",

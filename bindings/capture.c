@@ -1,0 +1,374 @@
+#include "capture.h"
+#include "link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <linux/if_ether.h>
+#include <linux/netfilter.h>
+#include <pcap/pcap.h>
+
+enum {
+	LINK_ROOM = 64, /* more than a link header with tags that is understood */
+	MAGIC_NSEC = 0xa1b23c4d,
+	MAGIC_NSEC_SWAPPED = 0x4d3cb2a1,
+	MAGIC_PCAPNG = 0x0a0d0d0a
+};
+
+/* A frame of the batch, in reading order. It lies in the slot of its number. */
+struct frame {
+	struct pcap_pkthdr header;
+	uint32_t offset; /* of IP in it */
+	int packet;	 /* its number in the batch, -1: it is none */
+};
+
+struct ipq_capture {
+	struct ipq_source source;
+	pcap_t *in;
+	pcap_dumper_t *out;
+	int link;
+	bool is_nano; /* times have nanoseconds, in the input and in the output */
+	bool stopped;
+	uint32_t slot_size;
+	uint32_t frame_count;
+	struct frame frames[IPQ_BATCH_MAX];
+	uint8_t *changed; /* a frame put together anew */
+	struct ipq_capture_counters counters;
+	bool is_damaged;
+	char damage[IPQ_CAPTURE_TEXT];
+};
+
+static void note_damage(struct ipq_capture *capture, const char *what, const char *why)
+{
+	if (capture->is_damaged)
+		return;
+	capture->is_damaged = true;
+	snprintf(capture->damage, sizeof(capture->damage), "%s: %s", what, why);
+}
+
+/* Writing */
+
+static void write_frame(struct ipq_capture *capture, const struct pcap_pkthdr *header,
+			const uint8_t *bytes)
+{
+	if (!capture->out)
+		return;
+	pcap_dump((u_char *)capture->out, header, bytes);
+	if (ferror(pcap_dump_file(capture->out)))
+		note_damage(capture, "cannot write the capture", strerror(errno));
+	capture->counters.written++;
+}
+
+/* The link header as it was, and the packet as the filter left it. */
+static void write_changed(struct ipq_capture *capture, const struct frame *frame,
+			  const uint8_t *slot, const struct ipq_packet *packet)
+{
+	struct pcap_pkthdr header = frame->header;
+
+	capture->counters.changed++;
+	memcpy(capture->changed, slot, frame->offset);
+	memcpy(capture->changed + frame->offset, packet->data, packet->data_len);
+	header.caplen = frame->offset + packet->data_len;
+	header.len = header.caplen;
+	write_frame(capture, &header, capture->changed);
+}
+
+static void write_frames(struct ipq_capture *capture, const struct ipq_batch *batch)
+{
+	for (uint32_t i = 0; i < capture->frame_count; i++) {
+		const struct frame *frame = &capture->frames[i];
+		const uint8_t *slot = batch->slots + (size_t)i * batch->slot_size;
+		const struct ipq_packet *packet =
+			frame->packet < 0 ? NULL : &batch->packets[frame->packet];
+
+		if (packet && packet->verdict == IPQ_DROP)
+			continue;
+		if (packet && packet->set & IPQ_SET_PAYLOAD)
+			write_changed(capture, frame, slot, packet);
+		else
+			write_frame(capture, &frame->header, slot);
+	}
+	capture->frame_count = 0;
+}
+
+/* Reading */
+
+static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
+			const struct frame *frame, const struct ipq_link_info *info, uint8_t *slot)
+{
+	packet->data = slot + frame->offset;
+	packet->data_len = frame->header.caplen - frame->offset;
+	packet->len = frame->header.len - frame->offset;
+	/* Its number among the frames, as tcpdump and tshark count. */
+	packet->packet_id = (uint32_t)capture->counters.frames;
+	packet->queue_num = 0;
+	packet->hook = NF_INET_PRE_ROUTING;
+	packet->family = info->protocol == ETH_P_IPV6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+	packet->hw_protocol = info->protocol;
+	packet->mark = 0;
+	packet->priority = 0;
+	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_PAYLOAD | IPQ_HAS_TIMESTAMP;
+	packet->timestamp_sec = (uint64_t)frame->header.ts.tv_sec;
+	packet->timestamp_usec = (uint64_t)frame->header.ts.tv_usec / (capture->is_nano ? 1000 : 1);
+	if (info->vlan_proto) {
+		packet->present |= IPQ_HAS_VLAN;
+		packet->vlan_proto = info->vlan_proto;
+		packet->vlan_tci = info->vlan_tci;
+	}
+	if (packet->len > packet->data_len)
+		packet->present |= IPQ_HAS_CAP_LEN;
+}
+
+static bool is_packet(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
+		      const uint8_t *bytes, struct ipq_link_info *info)
+{
+	if (!ipq_link_parse(capture->link, bytes, header->caplen, info))
+		return false;
+	return (info->protocol == ETH_P_IP || info->protocol == ETH_P_IPV6) &&
+	       info->offset <= LINK_ROOM && header->len >= header->caplen &&
+	       header->caplen - info->offset <= IPQ_PACKET_MAX;
+}
+
+/* Takes one frame into the batch. False for one that no slot can hold. */
+static bool take(struct ipq_capture *capture, struct ipq_batch *batch,
+		 const struct pcap_pkthdr *header, const uint8_t *bytes)
+{
+	uint32_t number = capture->frame_count;
+	struct frame *frame = &capture->frames[number];
+	uint8_t *slot = batch->slots + (size_t)number * batch->slot_size;
+	struct ipq_link_info info;
+
+	if (header->caplen > batch->slot_size)
+		return false;
+	capture->frame_count++;
+	capture->counters.frames++;
+	memcpy(slot, bytes, header->caplen);
+	*frame = (struct frame){.header = *header, .packet = -1};
+	if (!is_packet(capture, header, bytes, &info)) {
+		capture->counters.unjudged++;
+		return true;
+	}
+	frame->offset = info.offset;
+	frame->packet = (int)batch->count;
+	packet_fill(capture, ipq_batch_add(batch), frame, &info, slot);
+	return true;
+}
+
+/* The next frame of the file. 1, or 0 at its end. */
+static int next_frame(struct ipq_capture *capture, struct pcap_pkthdr **header,
+		      const uint8_t **bytes)
+{
+	int ret = capture->stopped ? PCAP_ERROR_BREAK : pcap_next_ex(capture->in, header, bytes);
+
+	if (ret == PCAP_ERROR)
+		note_damage(capture, "the capture is damaged", pcap_geterr(capture->in));
+	return ret == 1;
+}
+
+static int capture_receive(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct ipq_capture *capture = (struct ipq_capture *)source;
+	struct pcap_pkthdr *header;
+	const uint8_t *bytes;
+
+	ipq_batch_clear(batch);
+	while (capture->frame_count < batch->capacity && next_frame(capture, &header, &bytes)) {
+		if (!take(capture, batch, header, bytes)) {
+			note_damage(capture, "the capture is damaged",
+				    "a frame over its snapshot length");
+			break;
+		}
+		/* A batch of frames that are no packets has nobody to commit it. */
+		if (capture->frame_count == batch->capacity && batch->count == 0)
+			write_frames(capture, batch);
+	}
+	if (batch->count == 0)
+		write_frames(capture, batch);
+	return (int)batch->count;
+}
+
+static int capture_commit(struct ipq_source *source, struct ipq_batch *batch)
+{
+	write_frames((struct ipq_capture *)source, batch);
+	return 0;
+}
+
+static int capture_stop(struct ipq_source *source)
+{
+	((struct ipq_capture *)source)->stopped = true;
+	return 0;
+}
+
+static void capture_close(struct ipq_source *source)
+{
+	ipq_capture_close((struct ipq_capture *)source);
+}
+
+/* The object */
+
+/* Whether times have nanoseconds, by the first bytes of the input, which stay to be read. A pcapng
+ * file may have any resolution. */
+static bool has_nanoseconds(FILE *file)
+{
+	uint8_t bytes[4];
+	size_t len = fread(bytes, 1, sizeof(bytes), file);
+	uint32_t magic = 0;
+
+	memcpy(&magic, bytes, len);
+	while (len > 0)
+		ungetc(bytes[--len], file);
+	return magic == MAGIC_NSEC || magic == MAGIC_NSEC_SWAPPED || magic == MAGIC_PCAPNG;
+}
+
+static unsigned int precision_of(const struct ipq_capture *capture)
+{
+	return capture->is_nano ? PCAP_TSTAMP_PRECISION_NANO : PCAP_TSTAMP_PRECISION_MICRO;
+}
+
+static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char *path, char *text)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	FILE *file = is_stdin ? stdin : fopen(path, "rbe");
+	char why[PCAP_ERRBUF_SIZE];
+	const char *name;
+
+	if (!file) {
+		snprintf(text, IPQ_CAPTURE_TEXT, "cannot read the capture %s: %s", path,
+			 strerror(errno));
+		return IPQ_CAPTURE_NO_FILE;
+	}
+	capture->is_nano = has_nanoseconds(file);
+	capture->in = pcap_fopen_offline_with_tstamp_precision(file, precision_of(capture), why);
+	if (!capture->in) {
+		snprintf(text, IPQ_CAPTURE_TEXT, "%s is no capture: %s", path, why);
+		if (!is_stdin)
+			fclose(file);
+		return IPQ_CAPTURE_BAD_FILE;
+	}
+	capture->link = pcap_datalink(capture->in);
+	if (ipq_link_known(capture->link))
+		return IPQ_CAPTURE_OK;
+	name = pcap_datalink_val_to_name(capture->link);
+	snprintf(text, IPQ_CAPTURE_TEXT,
+		 "%s: link type %s (%d) is not known here; Ethernet, Linux cooked, raw IP and "
+		 "loopback are",
+		 path, name ? name : "without a name", capture->link);
+	return IPQ_CAPTURE_BAD_FILE;
+}
+
+static enum ipq_capture_fault filter_set(struct ipq_capture *capture, const char *expression,
+					 char *text)
+{
+	struct bpf_program program;
+
+	if (pcap_compile(capture->in, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+		snprintf(text, IPQ_CAPTURE_TEXT, "the filter expression \"%s\" is wrong: %s",
+			 expression, pcap_geterr(capture->in));
+		return IPQ_CAPTURE_BAD_FILTER;
+	}
+	pcap_setfilter(capture->in, &program);
+	pcap_freecode(&program);
+	return IPQ_CAPTURE_OK;
+}
+
+static enum ipq_capture_fault output_open(struct ipq_capture *capture, const char *path, char *text)
+{
+	pcap_t *like = pcap_open_dead_with_tstamp_precision(
+		capture->link, pcap_snapshot(capture->in), precision_of(capture));
+
+	if (like)
+		capture->out = pcap_dump_open(like, path);
+	if (!capture->out)
+		snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path,
+			 like ? pcap_geterr(like) : strerror(ENOMEM));
+	if (like)
+		pcap_close(like);
+	return capture->out ? IPQ_CAPTURE_OK : IPQ_CAPTURE_NO_OUTPUT;
+}
+
+static enum ipq_capture_fault files_open(struct ipq_capture *capture,
+					 const struct ipq_capture_options *options, char *text)
+{
+	enum ipq_capture_fault fault = input_open(capture, options->read, text);
+
+	if (fault == IPQ_CAPTURE_OK && options->filter)
+		fault = filter_set(capture, options->filter, text);
+	/* Last: what is there is not lost for a wrong expression. */
+	if (fault == IPQ_CAPTURE_OK && options->write)
+		fault = output_open(capture, options->write, text);
+	return fault;
+}
+
+enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
+					const struct ipq_capture_options *options, char *text)
+{
+	struct ipq_capture *c = calloc(1, sizeof(*c));
+	enum ipq_capture_fault fault;
+	uint32_t snapshot;
+
+	if (c)
+		c->changed = malloc(LINK_ROOM + IPQ_PACKET_MAX);
+	if (!c || !c->changed) {
+		snprintf(text, IPQ_CAPTURE_TEXT, "cannot open the capture: %s", strerror(ENOMEM));
+		free(c);
+		return IPQ_CAPTURE_NO_FILE;
+	}
+	fault = files_open(c, options, text);
+	if (fault != IPQ_CAPTURE_OK) {
+		ipq_capture_close(c);
+		return fault;
+	}
+	snapshot = (uint32_t)pcap_snapshot(c->in);
+	c->slot_size = (snapshot > IPQ_PACKET_MAX ? snapshot : IPQ_PACKET_MAX) + LINK_ROOM;
+	c->source = (struct ipq_source){
+		.receive = capture_receive,
+		.commit = capture_commit,
+		.stop = capture_stop,
+		.close = capture_close,
+	};
+	*capture = c;
+	return IPQ_CAPTURE_OK;
+}
+
+struct ipq_source *ipq_capture_source(struct ipq_capture *capture)
+{
+	return &capture->source;
+}
+
+uint32_t ipq_capture_slot_size(const struct ipq_capture *capture)
+{
+	return capture->slot_size;
+}
+
+const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture)
+{
+	return &capture->counters;
+}
+
+const char *ipq_capture_damage(const struct ipq_capture *capture)
+{
+	return capture->is_damaged ? capture->damage : NULL;
+}
+
+enum ipq_capture_fault ipq_capture_flush(struct ipq_capture *capture)
+{
+	if (!capture->out)
+		return IPQ_CAPTURE_OK;
+	if (pcap_dump_flush(capture->out) < 0)
+		note_damage(capture, "cannot write the capture", strerror(errno));
+	return ferror(pcap_dump_file(capture->out)) ? IPQ_CAPTURE_NO_OUTPUT : IPQ_CAPTURE_OK;
+}
+
+void ipq_capture_close(struct ipq_capture *capture)
+{
+	if (!capture)
+		return;
+	if (capture->out)
+		pcap_dump_close(capture->out);
+	if (capture->in)
+		pcap_close(capture->in);
+	free(capture->changed);
+	free(capture);
+}

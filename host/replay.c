@@ -1,0 +1,93 @@
+#include "replay.h"
+#include "log.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <sysexits.h>
+
+static int capture_open(struct ipq_capture **capture, const struct ipq_capture_options *options)
+{
+	char text[IPQ_CAPTURE_TEXT];
+	enum ipq_capture_fault fault = ipq_capture_open(capture, options, text);
+
+	if (fault == IPQ_CAPTURE_OK)
+		return EX_OK;
+	log_write(LOG_LEVEL_ERROR, "%s", text);
+	switch (fault) {
+	case IPQ_CAPTURE_NO_FILE: return EX_NOINPUT;
+	case IPQ_CAPTURE_BAD_FILTER: return EX_USAGE;
+	case IPQ_CAPTURE_NO_OUTPUT: return EX_CANTCREAT;
+	default: return EX_DATAERR;
+	}
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* To standard error: the output may be a capture. */
+static void tell_end(const struct ipq_counters *judged, const struct ipq_capture_counters *frames,
+		     double seconds)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} rows[] = {
+		{"frames read", frames->frames},     {"passed unjudged (no IP)", frames->unjudged},
+		{"packets judged", judged->packets}, {"  accepted", judged->accepted},
+		{"  dropped", judged->dropped},	     {"  queued", judged->queued},
+		{"  repeated", judged->repeated},    {"  stopped", judged->stopped},
+		{"marked", judged->marked},	     {"changed", frames->changed},
+		{"errors", judged->errors},	     {"frames written", frames->written},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		fprintf(stderr, "%-24s %12" PRIu64 "\n", rows[i].name, rows[i].count);
+	fprintf(stderr, "%-24s %12.0f\n", "packets a second",
+		seconds > 0 ? (double)judged->packets / seconds : 0);
+}
+
+/* What came of the files, when all that could be read was judged. */
+static int files_check(struct ipq_capture *capture, int code)
+{
+	enum ipq_capture_fault fault = ipq_capture_flush(capture);
+	const char *damage = ipq_capture_damage(capture);
+
+	if (!damage)
+		return code;
+	log_write(LOG_LEVEL_ERROR, "%s", damage);
+	if (fault == IPQ_CAPTURE_NO_OUTPUT)
+		return EX_IOERR;
+	return code == EX_OK ? EX_DATAERR : code;
+}
+
+int replay_run(const struct options *options, struct vm *vm)
+{
+	struct ipq_capture *capture = NULL;
+	struct session session = {.vm = NULL};
+	double start;
+	int code = capture_open(&capture, &options->capture);
+
+	if (code == EX_OK)
+		code = session_open(&session, vm, options, ipq_capture_slot_size(capture));
+	if (code == EX_OK && !vm_replay(vm, options->json))
+		code = EX_UNAVAILABLE;
+	if (code == EX_OK)
+		code = session_start(&session, ipq_capture_source(capture));
+	if (code == EX_OK) {
+		start = now();
+		code = session_run(&session, options->capture.read);
+		code = files_check(capture, code);
+		tell_end(&session.driver.batch->counters, ipq_capture_counters(capture),
+			 now() - start);
+	}
+	ipq_capture_close(capture);
+	session_close(&session);
+	return code;
+}

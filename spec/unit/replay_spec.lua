@@ -1,0 +1,279 @@
+local capture = require "spec.support.capture"
+local m = require "spec.support.message"
+local netns = require "spec.support.netns"
+local packets = require "spec.support.packet"
+
+local ip, ip6, udp, tcp = packets.ip, packets.ip6, packets.udp, packets.tcp
+
+-- Runs the program over frames. script is a file name, or Lua text. Gives what it wrote as frames (nil: nothing),
+-- its output, its exit status, and what it wrote as bytes.
+local function replay(frames, script, options, more)
+  local dir = netns.shell "mktemp -d":match "%S+"
+  local function path(name) return dir .. "/" .. name end
+  finally(function() netns.shell("rm -rf " .. dir) end)
+  if type(frames) == "table" then
+    capture.write(path "in.pcap", frames, options)
+  else
+    local file = assert(io.open(path "in.pcap", "wb"))
+    file:write(frames)
+    file:close()
+  end
+  if script:match "\n" then
+    local file = assert(io.open(path "filter.lua", "w"))
+    file:write(script)
+    file:close()
+    script = path "filter.lua"
+  end
+  local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1 timeout 20 %s -r %s -w %s %s %s"):format(
+    netns.program, path "in.pcap", path "out.pcap", more or "", script))
+  local written = io.open(path "out.pcap", "rb")
+  local bytes = written and written:read "*a"
+  if written then written:close() end
+  local read, info
+  if bytes and #bytes >= 24 then read, info = capture.read(path "out.pcap") end
+  return read, output, status, bytes, info
+end
+
+local function count(output, name) return tonumber(output:match(name .. "%s+(%d+)\n")) end
+
+local ethernet = "\2\0\0\0\0\1\2\0\0\0\0\2"
+local packet, packet6 = ip(17, udp "hello"), ip6(6, tcp "hello")
+local arp = ethernet .. "\8\6" .. ("\0"):rep(28)
+
+-- Link type, and what is before an IPv4 and an IPv6 packet.
+local links = {
+  { "Ethernet", capture.ETHERNET, ethernet .. "\8\0", ethernet .. "\134\221" },
+  { "Ethernet with a VLAN tag", capture.ETHERNET, ethernet .. "\129\0\0\5\8\0", ethernet .. "\129\0\0\5\134\221" },
+  { "Ethernet with two", capture.ETHERNET, ethernet .. "\136\168\0\5\129\0\0\6\8\0",
+    ethernet .. "\136\168\0\5\129\0\0\6\134\221" },
+  { "Linux cooked", capture.SLL, "\0\0\0\1\0\6" .. ("\0"):rep(8) .. "\8\0",
+    "\0\0\0\1\0\6" .. ("\0"):rep(8) .. "\134\221" },
+  { "Linux cooked 2", capture.SLL2, "\8\0" .. ("\0"):rep(18), "\134\221" .. ("\0"):rep(18) },
+  { "raw IP", capture.RAW, "", "" },
+  { "BSD loopback", capture.NULL, m.host32(2), m.host32(30) },
+  { "OpenBSD loopback", capture.LOOP, m.be32(2), m.be32(24) },
+}
+
+describe("replay", function()
+  for _, link in ipairs(links) do
+    it("reads and writes " .. link[1], function()
+      local frames = { { link[3] .. packet, sec = 5, sub = 6 }, { link[4] .. packet6, sec = 7, sub = 8 } }
+      local written, output, status, bytes, info = replay(frames, [[
+return function(pkt)
+  print(pkt.family, pkt.saddr, pkt.dport, #pkt.payload, pkt.timestamp, pkt.vlan_tci)
+end
+]], { link = link[2] })
+      assert.equal(0, status)
+      local tag = link[1]:match "VLAN" and 5 or link[1]:match "two" and 5 or nil
+      local expected = "ip\t10.0.0.1\t53\t33\t5.000006\t%s\nip6\t2001:db8::1\t80\t65\t7.000008\t%s\n"
+      assert.truthy(output:find(expected:format(tag, tag), 1, true), output)
+      assert.same(frames[1][1], written[1][1])
+      assert.same({ 5, 6, 7, 8 }, { written[1].sec, written[1].sub, written[2].sec, written[2].sub })
+      assert.equal(link[2], info.link)
+      assert.is_true(#bytes > 24)
+    end)
+  end
+
+  for _, options in ipairs { {}, { nano = true }, { swapped = true }, { nano = true, swapped = true }, { ng = true },
+    { ng = true, swapped = true } } do
+    local name = (options.ng and "pcapng" or "pcap") .. (options.nano and ", nanoseconds" or "")
+      .. (options.swapped and ", the other byte order" or "")
+    it("reads " .. name .. ", times and bytes kept", function()
+      local frames = {}
+      for i = 1, 200 do frames[i] = { ip(17, udp(("x"):rep(i))), sec = 1600000000 + i, sub = 999000 + i } end
+      local written, output, status, _, info = replay(frames, "scripts/accept.lua", options)
+      assert.equal(0, status)
+      assert.equal(200, count(output, "packets judged"))
+      assert.equal(options.nano or options.ng or false, info.nano)
+      for i, frame in ipairs(frames) do
+        assert.same({ frame[1], frame.sec, options.ng and frame.sub * 1000 or frame.sub, #frame[1] },
+          { written[i][1], written[i].sec, written[i].sub, written[i].len })
+      end
+    end)
+  end
+
+  it("writes what is accepted unchanged byte for byte as it was", function()
+    local frames = {}
+    for i = 1, 150 do
+      frames[i] = { ethernet .. "\8\0" .. ip(17, udp(("x"):rep(i))) .. ("pad"):rep(i % 3), sub = i }
+    end
+    local dir = os.tmpname()
+    capture.write(dir, frames, { link = capture.ETHERNET })
+    local file = io.open(dir, "rb")
+    local before = file:read "*a"
+    file:close()
+    os.remove(dir)
+    local _, _, status, bytes = replay(frames, "scripts/accept.lua", { link = capture.ETHERNET })
+    assert.equal(0, status)
+    assert.is_true(before == bytes)
+  end)
+
+  it("keeps the order, with what is no packet in its place and what is dropped gone", function()
+    local frames, expected = {}, {}
+    for i = 1, 300 do
+      local is_arp = i % 7 == 0 or i > 200 and i < 280
+      frames[i] = { is_arp and arp .. i or ethernet .. "\8\0" .. ip(17, udp(tostring(i), { dport = i % 5 })) }
+      if is_arp or i % 5 ~= 2 then expected[#expected + 1] = frames[i][1] end
+    end
+    local written, output, status = replay(frames, "scripts/drop_port.lua ports=2", { link = capture.ETHERNET })
+    assert.equal(0, status)
+    local got = {}
+    for i, frame in ipairs(written) do got[i] = frame[1] end
+    assert.same(expected, got)
+    assert.equal(300, count(output, "frames read"))
+    assert.equal(300 - #expected, count(output, "dropped"))
+    assert.equal(count(output, "packets judged"), 300 - count(output, "passed unjudged %(no IP%)"))
+  end)
+
+  it("writes changed packets behind their link header, grown ones too", function()
+    local written, output, status = replay({ { ethernet .. "\8\0" .. packet .. "padding" }, { arp } }, [[
+return function(pkt)
+  pkt.udp.payload:replace(0, 5, "good day")
+  pkt.mark = 3
+end
+]], { link = capture.ETHERNET })
+    assert.equal(0, status)
+    assert.equal(ethernet .. "\8\0", written[1][1]:sub(1, 14))
+    assert.equal("good day", written[1][1]:sub(-8))
+    assert.equal(14 + 36, written[1].len)
+    assert.equal(arp, written[2][1])
+    assert.same({ 1, 1, 1, 2 }, { count(output, "changed"), count(output, "marked"),
+      count(output, "passed unjudged %(no IP%)"), count(output, "frames written") })
+  end)
+
+  it("refuses to change a packet that the capture cut off", function()
+    local _, output, status = replay({ { packet:sub(1, 30), len = #packet } },
+      "return function(pkt) assert(pkt.truncated and pkt.len == 33) pkt.ip.ttl = 3 end\n")
+    assert.equal(0, status)
+    assert.matches("packet 1 of queue 0: packet changed: only a part", output)
+    assert.equal(1, count(output, "errors"))
+  end)
+
+  it("chooses packets by a filter expression", function()
+    local frames = { { ip(17, udp("x", { dport = 1 })) }, { ip(17, udp("x", { dport = 2 })) } }
+    local written, _, status = replay(frames, "scripts/accept.lua", nil, "-F 'udp dst port 2'")
+    assert.equal(0, status)
+    assert.equal(1, #written)
+    assert.equal(frames[2][1], written[1][1])
+    local _, output, code = replay(frames, "scripts/accept.lua", nil, "-F 'udp dst prt'")
+    assert.matches("error: the filter expression \"udp dst prt\" is wrong: ", output)
+    assert.equal(64, code)
+  end)
+
+  it("filters what is readable of a damaged file, tells the damage, exits 65", function()
+    local path = os.tmpname()
+    capture.write(path, { { packet }, { packet } })
+    local file = io.open(path, "rb")
+    local text = file:read "*a"
+    file:close()
+    os.remove(path)
+    for _, cut in ipairs { 1, 20, 33, 40 } do
+      local written, output, status = replay(text:sub(1, #text - cut), "scripts/accept.lua")
+      assert.equal(65, status)
+      assert.matches("error: the capture is damaged: truncated dump file", output)
+      assert.equal(1, #written)
+    end
+  end)
+
+  it("says what is no capture, and which link type is not known", function()
+    for _, text in ipairs { "", "nonsense", ("\0"):rep(100) } do
+      local _, output, status = replay(text, "scripts/accept.lua")
+      assert.matches("error: [^\n]*in.pcap is no capture: ", output)
+      assert.equal(65, status)
+    end
+    local _, output, status = replay({ { packet } }, "scripts/accept.lua", { link = 105 })
+    assert.matches("link type IEEE802_11 %(105%) is not known here; Ethernet, Linux cooked", output)
+    assert.equal(65, status)
+  end)
+
+  it("says which file cannot be read or written", function()
+    local output, status = netns.shell(netns.program .. " -r /nonexistent.pcap scripts/accept.lua")
+    assert.equal("ipq-lua: error: cannot read the capture /nonexistent.pcap: No such file or directory\n", output)
+    assert.equal(66, status)
+    output, status = select(2, replay({ { packet } }, "scripts/accept.lua", nil, "-w /nonexistent/out.pcap"))
+    assert.matches("error: cannot write the capture /nonexistent/out.pcap: ", output)
+    assert.equal(73, status)
+    output, status = select(2, replay({ { packet } }, "scripts/accept.lua", nil, "-w /dev/full"))
+    assert.matches("error: cannot write the capture: No space left on device", output)
+    assert.equal(74, status)
+    output, status = netns.shell(netns.program .. " -w /tmp/x.pcap scripts/accept.lua")
+    assert.matches("%-%-write, %-%-filter and %-%-json go with %-%-read", output)
+    assert.equal(64, status)
+    output, status = netns.shell(netns.program .. " -r x -w - --json scripts/accept.lua")
+    assert.matches("both want standard output", output)
+    assert.equal(64, status)
+  end)
+
+  it("gives a line of JSON for each packet", function()
+    local _, output, status = replay({ { packet, sec = 5, sub = 250000 }, { ip(6, tcp "x"), sec = 6 },
+      { packet, sec = 7 }, { packet, sec = 8 } }, [[
+local ipq = require "ipq"
+local times = {}
+return { filter = function(pkt)
+  times[#times + 1] = ipq.now()
+  if pkt.packet_id == 1 then pkt.udp.payload:write(0, "J") pkt.mark = 7 return ipq.STOP end
+  if pkt.packet_id == 2 then return ipq.DROP end
+  if pkt.packet_id == 3 then error "oh no" end
+  return "nonsense"
+end, stop = function() print("times " .. table.concat(times, " ")) end }
+]], nil, "--json --on-error accept")
+    assert.equal(0, status)
+    local lines = {}
+    for line in output:gmatch "({[^\n]*})\n" do lines[#lines + 1] = require "cjson".decode(line) end
+    assert.equal(4, #lines)
+    assert.same({ number = 1, time = "5.250000", verdict = "stop", mark = 7, changed = true,
+      packet = "IP 10.0.0.1.1024 > 10.0.0.2.53: UDP, length 5" }, lines[1])
+    assert.same({ 2, "6.000000", "drop", false },
+      { lines[2].number, lines[2].time, lines[2].verdict, lines[2].changed })
+    assert.matches("filter.lua:7: oh no", lines[3].error)
+    assert.equal("accept", lines[3].verdict)
+    assert.matches("nonsense", lines[4].error)
+    assert.matches("times 5.25 6 7 8\n", output)
+  end)
+
+  it("goes from standard input to standard output", function()
+    local path = os.tmpname()
+    capture.write(path, { { packet }, { packet6 } }, { nano = true })
+    local command = "LD_PRELOAD= %s -r - -w - scripts/accept.lua < %s 2>/dev/null | cmp - %s && echo same"
+    local output, status = netns.shell(command:format(netns.program, path, path))
+    os.remove(path)
+    assert.equal("same\n", output)
+    assert.equal(0, status)
+  end)
+
+  it("survives any damage to a file", function()
+    math.randomseed(3)
+    local path = os.tmpname()
+    local frames = {}
+    for i = 1, 5 do frames[i] = { ethernet .. "\129\0\0\5\8\0" .. ip(6, tcp(("x"):rep(i))) } end
+    for _, options in ipairs { { link = capture.ETHERNET }, { link = capture.ETHERNET, ng = true } } do
+      capture.write(path, frames, options)
+      local file = io.open(path, "rb")
+      local text = file:read "*a"
+      file:close()
+      for _ = 1, 40 do
+        local at = math.random(#text)
+        local damaged = text:sub(1, at - 1) .. string.char(math.random(0, 255)) .. text:sub(at + 1)
+        local _, output, status = replay(damaged, "scripts/set_ttl.lua")
+        assert.truthy(status == 0 or status == 65, output)
+      end
+    end
+    os.remove(path)
+  end)
+
+  it("reads what tcpdump reads", function()
+    if not require "spec.support.tshark".available() then return pending "there is no tshark" end
+    local frames = {}
+    for i = 1, 100 do frames[i] = { ethernet .. "\8\0" .. ip(17, udp(("x"):rep(i), { dport = i })), sub = i } end
+    local path, out = os.tmpname(), os.tmpname()
+    capture.write(path, frames, { link = capture.ETHERNET })
+    netns.shell(("LD_PRELOAD= %s -r %s -w %s scripts/set_ttl.lua ttl=9"):format(netns.program, path, out))
+    local list = "LD_PRELOAD= tshark -n -r %s -T fields -e frame.number -e frame.time_epoch -e frame.len -e udp.dstport"
+      .. " -e udp.length 2>/dev/null"
+    local before, after = netns.shell(list:format(path)), netns.shell(list:format(out))
+    assert.equal(100, select(2, before:gsub("\n", "")))
+    assert.equal(before, after)
+    os.remove(path)
+    os.remove(out)
+  end)
+end)
