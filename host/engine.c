@@ -19,7 +19,7 @@ int engine_run(struct ipq_driver *driver, struct vm *vm)
 
 	for (;;) {
 		ret = vm_run(vm);
-		if (ret == -ENOMEM)
+		if (ret == -ENOTRECOVERABLE)
 			return give_up(driver, ret);
 		if (ret != -EINTR)
 			return ret;

@@ -264,6 +264,19 @@ static bool combination_check(const struct options *options)
 	return true;
 }
 
+/* They are the script's there, which is hardly what was meant. */
+static void warn_misplaced(const struct options *options)
+{
+	for (int i = 0; i < options->argc; i++)
+		for (int j = 0; j < RULES; j++)
+			if (strncmp(options->argv[i], "--", 2) == 0 &&
+			    strcmp(options->argv[i] + 2, rules[j].name) == 0)
+				log_write(LOG_LEVEL_WARN,
+					  "%s behind the script is an argument of the script; "
+					  "options come before it",
+					  options->argv[i]);
+}
+
 enum options_result options_parse(struct options *options, int argc, char **argv)
 {
 	struct option longs[RULES + 1];
@@ -295,5 +308,6 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	options->script = argv[optind];
 	options->argc = argc - optind - 1;
 	options->argv = argv + optind + 1;
+	warn_misplaced(options);
 	return OPTIONS_RUN;
 }

@@ -267,7 +267,7 @@ enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
 
 int vm_run(struct vm *vm)
 {
-	int ret = -ENOMEM;
+	int ret = -ENOTRECOVERABLE;
 
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->run);
 	if (lua_pcall(vm->L, 0, 1, 0) == 0)

@@ -30,8 +30,8 @@ bool vm_replay(struct vm *vm, bool is_json);
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
 
 /* The filter over all packets of the driver, until ipq_driver_next() gives something else: that is
- * the result. -ENOMEM after an error that no filter can cause: then the batch's packets from
- * current on were not judged. */
+ * the result. -ENOTRECOVERABLE after an error that no filter can cause: then the batch's packets
+ * from current on were not judged. */
 int vm_run(struct vm *vm);
 
 /* Calls the script's stop(). */

@@ -36,6 +36,7 @@ struct ipq_queue {
 	/* A packet came whose id could not be read. It waits in the kernel, and a batch verdict
 	 * would settle it unseen. */
 	bool outstanding;
+	int failed; /* what receive() gives once the packets that came before it are judged */
 	struct ipq_batch *attached; /* whose slots iov points to */
 	struct mmsghdr messages[IPQ_BATCH_MAX];
 	struct iovec iov[IPQ_BATCH_MAX];
@@ -274,6 +275,8 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	if (queue->attached != batch)
 		attach(queue, batch);
 	ipq_batch_clear(batch);
+	if (queue->failed)
+		return queue->failed;
 	count = recvmmsg(queue->fd, queue->messages, batch->capacity,
 			 queue->stopping ? MSG_DONTWAIT : MSG_WAITFORONE, NULL);
 	if (count < 0) {
@@ -287,9 +290,11 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	for (int i = 0; i < count; i++) {
 		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
 		if (ret < 0)
-			return ret;
+			queue->failed = ret;
 	}
-	return batch->count ? (int)batch->count : -EAGAIN;
+	if (batch->count)
+		return (int)batch->count;
+	return queue->failed ? queue->failed : -EAGAIN;
 }
 
 /* With length 0 the kernel turns new packets away (or lets them through, when failing open) while

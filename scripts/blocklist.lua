@@ -5,8 +5,8 @@
 --   iptables -A OUTPUT -j NFQUEUE --queue-num 0
 --   ipq-lua blocklist.lua file=/etc/blocklist.txt
 --
--- direction=in looks at sources alone, direction=out at destinations. The file is read anew at each reload
--- (SIGHUP); one with a bad line does not load, and the old list goes on.
+-- direction=in looks at sources alone, direction=out at destinations. The file is read when the program
+-- starts; one with a bad line does not load.
 local ipq = require "ipq"
 
 local directions = { both = true, ["in"] = true, out = true }

@@ -3,6 +3,7 @@
 local abi = require "ipq.abi"
 local bit = require "bit"
 local ffi = require "ffi"
+local type = type -- a script may overwrite globals
 
 local C, band, bxor, rshift = abi.C, bit.band, bit.bxor, bit.rshift
 local AF_INET6 = 10 -- sys/socket.h

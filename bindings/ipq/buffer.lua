@@ -4,6 +4,7 @@ local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.live"
+local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.buffer then return core.buffer end
@@ -29,6 +30,7 @@ local function place(self, off, n)
   local p, start, stop = bounds_of(self)
   if type(off) ~= "number" then not_a_number("offset", 3) end
   if not (off >= 0 and off <= stop - start - n) then error("offset out of bounds", 3) end
+  if off % 1 ~= 0 then error("offset must be a whole number", 3) end
   return p, start + off
 end
 
@@ -191,6 +193,7 @@ function Buffer:replace(off, len, text)
   if type(text) ~= "string" then error("text must be a string", 2) end
   if type(len) ~= "number" then not_a_number("length", 2) end
   if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
+  if len % 1 ~= 0 then error("length must be a whole number", 2) end
   local p, o = place(self, off, len)
   check(C.rewrite_replace(p, o, len, text, #text))
 end

@@ -17,6 +17,9 @@ local packet = require "ipq.packet"
 local verdict = require "ipq.verdict"
 
 local C, begin, finish, is_valid = abi.C, packet.begin, live.finish, verdict.is_valid
+-- A script may overwrite globals, by a forgotten "local" if not on purpose.
+local debug_traceback, coroutine_running = debug.traceback, coroutine.running
+local error, pcall, tostring, type, xpcall = error, pcall, tostring, type, xpcall
 local live_view = packet.live_view
 local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
 local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
@@ -43,7 +46,7 @@ end
 
 --- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().
 local function traceback(err)
-  local text = debug.traceback(tostring(err), 4)
+  local text = debug_traceback(tostring(err), 4)
   return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
 end
 
@@ -132,7 +135,17 @@ function M.new(driver_address, filter, observe)
     end
   end
 
+  --- What a raise leaves to be told. Scripts can break what this calls.
+  local function tell(count)
+    -- No room for the handler itself: the stack is full, or the memory.
+    if count ~= REPORTED then report(tostring(count)) end
+    if observe then observe(batch.packets[batch.current], live_view(), last_error) end
+  end
+
   return function()
+    -- A coroutine that is left in a filter would leave its packet's view open.
+    local thread, is_main = coroutine_running()
+    if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
     local packet_before, handle_before = live.save()
     while true do
       local ok, count = xpcall(drive, on_raise)
@@ -140,11 +153,8 @@ function M.new(driver_address, filter, observe)
         live.restore(packet_before, handle_before)
         return count
       end
-      -- No room for the handler itself: the stack is full, or the memory.
-      if count ~= REPORTED then report(tostring(count)) end
-      local p = batch.packets[batch.current]
-      fail(p)
-      if observe then observe(p, live_view(), last_error) end
+      fail(batch.packets[batch.current])
+      pcall(tell, count)
       finish()
       batch.current = batch.current + 1
     end

@@ -8,6 +8,7 @@ local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.live"
+local error, tostring, type = error, tostring, type -- a script may overwrite globals
 
 local C, cast = abi.C, ffi.cast
 local packet_of = live.packet_of

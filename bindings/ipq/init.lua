@@ -27,6 +27,21 @@ local M = {
 ---@return number
 function M.now() return live.now() end
 
+local option_types = {
+  queue_num = "number", copy = "string", range = "number", maxlen = "number", rcvbuf = "number",
+  fail_open = "boolean", gso = "boolean", default = "number", on_error = "number",
+}
+
+local function check_options(options)
+  if type(options) ~= "table" then error("ipq.open() takes a table of options", 3) end
+  for name, value in pairs(options) do
+    local kind = option_types[name]
+    if not kind then error(("ipq.open() has no option '%s'"):format(tostring(name)), 3) end
+    if type(value) ~= kind then error(("option %s must be a %s"):format(name, kind), 3) end
+    if kind == "number" and value % 1 ~= 0 then error(("option %s must be a whole number"):format(name), 3) end
+  end
+end
+
 ---@class ipq.Queue
 local Queue = {}
 Queue.__index = Queue
@@ -41,7 +56,9 @@ Queue.__index = Queue
 ---@return string? message what was tried, what the system answered, what to do
 ---@return string? code "EPERM", "EBUSY", "ENOTSUP", "ERANGE" or "EIO"
 function M.open(options)
-  local queue, message, code = core.open(options or {})
+  options = options or {}
+  check_options(options)
+  local queue, message, code = core.open(options)
   if not queue then return nil, message, code end
   return setmetatable({ core = queue }, Queue)
 end
@@ -53,10 +70,12 @@ end
 ---@return string? message
 ---@return string? code
 function Queue:run(filter)
-  local run = require "ipq.dispatch".new(self.core:driver(), filter)
+  if type(filter) ~= "function" then error("Queue:run() takes a function", 2) end
+  local queue = self.core -- and not only its driver's address: it must live as long as the loop
+  local run = require "ipq.dispatch".new(queue:driver(), filter)
   while true do
     local count = run()
-    if count == 0 then return true end
+    if count == 0 then return queue ~= nil end
     local message, code = core.strerror(count)
     if code ~= "EINTR" then return nil, message, code end
   end
@@ -67,6 +86,9 @@ function Queue:stop() return self.core:stop() end
 
 --- Closes the queue; the kernel drops what still waits in it.
 function Queue:close() self.core:close() end
+
+-- nil is the default verdict: a misspelt one would let packets pass in silence.
+setmetatable(M, { __index = function(_, name) error(("ipq has no '%s'"):format(tostring(name)), 2) end })
 
 core.module = M
 return M

@@ -3,6 +3,7 @@ local abi = require "ipq.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local header = require "ipq.header"
+local error, type = error, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.ip then return core.ip end

@@ -3,6 +3,7 @@ local abi = require "ipq.abi"
 local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
+local error, tonumber = error, tonumber -- a script may overwrite globals
 
 local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
 local u64 = ffi.typeof "uint64_t"
@@ -32,9 +33,13 @@ function M.bounds_of(buffer)
   if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
   local p = live.packet
   local start = tonumber(band(handle, OFFSET))
-  if band(handle, BODY) == 0 then return p, start, p.data_len end
-  if p.parsed == 0 then C.header_parse(p) end
-  return p, start, p["end"]
+  local stop = p.data_len
+  if band(handle, BODY) ~= 0 then
+    if p.parsed == 0 then C.header_parse(p) end
+    stop = p["end"]
+  end
+  -- The packet may have been cut off before it.
+  return p, start, stop < start and start or stop
 end
 
 --- The bits of a view of the packet whose filter runs.

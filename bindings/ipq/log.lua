@@ -1,4 +1,5 @@
 --- Messages for people, one line each (a traceback has more).
+local tostring = tostring -- a script may overwrite globals
 local M = {}
 
 --- Where lines go: function(level, text). The host sets its own.

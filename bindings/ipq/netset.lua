@@ -3,6 +3,7 @@ local abi = require "ipq.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.live"
+local error, tostring, type = error, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.netset then return core.netset end

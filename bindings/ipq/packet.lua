@@ -8,6 +8,7 @@ local ip = require "ipq.ip"
 local header = require "ipq.header"
 local live = require "ipq.live"
 local transport = require "ipq.transport"
+local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.packet then return core.packet end

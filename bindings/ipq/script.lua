@@ -110,7 +110,7 @@ end
 
 --- Calls the script's start(). true, or nil and a message with a traceback.
 ---@param script ipq.Script
----@param carried any what an earlier stop() returned
+---@param carried any what the stop() of a script before it returned, where there was one
 function M.start(script, carried)
   if not script.start then return true end
   local ok, message = xpcall(script.start, traceback, script.args, carried)

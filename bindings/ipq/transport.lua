@@ -4,6 +4,7 @@ local buffer = require "ipq.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local header = require "ipq.header"
+local error, ipairs, type = error, ipairs, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.transport then return core.transport end

@@ -2,6 +2,7 @@
 require "ipq.abi" -- declares them
 local bit = require "bit"
 local ffi = require "ffi"
+local error, type = error, type -- a script may overwrite globals
 
 local band, rshift = bit.band, bit.rshift
 local QUEUE, BYPASS = ffi.C.IPQ_QUEUE, ffi.C.IPQ_QUEUE_BYPASS

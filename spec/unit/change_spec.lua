@@ -274,6 +274,25 @@ describe("a Buffer", function()
     assert.matches("length must be an integer from 0 to 65535", raising(function(b) b:resize(-1) end))
   end)
 
+  it("takes no half offsets and lengths to write to", function()
+    for _, change in ipairs { function(b) b:set_u8(0.5, 1) end, function(b) b:write(0.5, "x") end,
+      function(b) b:replace(0.5, 1, "x") end, function(b) b:replace(0, 1.5, "x") end } do
+      assert.matches("must be a whole number", raising(change))
+    end
+  end)
+
+  it("is empty when the packet was cut off before it", function()
+    local length
+    changed(samples.UDP, function(pkt)
+      local b = pkt.udp.payload
+      pkt.payload:resize(24)
+      length = #b
+      assert(not pcall(b.u8, b, 0))
+      pkt.payload:resize(33)
+    end)
+    assert.equal(0, length)
+  end)
+
   it("grows to what can be sent and no further", function()
     assert.matches("65531", raising(function(b) b:replace(0, 0, ("x"):rep(65500)) end))
     local result = changed(samples.UDP, function(pkt) pkt.udp.payload:resize(65531 - 28) end)

@@ -111,6 +111,40 @@ describe("dispatch", function()
     assert.matches("false", lines[3])
   end)
 
+  it("stands what a script does to globals", function()
+    local saved = { type, tostring, error, pcall, xpcall, tonumber, ipairs } -- luacheck: ignore
+    local verdicts
+    local src = packets(3, "\69" .. ("\0"):rep(8) .. "\17" .. ("\0"):rep(18))
+    local run = src:plan({ 3 }):judge(function(pkt)
+      -- luacheck: ignore 121 122
+      type, tostring, error, pcall, xpcall, tonumber, ipairs = 1, 2, 3, 4, 5, 6, 7
+      if pkt.packet_id == 2 then return pkt.nonsense end
+      return pkt.payload:u8(9) == 17 and pkt.ip.saddr == "0.0.0.0" and pkt.dport == 0 and ipq.STOP or "no"
+    end)
+    local result = run()
+    -- luacheck: ignore 121 122
+    type, tostring, error, pcall, xpcall, tonumber, ipairs = unpack(saved)
+    verdicts = { src.batch.packets[0].verdict, src.batch.packets[1].verdict, src.batch.packets[2].verdict }
+    assert.equal(0, result)
+    assert.same({ ipq.STOP, ipq.DROP, ipq.STOP }, verdicts)
+    assert.equal(1, #lines)
+  end)
+
+  it("goes on when even the log raises", function()
+    log.sink = function() error "no log" end
+    assert.same({ ipq.DROP, ipq.DROP, ipq.ACCEPT }, packets(3):verdicts(function(pkt)
+      if pkt.packet_id == 1 then error "oh no" end
+      if pkt.packet_id == 2 then return "nonsense" end
+    end))
+  end)
+
+  it("does not run in a coroutine, which could be left in a filter", function()
+    local run = packets(1):plan({ 1 }):judge(function() end)
+    local ok, message = coroutine.resume(coroutine.create(run))
+    assert.is_false(ok)
+    assert.matches("packets cannot be judged in a coroutine", message)
+  end)
+
   it("survives a filter that calls itself for ever", function()
     local function deep() return 1 + deep() end
     assert.same({ ipq.DROP, ipq.STOP }, packets(2):verdicts(function(pkt)

@@ -17,6 +17,27 @@ end
 
 local function field(message, name) return inside(message, function(pkt) return pkt[name] end) end
 
+describe("ipq", function()
+  local ipq = require "ipq"
+
+  it("raises for a word that it does not have: nil would be the default verdict", function()
+    assert.error_matches(function() return ipq.DORP end, "ipq has no 'DORP'")
+  end)
+
+  it("opens no queue with options that cannot be", function()
+    for message, options in pairs { ["has no option 'queue_nmu'"] = { queue_nmu = 1 },
+      ["queue_num must be a number"] = { queue_num = "1" }, ["range must be a whole number"] = { range = 1.5 },
+      ["gso must be a boolean"] = { gso = "no" }, ["takes a table"] = 5, ["copy must be a string"] = { copy = 1 },
+      ["from 0 to 65535"] = { queue_num = 65536 }, ["is no verdict"] = { default = 2 } } do
+      assert.error_matches(function() ipq.open(options) end, message)
+    end
+  end)
+
+  it("tells the time", function()
+    assert.is_true(math.abs(ipq.now() - os.time()) < 2)
+  end)
+end)
+
 describe("packet", function()
   local bare = m.packet(m.hdr(5, 0x86dd, 1), { family = 10, queue_num = 9 })
 

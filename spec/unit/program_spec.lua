@@ -100,6 +100,18 @@ describe("ipq-lua", function()
     assert.equal(0, status)
   end)
 
+  it("warns of an option behind the script", function()
+    local output, status = ipq_lua("--check " .. script "return function() end" .. " --queue-num 3")
+    assert.matches("warning: %-%-queue%-num behind the script is an argument of the script", output)
+    assert.equal(0, status)
+  end)
+
+  it("exits 65 for a script that misspells ipq's words when it loads", function()
+    local output, status = ipq_lua("--check " .. script "local v = require 'ipq'.DORP return function() return v end")
+    assert.matches("ipq has no 'DORP'", output)
+    assert.equal(65, status)
+  end)
+
   it("exits 77 without the privilege, and says what to do", function()
     if netns.shell "id -u" ~= "0\n" then return pending "root only can become nobody" end
     local path = script "return function() end"
