@@ -96,11 +96,9 @@ router() {
 	echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 }
 
-# The processes that hold namespaces end with this one.
-end_hosts() {
-	for side in a b; do
-		eval "pid=\${host_$side:-}"
-		[ -z "$pid" ] || kill "$pid"
-	done
+# Whatever runs in the background ends with this script, however it ends.
+end_all() {
+	jobs -p > "$DIR/jobs"
+	while read -r pid; do kill -KILL "$pid" 2> /dev/null; done < "$DIR/jobs"
 }
-trap end_hosts EXIT
+trap end_all EXIT
