@@ -312,7 +312,5 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options);
 
 /* enum ipq_queue_flag that the kernel granted. */
 uint32_t ipq_queue_flags(const struct ipq_queue *queue);
-uint32_t ipq_queue_portid(const struct ipq_queue *queue);
-int ipq_queue_fd(const struct ipq_queue *queue);
 
 #endif

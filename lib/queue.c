@@ -380,13 +380,3 @@ uint32_t ipq_queue_flags(const struct ipq_queue *queue)
 {
 	return queue->flags;
 }
-
-uint32_t ipq_queue_portid(const struct ipq_queue *queue)
-{
-	return mnl_socket_get_portid(queue->socket);
-}
-
-int ipq_queue_fd(const struct ipq_queue *queue)
-{
-	return queue->fd;
-}
