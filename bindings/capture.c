@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <netinet/in.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
@@ -31,6 +32,9 @@ struct ipq_capture {
 	int link;
 	bool is_nano; /* times have nanoseconds, in the input and in the output */
 	bool stopped;
+	bool is_meta;
+	uint32_t copy_range;
+	off_t size; /* of the input, 0: not known */
 	uint32_t slot_size;
 	uint32_t frame_count;
 	struct frame frames[IPQ_BATCH_MAX];
@@ -95,12 +99,33 @@ static void write_frames(struct ipq_capture *capture, const struct ipq_batch *ba
 
 /* Reading */
 
+/* The bytes that the filter sees. Where frames are written it works on a copy: what it began to
+ * change before it raised must not be written. */
+static void bytes_fill(const struct ipq_capture *capture, struct ipq_packet *packet,
+		       const struct frame *frame, uint8_t *slot)
+{
+	uint32_t len = frame->header.caplen - frame->offset;
+
+	packet->data = slot + frame->offset;
+	packet->data_len = len < capture->copy_range ? len : capture->copy_range;
+	packet->len = frame->header.len - frame->offset;
+	if (capture->is_meta) {
+		packet->data_len = 0;
+		packet->len = 0;
+		return;
+	}
+	packet->present |= IPQ_HAS_PAYLOAD;
+	if (packet->len > packet->data_len)
+		packet->present |= IPQ_HAS_CAP_LEN;
+	if (!capture->out)
+		return;
+	memcpy(packet->spare, packet->data, packet->data_len);
+	packet->data = packet->spare;
+}
+
 static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 			const struct frame *frame, const struct ipq_link_info *info, uint8_t *slot)
 {
-	packet->data = slot + frame->offset;
-	packet->data_len = frame->header.caplen - frame->offset;
-	packet->len = frame->header.len - frame->offset;
 	/* Its number among the frames, as tcpdump and tshark count. */
 	packet->packet_id = (uint32_t)capture->counters.frames;
 	packet->queue_num = 0;
@@ -109,7 +134,7 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 	packet->hw_protocol = info->protocol;
 	packet->mark = 0;
 	packet->priority = 0;
-	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_PAYLOAD | IPQ_HAS_TIMESTAMP;
+	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_TIMESTAMP;
 	packet->timestamp_sec = (uint64_t)frame->header.ts.tv_sec;
 	packet->timestamp_usec = (uint64_t)frame->header.ts.tv_usec / (capture->is_nano ? 1000 : 1);
 	if (info->vlan_proto) {
@@ -117,8 +142,7 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 		packet->vlan_proto = info->vlan_proto;
 		packet->vlan_tci = info->vlan_tci;
 	}
-	if (packet->len > packet->data_len)
-		packet->present |= IPQ_HAS_CAP_LEN;
+	bytes_fill(capture, packet, frame, slot);
 }
 
 static bool is_packet(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
@@ -222,6 +246,14 @@ static bool has_nanoseconds(FILE *file)
 	return magic == MAGIC_NSEC || magic == MAGIC_NSEC_SWAPPED || magic == MAGIC_PCAPNG;
 }
 
+/* 0 where there is none, as of a pipe. */
+static off_t size_of(FILE *file)
+{
+	struct stat info;
+
+	return fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) ? info.st_size : 0;
+}
+
 static unsigned int precision_of(const struct ipq_capture *capture)
 {
 	return capture->is_nano ? PCAP_TSTAMP_PRECISION_NANO : PCAP_TSTAMP_PRECISION_MICRO;
@@ -239,6 +271,7 @@ static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char
 			 strerror(errno));
 		return IPQ_CAPTURE_NO_FILE;
 	}
+	capture->size = size_of(file);
 	capture->is_nano = has_nanoseconds(file);
 	capture->in = pcap_fopen_offline_with_tstamp_precision(file, precision_of(capture), why);
 	if (!capture->in) {
@@ -320,6 +353,8 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 		ipq_capture_close(c);
 		return fault;
 	}
+	c->is_meta = options->is_meta;
+	c->copy_range = options->copy_range;
 	snapshot = (uint32_t)pcap_snapshot(c->in);
 	c->slot_size = (snapshot > IPQ_PACKET_MAX ? snapshot : IPQ_PACKET_MAX) + LINK_ROOM;
 	c->source = (struct ipq_source){
@@ -345,6 +380,12 @@ uint32_t ipq_capture_slot_size(const struct ipq_capture *capture)
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture)
 {
 	return &capture->counters;
+}
+
+double ipq_capture_progress(const struct ipq_capture *capture)
+{
+	return capture->size > 0 ? (double)ftello(pcap_file(capture->in)) / (double)capture->size
+				 : -1;
 }
 
 const char *ipq_capture_damage(const struct ipq_capture *capture)

@@ -12,6 +12,9 @@ struct ipq_capture_options {
 	const char *write; /* file name, "-" for standard output; NULL: none. pcap, of the same link
 			      type */
 	const char *filter; /* pcap-filter(7) expression that chooses packets; NULL: all */
+	/* What a filter sees of each packet, as of a queue with these settings. */
+	bool is_meta;	     /* metadata alone */
+	uint32_t copy_range; /* bytes at most */
 };
 
 enum ipq_capture_fault {
@@ -44,6 +47,9 @@ struct ipq_source *ipq_capture_source(struct ipq_capture *capture);
 uint32_t ipq_capture_slot_size(const struct ipq_capture *capture);
 
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture);
+
+/* How much of the input was read, from 0 to 1; negative where its size is not known. */
+double ipq_capture_progress(const struct ipq_capture *capture);
 
 /* What is wrong with the input or the output, NULL where nothing was. */
 const char *ipq_capture_damage(const struct ipq_capture *capture);

@@ -1,16 +1,30 @@
 #include "replay.h"
 #include "log.h"
+#include "progress.h"
 #include "session.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <sysexits.h>
+#include <linux/netfilter/nfnetlink_queue.h>
 
-static int capture_open(struct ipq_capture **capture, const struct ipq_capture_options *options)
+/* The filter sees as much of each packet as it would live. */
+static int capture_open(struct ipq_capture **capture, const struct options *options, struct vm *vm)
 {
+	struct ipq_capture_options settings = options->capture;
+	struct ipq_queue_options queue = options->queue;
 	char text[IPQ_CAPTURE_TEXT];
-	enum ipq_capture_fault fault = ipq_capture_open(capture, options, text);
+	enum ipq_capture_fault fault;
+
+	vm_queue_options(vm, &queue);
+	if (options->copy_range_given)
+		queue.copy_range = options->queue.copy_range;
+	settings.is_meta = queue.copy_mode == NFQNL_COPY_META;
+	/* The most that a queue copies is no limit here: a capture may have longer packets. */
+	settings.copy_range =
+		queue.copy_range < IPQ_PAYLOAD_MAX ? queue.copy_range : IPQ_PACKET_MAX;
+	fault = ipq_capture_open(capture, &settings, text);
 
 	if (fault == IPQ_CAPTURE_OK)
 		return EX_OK;
@@ -71,18 +85,20 @@ int replay_run(const struct options *options, struct vm *vm)
 {
 	struct ipq_capture *capture = NULL;
 	struct session session = {.vm = NULL};
+	struct progress progress;
 	double start;
-	int code = capture_open(&capture, &options->capture);
+	int code = capture_open(&capture, options, vm);
 
 	if (code == EX_OK)
 		code = session_open(&session, vm, options, ipq_capture_slot_size(capture));
 	if (code == EX_OK && !vm_replay(vm, options->json))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK)
-		code = session_start(&session, ipq_capture_source(capture));
+		code = session_start(&session, progress_init(&progress, capture));
 	if (code == EX_OK) {
 		start = now();
 		code = session_run(&session, options->capture.read);
+		progress_end(&progress);
 		code = files_check(capture, code);
 		tell_end(&session.driver.batch->counters, ipq_capture_counters(capture),
 			 now() - start);

@@ -1,0 +1,88 @@
+#include "core_object.h"
+
+void ipq_object_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+{
+	luaL_newmetatable(L, name);
+	lua_pushcfunction(L, gc);
+	lua_setfield(L, -2, "__gc");
+	lua_newtable(L);
+	luaL_register(L, NULL, methods);
+	lua_setfield(L, -2, "__index");
+	/* Out of a script's reach, which could call __gc by hand. */
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+}
+
+int ipq_object_fail(lua_State *L, const char *message, const char *code)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, message);
+	lua_pushstring(L, code);
+	return 3;
+}
+
+static int ended(struct ipq_source *source, struct ipq_batch *batch)
+{
+	(void)source;
+	(void)batch;
+	return 0;
+}
+
+struct ipq_source ipq_object_no_source = {.receive = ended, .commit = ended};
+
+lua_Number ipq_option_number(lua_State *L, const char *name, lua_Number otherwise, lua_Number max)
+{
+	lua_Number value;
+
+	lua_getfield(L, 1, name);
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+		luaL_error(L, "option %s must be a number", name);
+	value = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
+	if (!(value >= 0 && value <= max))
+		luaL_error(L, "option %s must be from 0 to %f", name, max);
+	lua_pop(L, 1);
+	return value;
+}
+
+bool ipq_option_bool(lua_State *L, const char *name, bool otherwise)
+{
+	bool value;
+
+	lua_getfield(L, 1, name);
+	value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return value;
+}
+
+uint32_t ipq_option_verdict(lua_State *L, const char *name, uint32_t otherwise)
+{
+	uint32_t verdict = (uint32_t)ipq_option_number(L, name, otherwise, UINT32_MAX);
+
+	if (!ipq_verdict_valid(verdict))
+		luaL_error(L, "option %s is no verdict", name);
+	return verdict;
+}
+
+const char *ipq_option_string(lua_State *L, const char *name)
+{
+	const char *value;
+
+	lua_getfield(L, 1, name);
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+		luaL_error(L, "option %s must be a string", name);
+	value = lua_tostring(L, -1);
+	lua_pop(L, 1);
+	return value;
+}
+
+bool ipq_option_is_meta(lua_State *L)
+{
+	static const char *const modes[] = {"packet", "meta", NULL};
+	bool is_meta;
+
+	lua_getfield(L, 1, "copy");
+	is_meta = luaL_checkoption(L, -1, "packet", modes) == 1;
+	lua_pop(L, 1);
+	return is_meta;
+}
