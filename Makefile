@@ -43,6 +43,7 @@ LIB_SRC := $(wildcard lib/*.c)
 BINDINGS_SRC := $(wildcard bindings/*.c)
 HOST_SRC := $(wildcard host/*.c)
 LUA_MODULES := $(wildcard bindings/ipq/*.lua)
+LUA_TEST_MODULES := $(wildcard bindings/ipq/test/*.lua)
 C_FILES := $(wildcard lib/*.[ch] bindings/*.[ch] host/*.[ch] spec/*/*.[ch])
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -99,7 +100,8 @@ $(BUILD)/obj/%.o: %.c
 
 # These take files in as they are, which the compiler's dependencies do not tell.
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
-$(BUILD)/obj/bindings/modules.o: $(LUA_MODULES)
+$(BUILD)/obj/bindings/modules.o: $(LUA_MODULES) $(LUA_TEST_MODULES)
+$(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(SPEC_OBJ))
 
@@ -222,13 +224,15 @@ bench: deps-bench
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
 install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUA_LMOD)/ipq $(DESTDIR)$(LUA_CMOD)/ipq \
-		$(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUA_LMOD)/ipq/test $(DESTDIR)$(LUA_CMOD)/ipq \
+		$(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types/ipq
 	install -m 755 $(PROGRAM) $(DESTDIR)$(BINDIR)/
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_CMOD)/ipq/
 	install -m 644 $(LUA_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/
+	install -m 644 $(LUA_TEST_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/test/
 	install -m 644 scripts/*.lua $(DESTDIR)$(DATADIR)/scripts/
 	install -m 644 bindings/types/ipq.lua $(DESTDIR)$(DATADIR)/types/
+	install -m 644 bindings/types/ipq/test.lua $(DESTDIR)$(DATADIR)/types/ipq/
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/ipq-lua $(DESTDIR)$(LUA_CMOD)/ipq/core.so

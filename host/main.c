@@ -1,9 +1,11 @@
 /* ipq-lua: a Lua script judges the packets that Netfilter queues. */
 #include "live.h"
 #include "log.h"
+#include "new.h"
 #include "options.h"
 #include "replay.h"
 #include "session.h"
+#include "test.h"
 
 #include <sysexits.h>
 
@@ -12,6 +14,10 @@ static int run(const struct options *options)
 	struct vm *vm;
 	int code;
 
+	if (options->new_name)
+		return new_write(options->new_name);
+	if (options->test)
+		return test_run(options->argc, options->argv);
 	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv));
 	if (code != EX_OK)
 		return code;

@@ -144,6 +144,21 @@ static bool set_json(struct options *options, const struct option_rule *rule, co
 	return true;
 }
 
+static bool set_new(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	options->new_name = value;
+	return true;
+}
+
+static bool set_test(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->test = true;
+	return true;
+}
+
 static const struct option_rule rules[] = {
 	{"queue-num", 'q', "N", "queue to read (0)", set_queue_num, 0, 65535},
 	{"read", 'r', "FILE", "filter a capture file (- is standard input)", set_read, 0, 0},
@@ -163,6 +178,9 @@ static const struct option_rule rules[] = {
 	{"rcvbuf", 0, "N", "socket buffer in bytes (enough for --queue-maxlen)", set_rcvbuf, 1024,
 	 INT_MAX / 2},
 	{"check", 0, NULL, "load the script, say what is wrong, exit", set_check, 0, 0},
+	/* Told above the list. */
+	{"new", 0, "NAME", NULL, set_new, 0, 0},
+	{"test", 0, "DIR", NULL, set_test, 0, 0},
 	{"help", 'h', NULL, "this text", NULL, 0, 0},
 	{"version", 'V', NULL, "the version", NULL, 0, 0},
 };
@@ -171,13 +189,17 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 
 static void usage(FILE *out)
 {
-	fputs("ipq-lua: a Lua script judges the packets that Netfilter queues\n\n"
+	fputs("ipq-lua: a Lua script judges the packets that Netfilter queues\n"
 	      "usage: ipq-lua [options] SCRIPT [key=value ...]          from the queue\n"
-	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...       from a capture\n\n",
+	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...       from a capture\n"
+	      "       ipq-lua --new NAME        write a filter to start from, and its spec\n"
+	      "       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n\n",
 	      out);
 	for (int i = 0; i < RULES; i++) {
 		char name[64];
 
+		if (!rules[i].help)
+			continue;
 		snprintf(name, sizeof(name), "--%s%s%s", rules[i].name,
 			 rules[i].argument ? " " : "", rules[i].argument ? rules[i].argument : "");
 		if (rules[i].letter)
@@ -186,8 +208,7 @@ static void usage(FILE *out)
 			fprintf(out, "      %-20s  %s\n", name, rules[i].help);
 	}
 	fputs("\nGive it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
-	      "Exit status: 0; 64 usage, 65 bad script, 66 no such file, 69 queue not to be\n"
-	      "had, 77 not permitted.\n",
+	      "Exit status: 64 usage, 65 bad script, 66 no such file, 69 no queue, 77 no right\n",
 	      out);
 }
 
@@ -257,6 +278,10 @@ static bool combination_check(const struct options *options)
 			  "--write, --filter and --json go with --read; see ipq-lua --help");
 		return false;
 	}
+	if (options->new_name) {
+		log_write(LOG_LEVEL_ERROR, "--new takes a name alone; see ipq-lua --help");
+		return false;
+	}
 	if (options->json && capture->write && strcmp(capture->write, "-") == 0) {
 		log_write(LOG_LEVEL_ERROR, "--json and --write - both want standard output");
 		return false;
@@ -290,7 +315,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	};
 	ipq_queue_defaults(&options->queue);
 	getopt_tables(letters, longs);
-	while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+	/* What follows --test DIR is busted's. */
+	while (!options->test && (code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		const struct option_rule *rule = rule_of(code);
 
 		if (!rule)
@@ -299,6 +325,13 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		if (result != OPTIONS_RUN)
 			return result;
 	}
+	if (options->test) {
+		options->argc = argc - optind + 1;
+		options->argv = argv + optind - 1;
+		return OPTIONS_RUN;
+	}
+	if (options->new_name && optind == argc)
+		return OPTIONS_RUN;
 	if (optind >= argc) {
 		usage(stderr);
 		return OPTIONS_WRONG;

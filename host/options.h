@@ -16,6 +16,8 @@ struct options {
 	bool check;
 	bool json;
 	struct ipq_capture_options capture; /* read is NULL: live */
+	const char *new_name;		    /* write a filter of that name; NULL: no */
+	bool test; /* argv is the folder of the specs, and options of busted's */
 	const char *script;
 	int argc; /* the script's arguments */
 	char **argv;

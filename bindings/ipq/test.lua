@@ -1,0 +1,51 @@
+--- The test kit: a filter is right before it meets the network. No root, no kernel, no network; packets go
+--- through the dispatch and the rewriting that live ones go through.
+---
+---     local t = require "ipq.test"
+---     local filter = t.load "drop_telnet.lua"
+---     assert.verdict("drop", filter, t.tcp { dport = 23 })
+---
+--- In a busted spec the assertions are there once this module is required: assert.verdict(expected, filter,
+--- packet), assert.rewritten(expected, filter, packet), assert.unchanged(filter, packet),
+--- assert.valid_checksums(packet), assert.golden(file, capture, filter). bindings/types/ipq/test.lua describes
+--- them all.
+local build = require "ipq.test.build"
+local filter = require "ipq.test.filter"
+local memory = require "ipq.test.memory"
+local packet = require "ipq.test.packet"
+local replay = require "ipq.test.replay"
+local text = require "ipq.test.text"
+
+local M = {
+  load = filter.load,
+  run = filter.run,
+  replay = replay.replay,
+  read = replay.read,
+  dns = require "ipq.test.dns".dns,
+  fragments = require "ipq.test.fragment".fragments,
+  describe = text.describe,
+}
+
+for name, builder in pairs(build) do M[name] = builder end
+
+--- A packet of those bytes, taken as they are: for what no builder would make.
+---@param bytes string
+---@param meta? table<string, any> metadata by the names of fields
+---@return ipq.test.Packet
+function M.packet(bytes, meta)
+  if type(bytes) ~= "string" then error("packet() takes a string", 2) end
+  return packet.new(bytes, meta)
+end
+
+--- Sets what ipq.now() gives in the filters of packets without a timestamp: 0 at first.
+---@param seconds number since 1970
+function M.set_time(seconds)
+  if type(seconds) ~= "number" then error("set_time() takes a number of seconds", 2) end
+  memory.time = seconds
+end
+
+local has_luassert, luassert = pcall(require, "luassert")
+if has_luassert then require "ipq.test.assertions".register(luassert, require "say") end
+
+-- nil would be called, and say less.
+return setmetatable(M, { __index = function(_, name) error(("ipq.test has no '%s'"):format(tostring(name)), 2) end })

@@ -1,0 +1,127 @@
+--- Builders: packets from field tables, with right lengths and checksums.
+local assign = require "ipq.test.assign"
+local packet = require "ipq.test.packet"
+
+local M = {}
+
+local function bad(format, ...) error(format:format(...), 0) end
+
+local function be16(n) return string.char(math.floor(n / 256) % 256, n % 256) end
+
+-- Templates. Addresses are those of RFC 5737 and RFC 3849.
+
+local IPV4 = "\69\0%s\0\1\0\0\64%s\0\0\192\0\2\1\192\0\2\2"
+local ADDRESSES6 = "\32\1\13\184" .. ("\0"):rep(11) .. "\1\32\1\13\184" .. ("\0"):rep(11) .. "\2"
+local NO_NEXT_HEADER = 59 -- RFC 8200 section 4.7
+local EXPERIMENT = 253 -- RFC 3692
+
+--- Their protocols, and their headers: ports from the private range, and checksums that are not 0, which in UDP
+--- is none.
+local transports = {
+  tcp = { 6, "\156\64\0\80" .. "\0\0\3\232" .. "\0\0\0\0" .. "\80\0\255\255\255\255\0\0" },
+  udp = { 17, "\156\64\0\53\0\8\255\255" },
+  udplite = { 136, "\156\64\0\53\0\0\255\255" },
+  icmp = { 1, "\8\0\255\255\0\1\0\1" },
+  icmpv6 = { 58, "\128\0\255\255\0\1\0\1" },
+  sctp = { 132, "\156\64\0\80\0\0\0\1\0\0\0\0" },
+  dccp = { 33, "\156\64\0\80\4\0\255\255\5\0\0\0\0\0\0\1" }, -- DCCP-Data with a long sequence number
+  gre = { 47, "\0\0\8\0" },
+  esp = { 50, "\0\0\1\0\0\0\0\1" },
+}
+
+-- Lengths of extension headers: in units of size bytes, less those that do not count (RFC 8200, RFC 4302).
+local AH, FRAGMENT = 51, 44
+
+local function extension(kind, nexthdr, data)
+  if kind == FRAGMENT then
+    if #data ~= 6 then bad "exthdrs: a fragment header has 6 bytes of data: offset and flags, identification" end
+    return string.char(nexthdr, 0) .. data
+  end
+  local size, uncounted = kind == AH and 4 or 8, kind == AH and 2 or 1
+  data = data .. ("\0"):rep(-(#data + 2) % 8)
+  return string.char(nexthdr, (#data + 2) / size - uncounted) .. data
+end
+
+--- The chain of extension headers before what protocol says, and the number of its first.
+local function extensions(list, protocol)
+  local chain = ""
+  if type(list) ~= "table" then bad "exthdrs must be a list of { nexthdr = number, data = bytes }" end
+  for i = #list, 1, -1 do
+    local kind, data = list[i].nexthdr, list[i].data or ""
+    if type(kind) ~= "number" or type(data) ~= "string" or #data > 2038 then
+      bad("exthdrs: entry %d must be { nexthdr = number, data = string }", i)
+    end
+    chain = extension(kind, protocol, data) .. chain
+    protocol = kind
+  end
+  return chain, protocol
+end
+
+local function template(version, protocol, header, exthdrs)
+  if version == 4 then return IPV4:format(be16(20 + #header), string.char(protocol)) .. header end
+  local chain, first = extensions(exthdrs or {}, protocol)
+  return "\96\0\0\0" .. be16(#chain + #header) .. string.char(first, 64) .. ADDRESSES6 .. chain .. header
+end
+
+-- Which IP version
+
+local function has_colon(text) return type(text) == "string" and text:find(":", 1, true) ~= nil end
+
+local function version_of(given)
+  local ip6 = given.ip6 or {}
+  if given.ip then return 4 end
+  if given.ip6 or given.exthdrs or given.family == "ip6" then return 6 end
+  for _, field in ipairs { "hoplimit", "nexthdr", "flowlabel" } do
+    if given[field] ~= nil then return 6 end
+  end
+  local addresses = { given.saddr or ip6.saddr, given.daddr or ip6.daddr }
+  return (has_colon(addresses[1]) or has_colon(addresses[2])) and 6 or 4
+end
+
+local flag_names = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr" }
+
+--- A segment without any flag is none that a host would send.
+local function with_flags(given)
+  local tcp = given.tcp or {}
+  if given.flags or tcp.flags then return given end
+  for _, name in ipairs(flag_names) do
+    if given[name] ~= nil or tcp[name] ~= nil then return given end
+  end
+  local copy = { ack = true }
+  for key, value in pairs(given) do copy[key] = value end
+  return copy
+end
+
+local function build(name, version, given)
+  local ip = version == 4 and "ip" or "ip6"
+  local plan = assign.build_plan(name and { name, ip } or { ip }, given)
+  local protocol, header = EXPERIMENT, ""
+  if name then
+    protocol, header = transports[name][1], transports[name][2]
+  elseif version == 6 and not plan.payload then
+    protocol = NO_NEXT_HEADER
+  end
+  return packet.new(assign.build(template(version, protocol, header, plan.exthdrs), plan), plan.meta)
+end
+
+local function builder(name, fixed_version)
+  return function(given)
+    given = given or {}
+    if type(given) ~= "table" then error("a builder takes a table of fields", 2) end
+    if name == "tcp" then given = with_flags(given) end
+    local ok, result = pcall(build, name, fixed_version or version_of(given), given)
+    if not ok then error(packet.plain(result), 2) end
+    return result
+  end
+end
+
+--- Builders take fields by name: those of their own header, of the IP header, or metadata; where both headers
+--- have a field, the IP header's is given in a table of its own: { id = 7, ip = { id = 8 } }. The packet is
+--- IPv6 where an address, a field or family says so. Lengths and checksums are computed unless they are given;
+--- data_len cuts the copy, as a copy range does.
+for name in pairs(transports) do M[name] = builder(name, name == "icmpv6" and 6 or nil) end
+
+--- protocol or nexthdr say what payload is, which is taken as it is.
+M.ip, M.ip6 = builder(nil, 4), builder(nil, 6)
+
+return M

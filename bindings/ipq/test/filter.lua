@@ -1,0 +1,110 @@
+--- Filters under test, and what comes of a packet in them.
+local ffi = require "ffi"
+local ipq = require "ipq"
+local memory = require "ipq.test.memory"
+local packet = require "ipq.test.packet"
+local script = require "ipq.script"
+local verdict = require "ipq.verdict"
+
+local M = {}
+
+---@class ipq.test.Filter
+---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue
+---@field args table<string, string>
+local Filter = {}
+Filter.__index = Filter
+
+--- Calls the script's stop().
+---@return any carried what it returned
+function Filter:stop()
+  local ok, carried = script.stop(self)
+  if not ok then error("stop() raised; see above", 2) end
+  return carried
+end
+
+--- The command line's arguments, from a table of strings by name.
+local function argv_of(args)
+  local argv = {}
+  for i, argument in ipairs(args) do argv[i] = argument end
+  for key, value in pairs(args) do
+    if type(key) == "string" then argv[#argv + 1] = key .. "=" .. tostring(value) end
+  end
+  return argv
+end
+
+--- Loads a script as the program does, and calls its start(). Its arguments are a table: { limit = "500" }.
+--- Options: default and on_error, the verdicts of those names; carried, what a stop() before it returned.
+--- Raises where the script is no filter, and where its start() raises.
+---@param path string
+---@param args? table<string, any>
+---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
+---@return ipq.test.Filter
+function M.load(path, args, options)
+  options = options or {}
+  local loaded, message = script.load(path, argv_of(args or {}))
+  if not loaded then error(message, 2) end
+  local filter = setmetatable(loaded, Filter)
+  filter.default, filter.on_error = options.default, options.on_error
+  local ok, why = script.start(filter, options.carried)
+  if not ok then error(why, 2) end
+  return filter
+end
+
+--- A function is a filter as well. Gives nil for what is none.
+function M.of(value)
+  if type(value) == "function" then return { filter = value, queue = {}, args = {} } end
+  if getmetatable(value) == Filter then return value end
+end
+
+---@class ipq.test.Result
+---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"
+---@field value ipq.verdict the same as a number
+---@field packet ipq.test.Packet? what goes on; nil where it was dropped
+---@field changed boolean whether the packet's bytes were changed
+---@field error string? why the filter's verdict could not be taken: the error that it raised
+---@field log string[] what was logged meanwhile: "level: text"
+local Result = {}
+Result.__index = Result
+
+function Result:__tostring()
+  if self.error then return ("%s, after an error: %s"):format(self.verdict, self.error) end
+  if not self.packet then return self.verdict end
+  return ("%s%s: %s"):format(self.verdict, self.changed and ", changed" or "", tostring(self.packet))
+end
+
+--- Metadata of what a packet has become: its bytes are all there then.
+local function meta_after(before, outcome)
+  local meta = {}
+  for key, value in pairs(before) do meta[key] = value end
+  if bit.band(outcome.set, ffi.C.IPQ_SET_MARK) ~= 0 then meta.mark = outcome.mark end
+  if bit.band(outcome.set, ffi.C.IPQ_SET_PRIORITY) ~= 0 then meta.priority = outcome.priority end
+  if outcome.bytes then meta.len, meta.data_len, meta.gso, meta.csum_ready = nil, nil, nil, nil end
+  return meta
+end
+
+--- Judges a packet, by the dispatch and the rewriting that live packets go through.
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param pkt ipq.test.Packet
+---@return ipq.test.Result
+function M.run(filter, pkt)
+  local under_test = M.of(filter)
+  if not under_test then error("a filter is what load() gives, or a function", 2) end
+  if not packet.is_packet(pkt) then error("a packet is what a builder gives, or packet(bytes)", 2) end
+  ipq.args = under_test.args
+  local ok, outcome = pcall(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
+  if not ok then error(packet.plain(outcome), 2) end
+  local result = setmetatable({
+    verdict = verdict.name(outcome.value), value = outcome.value, changed = outcome.bytes ~= nil,
+    error = outcome.why, log = outcome.log,
+  }, Result)
+  if outcome.value ~= ipq.DROP then
+    result.packet = packet.new(outcome.bytes or pkt.bytes, meta_after(pkt.meta, outcome))
+  end
+  return result
+end
+
+--- Whether value is what run() gives.
+function M.is_result(value) return getmetatable(value) == Result end
+
+return M

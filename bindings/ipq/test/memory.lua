@@ -1,0 +1,285 @@
+--- One packet through a filter, in the loop that live packets go through: the same dispatch, the same
+--- rewriting.
+local abi = require "ipq.abi"
+local bit = require "bit"
+local core = require "ipq.core"
+local dispatch = require "ipq.dispatch"
+local ffi = require "ffi"
+local live = require "ipq.live"
+local log = require "ipq.log"
+
+local C, E = abi.C, ffi.C
+local SLOT = E.IPQ_PACKET_MAX
+
+local M = {}
+
+--- Seconds since 1970 at which packets come that have no timestamp of their own: ipq.now() in their filters.
+M.time = 0
+
+--- Misuse, to be told at the line of the kit's user: see packet.lua.
+local function bad(format, ...) error(format:format(...), 0) end
+
+-- Metadata, by the names of fields
+
+local families = { unspec = 0, inet = 1, ip = 2, arp = 3, netdev = 5, bridge = 7, ip6 = 10 } -- NFPROTO_*
+local hooks = { prerouting = 0, input = 1, forward = 2, output = 3, postrouting = 4 } -- NF_INET_*
+local DEVICES = 32 -- of struct ipq_devices
+local FOREVER = 0x7fffffffffffffffLL
+
+--- Where present says that there is one.
+local optional = {
+  indev = E.IPQ_HAS_INDEV, outdev = E.IPQ_HAS_OUTDEV, physindev = E.IPQ_HAS_PHYSINDEV,
+  physoutdev = E.IPQ_HAS_PHYSOUTDEV, uid = E.IPQ_HAS_UID, gid = E.IPQ_HAS_GID, vlan_proto = E.IPQ_HAS_VLAN,
+  vlan_tci = E.IPQ_HAS_VLAN, priority = E.IPQ_HAS_PRIORITY, mark = E.IPQ_HAS_MARK,
+}
+
+local device_indexes, device_count = {}, 0
+
+local function device_index(name)
+  if not device_indexes[name] then
+    device_count = device_count + 1
+    device_indexes[name] = device_count
+  end
+  return device_indexes[name]
+end
+
+--- The packet's interface of that kind. Its name is put into the cache of those that the system has, so that
+--- it needs none.
+local function fill_device(p, meta, kind, taken)
+  local name, index = meta[kind .. "_name"], meta[kind]
+  if not (name or index) then return end
+  index = index or device_index(name)
+  p[kind] = index
+  p.present = bit.bor(p.present, optional[kind])
+  if not name then return end
+  if #name > 15 then bad("%s_name: an interface's name has at most 15 bytes", kind) end
+  local slot = index % DEVICES
+  if taken[slot] and taken[slot] ~= index then
+    bad("%s: choose another index, %d and %d cannot be in one packet", kind, index, taken[slot])
+  end
+  taken[slot] = index
+  local device = C.devices.slots[slot]
+  device.index, device.type, device.until_ms = index, kind == "indev" and meta.hw_type or 1, FOREVER
+  ffi.copy(device.name, name)
+end
+
+local function fill_devices(p, meta)
+  local taken = {}
+  for _, kind in ipairs { "indev", "outdev", "physindev", "physoutdev" } do fill_device(p, meta, kind, taken) end
+  return taken
+end
+
+local function be(n, size)
+  local bytes = {}
+  for i = size, 1, -1 do
+    bytes[i] = string.char(n % 256)
+    n = math.floor(n / 256)
+  end
+  return table.concat(bytes)
+end
+
+-- linux/netfilter/nfnetlink_conntrack.h: CTA_*, and their bytes
+local ct_attributes = {
+  status = { 3, 4 }, timeout = { 7, 4 }, mark = { 8, 4 }, id = { 12, 4 }, zone = { 18, 2 },
+}
+-- linux/netfilter/nf_conntrack_common.h: enum ip_conntrack_info
+local ct_infos = {
+  original = { established = 0, related = 1, new = 2, untracked = 7 },
+  reply = { established = 3, related = 4, new = 5, untracked = 7 },
+}
+
+--- As the kernel's message has it (NFQA_CT), for the parser to read.
+local function fill_conntrack(p, ct, anchors)
+  local parts = {}
+  for name, value in pairs(ct) do
+    local kind = ct_attributes[name]
+    if kind then
+      local bytes = be(value, kind[2])
+      parts[#parts + 1] = ffi.string(ffi.new("uint16_t[2]", 4 + #bytes, kind[1]), 4) .. bytes .. ("\0"):rep(-#bytes % 4)
+    elseif name ~= "state" and name ~= "direction" then
+      bad("ct has no field '%s'", tostring(name))
+    end
+  end
+  local text = table.concat(parts)
+  anchors.ct = text
+  p.ct, p.ct_len = text, #text
+  p.present = bit.bor(p.present, E.IPQ_HAS_CT)
+  if not (ct.state or ct.direction) then return end
+  local info = (ct_infos[ct.direction or "original"] or {})[ct.state or "established"]
+  if not info then bad "ct.state and ct.direction must be those that pkt.ct has" end
+  p.ct_info = info
+  p.present = bit.bor(p.present, E.IPQ_HAS_CT_INFO)
+end
+
+local function fill_bytes(p, meta, anchors)
+  for name, has in pairs { secctx = E.IPQ_HAS_SECCTX, l2hdr = E.IPQ_HAS_L2HDR } do
+    local bytes = meta[name]
+    if bytes then
+      anchors[name] = bytes
+      p[name], p[name .. "_len"] = bytes, #bytes
+      p.present = bit.bor(p.present, has)
+    end
+  end
+  if meta.hw_addr then
+    local n = 0
+    for digits in meta.hw_addr:gmatch "%x%x" do
+      if n == 8 then bad "hw_addr: at most 8 bytes" end
+      p.hw_addr[n] = tonumber(digits, 16)
+      n = n + 1
+    end
+    p.hw_addrlen = n
+    p.present = bit.bor(p.present, E.IPQ_HAS_HWADDR)
+  end
+end
+
+local function fill_time(p, meta)
+  local seconds = meta.timestamp or meta.timestamp_sec
+  if seconds then p.present = bit.bor(p.present, E.IPQ_HAS_TIMESTAMP) end
+  seconds = seconds or M.time
+  local whole = math.floor(seconds)
+  p.timestamp_sec = whole
+  p.timestamp_usec = meta.timestamp_usec or math.floor((seconds - whole) * 1e6 + 0.5)
+end
+
+local function fill_skb_info(p, meta)
+  local info = bit.bor(meta.gso and E.IPQ_SKB_GSO or 0, meta.csum_ready == false and E.IPQ_SKB_CSUMNOTREADY or 0,
+    meta.csum_verified == false and E.IPQ_SKB_CSUM_NOTVERIFIED or 0)
+  if info == 0 then return end
+  p.skb_info = info
+  p.present = bit.bor(p.present, E.IPQ_HAS_SKB_INFO)
+end
+
+local function version_of(bytes)
+  local first = bytes:byte(1)
+  return first and math.floor(first / 16)
+end
+
+local function number_of(meta, name, names)
+  local value = meta[name]
+  if type(value) ~= "string" then return value end
+  return names[value] or bad("%s: there is no '%s'", name, value)
+end
+
+local function fill_payload(p, slot, bytes, meta, queue)
+  if queue.copy == "meta" then
+    p.data, p.data_len, p.len = slot, 0, 0
+    return
+  end
+  local data_len = math.min(meta.data_len or #bytes, queue.range or SLOT, #bytes)
+  ffi.copy(slot, bytes, data_len)
+  p.data, p.data_len, p.len = slot, data_len, meta.len or #bytes
+  p.present = bit.bor(p.present, E.IPQ_HAS_PAYLOAD, p.data_len < p.len and E.IPQ_HAS_CAP_LEN or 0)
+end
+
+local function fill(p, slot, bytes, meta, queue, anchors)
+  local v6 = version_of(bytes) == 6
+  p.present = E.IPQ_HAS_PACKET_HDR
+  p.skb_info, p.mark, p.priority = 0, meta.mark or 0, meta.priority or 0
+  p.packet_id, p.queue_num = meta.packet_id or 1, meta.queue_num or 0
+  p.hook = number_of(meta, "hook", hooks) or number_of(meta, "hook_name", hooks) or hooks.input
+  p.family = number_of(meta, "family", families) or (v6 and families.ip6 or families.ip)
+  p.hw_protocol = meta.hw_protocol or (v6 and 0x86dd or 0x0800)
+  for name, has in pairs(optional) do
+    if meta[name] then
+      p[name] = meta[name]
+      p.present = bit.bor(p.present, has)
+    end
+  end
+  fill_payload(p, slot, bytes, meta, queue)
+  fill_bytes(p, meta, anchors)
+  fill_time(p, meta)
+  fill_skb_info(p, meta)
+  if meta.ct then fill_conntrack(p, meta.ct, anchors) end
+  return fill_devices(p, meta)
+end
+
+-- The slots: one for each filter that runs inside of another's.
+
+local Slot = {}
+Slot.__index = Slot
+
+local function new_slot()
+  local memory = assert(core.memory())
+  local driver = ffi.cast(abi.driver_pointer, memory:driver())
+  return setmetatable({ memory = memory, driver = driver, batch = driver.batch, p = driver.batch.packets[0],
+    runs = setmetatable({}, { __mode = "k" }) }, Slot)
+end
+
+--- What came of the packet, when its filter has returned.
+function Slot:observe(p, why)
+  self.outcome = {
+    value = p.verdict, why = why, set = p.set, mark = p.mark, priority = p.priority,
+    bytes = bit.band(p.set, E.IPQ_SET_PAYLOAD) ~= 0 and ffi.string(p.data, p.data_len) or nil,
+  }
+end
+
+function Slot:run_of(filter)
+  local run = self.runs[filter]
+  if not run then
+    run = dispatch.new(self.memory:driver(), filter, function(p, _, why) self:observe(p, why) end)
+    self.runs[filter] = run
+  end
+  return run
+end
+
+local slots, depth = {}, 0
+
+local function judge(slot, bytes, meta, filter, options)
+  local anchors = {}
+  slot.anchors = anchors
+  slot.batch.default_verdict = options.default or E.IPQ_ACCEPT
+  slot.batch.error_verdict = options.on_error or E.IPQ_DROP
+  local devices = fill(slot.p, slot.batch.slots, bytes, meta, options.queue or {}, anchors)
+  slot.outcome = nil
+  slot.memory:offer()
+  slot:run_of(filter)()
+  for number in pairs(devices) do C.devices.slots[number].until_ms = 0 end
+  return slot.outcome
+end
+
+--- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts).
+---@param bytes string an IP packet
+---@param meta table its metadata, by the names of fields
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param options? table
+---@return {value: integer, why: string?, set: integer, mark: integer, priority: integer, bytes: string?,
+---  log: string[]} outcome  bytes: what the packet has become, where it was changed; log: "level: text"
+function M.judge(bytes, meta, filter, options)
+  if #bytes > SLOT then bad("a packet of %d bytes; %d is the most", #bytes, SLOT) end
+  depth = depth + 1
+  slots[depth] = slots[depth] or new_slot()
+  local is_replay, sink, lines = live.is_replay, log.sink, {}
+  live.is_replay = true
+  log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  local ok, outcome = pcall(judge, slots[depth], bytes, meta, filter, options or {})
+  live.is_replay, log.sink = is_replay, sink
+  depth = depth - 1
+  if not ok then error(outcome, 0) end
+  outcome.log = lines
+  return outcome
+end
+
+local current -- the work of the filter below, and what it gave
+
+local function call_work(pkt)
+  local job = current
+  job.ok, job.result, job.bytes = pcall(job.work, pkt)
+  return nil, job.bytes
+end
+
+--- Calls work(view) as a filter; work gives a result, and perhaps bytes that the packet becomes. Raises what work
+--- raises, and where the packet cannot be sent as it was left.
+---@return any result
+---@return string bytes the packet's
+function M.with(bytes, meta, work)
+  local job, before = { work = work }, current
+  current = job
+  local ok, outcome = pcall(M.judge, bytes, meta, call_work)
+  current = before
+  if not ok then error(outcome, 0) end
+  if not job.ok then error(job.result, 0) end
+  if outcome.why then error(outcome.why, 0) end
+  return job.result, outcome.bytes or bytes
+end
+
+return M

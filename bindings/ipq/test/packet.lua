@@ -1,0 +1,125 @@
+--- Packets of the test kit: an IP packet's bytes, its metadata, and its fields by the names that a filter knows.
+local assign = require "ipq.test.assign"
+local buffer = require "ipq.buffer"
+local fields = require "ipq.test.fields"
+local live_packet = require "ipq.packet"
+local memory = require "ipq.test.memory"
+
+local M = {}
+
+---@class ipq.test.Packet
+---@field bytes string the whole IP packet
+local Packet = {}
+local mt = {}
+
+local function value_of(view, field)
+  local value = view[field]
+  if buffer.is_buffer(value) then return tostring(value) end
+  return value
+end
+
+-- What headers have beside fields.
+
+local tcp_methods = {}
+
+--- The data of the first option of that kind; nil where there is none.
+function tcp_methods.option(tcp, kind)
+  for _, option in ipairs(tcp.options) do
+    if option.kind == kind then return option.data end
+  end
+end
+
+local function methods_of(packet, name)
+  if name == "tcp" then return tcp_methods end
+  if name ~= "ip6" then return nil end
+  return {
+    exthdr = function(_, number)
+      return (memory.with(packet.bytes, packet.meta, function(pkt) return pkt.ip6:exthdr(number) end))
+    end,
+  }
+end
+
+local function decode(packet)
+  return (memory.with(packet.bytes, packet.meta, function(pkt)
+    local decoded = {}
+    for _, list in ipairs { fields.meta, fields.derived } do
+      for _, name in ipairs(list) do decoded[name] = value_of(pkt, name) end
+    end
+    for _, name in ipairs(fields.headers) do
+      local view = pkt[name]
+      if view then
+        local header = {}
+        for _, field in ipairs(fields.of[name]) do header[field] = value_of(view, field) end
+        decoded[name] = setmetatable(header, { __index = methods_of(packet, name) })
+      end
+    end
+    decoded.line = tostring(pkt)
+    return decoded
+  end))
+end
+
+--- A copy with other fields, as a filter that assigned them would leave it: lengths and checksums follow, but
+--- those that are given. Metadata (mark, hook, indev_name, ...) too.
+---@param changes table<string, any> field → value; a header's in a table of its own: { ip = { ttl = 1 }, mark = 2 }
+---@return ipq.test.Packet
+function Packet:with(changes)
+  local ok, result = pcall(function()
+    local plan = assign.plan(self, changes)
+    local bytes = assign.apply(self.bytes, plan)
+    if #bytes ~= #self.bytes and not changes.len then plan.meta.len = nil end
+    return M.new(bytes, plan.meta)
+  end)
+  if not ok then error(M.plain(result), 2) end
+  return result
+end
+
+--- The bytes in hexadecimal digits.
+---@return string
+function Packet:hex()
+  return (self.bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+local known = live_packet.fields()
+
+function mt.__index(packet, key)
+  if Packet[key] then return Packet[key] end
+  if known[key] == nil then error(("a packet has no field '%s'"):format(tostring(key)), 2) end
+  local decoded = rawget(packet, "decoded")
+  if not decoded then
+    decoded = decode(packet)
+    rawset(packet, "decoded", decoded)
+  end
+  return decoded[key]
+end
+
+function mt.__newindex()
+  error("the kit's packets stay as they are; packet:with { ... } gives a changed copy", 2)
+end
+
+--- Packets are equal when their bytes and marks are.
+function mt.__eq(a, b) return a.bytes == b.bytes and (a.meta.mark or 0) == (b.meta.mark or 0) end
+
+function mt.__len(packet) return #packet.bytes end
+
+--- One line, as tcpdump would print it.
+function mt.__tostring(packet)
+  return packet.family and rawget(packet, "decoded").line
+end
+
+--- A packet of those bytes, taken as they are.
+---@param bytes string
+---@param meta? table<string, any> metadata by the names of fields
+---@return ipq.test.Packet
+function M.new(bytes, meta)
+  return setmetatable({ bytes = bytes, meta = meta or {} }, mt)
+end
+
+---@return boolean
+function M.is_packet(value) return getmetatable(value) == mt end
+
+--- An error's text without the line of the kit that raised it: it is to be told at its user's.
+function M.plain(message)
+  return (tostring(message):gsub("^[^\n:]*ipq/test/[^\n:]*:%d+: ", ""))
+end
+
+return M

@@ -1,0 +1,91 @@
+--- Capture files: read as packets, and replayed through a filter.
+local core = require "ipq.core"
+local dispatch = require "ipq.dispatch"
+local ffi = require "ffi"
+local ipq = require "ipq"
+local filters = require "ipq.test.filter"
+local live = require "ipq.live"
+local log = require "ipq.log"
+local packet = require "ipq.test.packet"
+local record = require "ipq.record"
+
+local M = {}
+
+--- Runs all packets of a capture through a filter, with the time and the log as they are in replay. Gives the
+--- capture, its driver, what is wrong with its files, and what was logged.
+local function run(options, filter, observe)
+  local capture, message = core.capture(options)
+  if not capture then return nil, message end
+  local is_replay, sink, lines = live.is_replay, log.sink, {}
+  live.is_replay = true
+  log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  local ok, why = pcall(function() dispatch.new(capture:driver(), filter, observe)() end)
+  live.is_replay, log.sink = is_replay, sink
+  if not ok then error(why, 0) end
+  return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:finish(), lines
+end
+
+---@class ipq.test.Replay
+---@field frames integer read
+---@field unjudged integer passed on as they are: no IP
+---@field packets integer judged; and by verdict:
+---@field accepted integer
+---@field dropped integer
+---@field queued integer
+---@field repeated integer
+---@field stopped integer
+---@field marked integer
+---@field changed integer
+---@field errors integer
+---@field damage string? what is wrong with the file; what was readable was judged
+---@field records table[] one a packet: number, time, verdict, mark, changed, packet (a line), error
+---@field log string[]
+
+local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", "stopped", "marked", "errors" }
+
+--- Judges all packets of a capture file, as `ipq-lua -r` does: pcap or pcapng. Options: write, a file for what is
+--- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened.
+---@param path string
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param options? {write?: string, select?: string}
+---@return ipq.test.Replay
+function M.replay(path, filter, options)
+  options = options or {}
+  local under_test = filters.of(filter)
+  if not under_test then error("a filter is what load() gives, or a function", 2) end
+  ipq.args = under_test.args
+  local records = {}
+  local capture, driver, damage, lines = run({
+    read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
+    range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
+  }, under_test.filter, function(p, pkt, why) records[#records + 1] = record.of(p, pkt, why) end)
+  if not capture then error(driver, 2) end
+
+  local result = { records = records, damage = damage, log = lines }
+  for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
+  local frames = capture:counters()
+  result.frames, result.unjudged, result.changed = frames.frames, frames.unjudged, frames.changed
+  capture:close()
+  return result
+end
+
+--- The packets of a capture file. Frames that are no IP are left out.
+---@param path string
+---@param select? string a pcap-filter(7) expression that chooses packets
+---@return ipq.test.Packet[] packets
+---@return string? damage what is wrong with the file, behind the last packet
+function M.read(path, select)
+  local packets = {}
+  local capture, message, damage = run({ read = path, filter = select }, function(pkt)
+    packets[#packets + 1] = packet.new(pkt:copy(), {
+      packet_id = pkt.packet_id, timestamp_sec = pkt.timestamp_sec, timestamp_usec = pkt.timestamp_usec,
+      vlan_proto = pkt.vlan_proto, vlan_tci = pkt.vlan_tci, hook = pkt.hook,
+      len = pkt.truncated and pkt.len or nil,
+    })
+  end)
+  if not capture then error(message, 2) end
+  capture:close()
+  return packets, damage
+end
+
+return M

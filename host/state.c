@@ -1,0 +1,88 @@
+#include "state.h"
+#include "log.h"
+#include "bindings/core.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+/* LuaJIT's own bounds are for short programs: when the 512 KiB of machine code are full, all of it
+ * is thrown away in the middle of traffic. */
+static const char jit_settings[] = "require 'jit.opt'.start('maxmcode=16384', 'maxtrace=8000', "
+				   "'maxrecord=16000', 'maxside=1000', 'maxsnap=2000')";
+
+static int log_sink(lua_State *L)
+{
+	log_write(log_level_of(luaL_checkstring(L, 1)), "%s", luaL_checkstring(L, 2));
+	return 0;
+}
+
+static int load_module(lua_State *L)
+{
+	const struct ipq_module *module = lua_touserdata(L, lua_upvalueindex(1));
+
+	if (luaL_loadbuffer(L, module->begin, (size_t)(module->end - module->begin), module->chunk))
+		return lua_error(L);
+	lua_pushstring(L, module->name);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
+static void preload_modules(lua_State *L)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "preload");
+	lua_pushcfunction(L, luaopen_ipq_core);
+	lua_setfield(L, -2, "ipq.core");
+	for (const struct ipq_module *module = ipq_modules; module->name; module++) {
+		lua_pushlightuserdata(L, (void *)module);
+		lua_pushcclosure(L, load_module, 1);
+		lua_setfield(L, -2, module->name);
+	}
+	lua_pop(L, 2);
+}
+
+static int protected_setup(lua_State *L)
+{
+	luaL_openlibs(L);
+	preload_modules(L);
+	if (luaL_dostring(L, jit_settings))
+		lua_error(L);
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.log");
+	lua_call(L, 1, 1);
+	lua_pushcfunction(L, log_sink);
+	lua_setfield(L, -2, "sink");
+	return 0;
+}
+
+bool state_protect(lua_State *L, lua_CFunction function, void *data)
+{
+	if (lua_cpcall(L, function, data) == 0)
+		return true;
+	log_write(LOG_LEVEL_ERROR, "Lua: %s", lua_tostring(L, -1));
+	lua_pop(L, 1);
+	return false;
+}
+
+lua_State *state_new(void)
+{
+	lua_State *L = luaL_newstate();
+
+	if (!L) {
+		log_write(LOG_LEVEL_ERROR, "not enough memory for a Lua state");
+		return NULL;
+	}
+	if (state_protect(L, protected_setup, NULL))
+		return L;
+	lua_close(L);
+	return NULL;
+}
+
+void state_push_member(lua_State *L, const char *module, const char *name)
+{
+	lua_getglobal(L, "require");
+	lua_pushstring(L, module);
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, name);
+	lua_remove(L, -2);
+}
