@@ -126,7 +126,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc
-DEPS_TEST += tshark
+DEPS_TEST += tshark tcpdump bsdutils
 C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 
 MANDIR ?= $(PREFIX)/share/man

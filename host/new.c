@@ -79,6 +79,8 @@ int new_write(const char *name)
 	snprintf(filter, sizeof(filter), "%s.lua", name);
 	snprintf(spec, sizeof(spec), "spec/%s_spec.lua", name);
 	/* Both or none. */
+	if (access(filter, F_OK) == 0)
+		return complain(filter, EEXIST);
 	if (access(spec, F_OK) == 0)
 		return complain(spec, EEXIST);
 	if (mkdir("spec", 0777) < 0 && errno != EEXIST)

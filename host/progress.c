@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCHES_A_LOOK = 256 };
+enum { BATCHES_A_LOOK = 32 };
 
 static const double first_after = 1, every = 0.2; /* seconds */
 

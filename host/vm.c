@@ -126,9 +126,11 @@ static int protected_stop(lua_State *L)
 
 	state_push_member(L, "ipq.script", "stop");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, stop->vm->script);
-	lua_call(L, 1, 1);
-	if (!lua_toboolean(L, -1))
+	lua_call(L, 1, 2);
+	if (lua_isnil(L, -2)) {
+		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
 		stop->result = VM_BAD;
+	}
 	return 0;
 }
 

@@ -11,9 +11,10 @@ local OFFSET, BODY = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY)
 local SERIAL = bit.bnot(bor(OFFSET, BODY))
 local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
 
--- One for the Lua state, however often this module is loaded.
-core.live = core.live or ffi.new(abi.live)
-local live = core.live
+-- One for the Lua state, however often this module is loaded (see luaopen_ipq_core).
+if core.live then return core.live end
+
+local live = ffi.new(abi.live)
 
 local M = {}
 
@@ -77,4 +78,5 @@ end
 function M.save() return live.packet, live.handle end
 function M.restore(packet, handle) live.packet, live.handle = packet, handle end
 
+core.live = M
 return M

@@ -1,5 +1,10 @@
 --- Messages for people, one line each (a traceback has more).
+local core = require "ipq.core"
 local tostring = tostring -- a script may overwrite globals
+
+-- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+if core.log then return core.log end
+
 local M = {}
 
 --- Where lines go: function(level, text). The host sets its own.
@@ -30,4 +35,5 @@ function M.limiter(burst, clock)
   end
 end
 
+core.log = M
 return M

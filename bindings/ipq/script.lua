@@ -1,6 +1,4 @@
 --- A user's script: loaded, run once, and held to what a filter script may be.
-local log = require "ipq.log"
-
 local M = {}
 
 ---@class ipq.Script
@@ -118,17 +116,14 @@ function M.start(script, carried)
   return true
 end
 
---- Calls the script's stop() and gives what it returned; an error is logged.
+--- Calls the script's stop(). true and what it returned, or nil and a message with a traceback.
 ---@param script ipq.Script
----@return boolean ok
+---@return boolean? ok
 ---@return any carried
 function M.stop(script)
   if not script.stop then return true end
   local ok, carried = xpcall(script.stop, traceback)
-  if not ok then
-    log.error("stop(): " .. carried)
-    return false
-  end
+  if not ok then return nil, "stop(): " .. carried end
   return true, carried
 end
 

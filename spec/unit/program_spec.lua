@@ -30,7 +30,7 @@ describe("ipq-lua", function()
     assert.is_true(lines <= 24, lines .. " lines")
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
-      "no-gso", "rcvbuf", "check", "read", "write", "filter", "json", "help", "version" } do
+      "no-gso", "rcvbuf", "check", "read", "write", "filter", "json", "new", "test", "help", "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)
     end
   end)
@@ -137,6 +137,59 @@ describe("ipq-lua", function()
       assert.equal(69, status)
     end)
   end
+end)
+
+describe("ipq-lua --new and --test", function()
+  local program = netns.shell("realpath " .. netns.program):match "%S+"
+
+  -- Runs commands in a new folder, with $IPQ for the program.
+  local function in_folder(commands)
+    local dir = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. dir) end)
+    return netns.shell(("cd %s; IPQ='env LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 %s'\n%s"):format(dir, program,
+      commands))
+  end
+
+  it("write a filter and a spec that pass as they are", function()
+    local output, status = in_folder "$IPQ --new my-filter_2 && $IPQ --check my-filter_2.lua && $IPQ --test spec"
+    assert.matches("^my%-filter_2.lua and spec/my%-filter_2_spec.lua are written.\n", output)
+    assert.matches("my%-filter_2.lua: can be used\n", output)
+    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.equal(0, status)
+  end)
+
+  it("write nothing over what is there", function()
+    local output, status = in_folder [[echo mine > a.lua; $IPQ --new a; echo $?; cat a.lua; mkdir spec
+      rm a.lua; echo mine > spec/a_spec.lua; $IPQ --new a; echo $?; cat spec/a_spec.lua; test ! -e a.lua]]
+    assert.equal("ipq-lua: error: cannot write a.lua: File exists\n73\nmine\n"
+      .. "ipq-lua: error: cannot write spec/a_spec.lua: File exists\n73\nmine\n", output)
+    assert.equal(0, status)
+    output = in_folder "echo > spec; $IPQ --new a; echo $?"
+    assert.equal("ipq-lua: error: cannot write spec/a_spec.lua: Not a directory\n73\n", output)
+  end)
+
+  for _, name in ipairs { "", "../a", "a.lua", "-a", "a b", ("x"):rep(101), "$HOME" } do
+    it("refuse the name " .. name, function()
+      local output = in_folder(("$IPQ --new '%s'; echo $?; ls"):format(name))
+      assert.matches("a name has letters, digits, \"_\" and \"%-\", 100 at most\n64\n$", output)
+    end)
+  end
+
+  it("fail where a spec fails, and take busted's options", function()
+    local output = in_folder [[$IPQ --new a >/dev/null; sed -i 's/dport == port/dport ~= port/' a.lua; $IPQ --test spec
+      echo "exit $?"; $IPQ --test spec/a_spec.lua -o TAP --filter Telnet; echo "exit $?"]]
+    assert.matches("expected the verdict drop, got accept\nIP 192.0.2.1.40000 > 192.0.2.2.23: Flags", output)
+    assert.matches("exit 1\nnot ok 1 %- a.lua drops Telnet\n.*exit 1\n$", output)
+  end)
+
+  it("say what is missing", function()
+    assert.matches("cannot read the specs: nosuch: No such file or directory\n66\n",
+      in_folder "$IPQ --test nosuch; echo $?")
+    assert.matches("busted is not to be had: install the package lua%-busted, or say \"luarocks .*69\n$",
+      in_folder "mkdir spec; LUA_PATH=/nonexistent/?.lua $IPQ --test spec; echo $?")
+    assert.matches("%-%-new takes a name alone", in_folder "$IPQ --new a b; echo $?")
+    assert.matches("%-%-test needs a value", in_folder "$IPQ --test; echo $?")
+  end)
 end)
 
 netns.describe("ipq-lua, live,", function()

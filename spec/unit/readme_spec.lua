@@ -37,6 +37,22 @@ describe("README.md", function()
       m.simple(3, udp) }:verdicts(load "telnet.lua".filter))
   end)
 
+  it("tests it, by the command that it names", function()
+    local netns = require "spec.support.netns"
+    local dir = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. dir) end)
+    for _, name in ipairs { "telnet.lua", "telnet_spec.lua" } do
+      local file = assert(io.open(dir .. "/" .. name, "w"))
+      file:write(examples[name])
+      file:close()
+    end
+    local output, status = netns.shell(
+      ("P=$(realpath %s); cd %s; env LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 $P --test .")
+      :format(netns.program, dir))
+    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.equal(0, status)
+  end)
+
   it("marks large packets in its table", function()
     local s = load("table.lua", { "limit=50" })
     assert.equal(64, s.queue.range)
@@ -132,6 +148,22 @@ describe("bindings/types/ipq.lua", function()
     local has = {}
     for name in pairs(ipq) do has[name] = true end
     assert.same(has, named)
+  end)
+
+  it("names what the test kit has, its packets, and its assertions", function()
+    local kit = read "bindings/types/ipq/test.lua"
+    local named, has = {}, {}
+    for name in kit:gmatch "function test%.([%w_]+)" do named[name] = true end
+    for name in pairs(require "ipq.test") do has[name] = true end
+    assert.same(has, named)
+    for name in kit:gmatch "function Packet:([%w_]+)" do assert.is_function(require "ipq.test".tcp {}[name]) end
+    local assertions = require "luassert.namespaces".assertion
+    local seen = 0
+    for name in kit:gmatch "function assertions%.([%w_]+)" do
+      assert.truthy(assertions[name], name)
+      seen = seen + 1
+    end
+    assert.equal(5, seen)
   end)
 
   it("names a netset's methods", function()

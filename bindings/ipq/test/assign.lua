@@ -116,8 +116,10 @@ local function assign(pkt, plan, given)
   -- Headers in the order of the wire, fields by name: what a run does does not depend on chance.
   for _, header in ipairs(fields.headers) do
     local values = plan.headers[header] or {}
+    -- First: what else is assigned may be read from it (the key that GRE's flags announce).
+    if values.payload and not given then set_field(pkt, header, "payload", values.payload) end
     for _, field in ipairs(fields.of[header]) do
-      if values[field] ~= nil and (as_given[header][field] or false) == given then
+      if values[field] ~= nil and field ~= "payload" and (as_given[header][field] or false) == given then
         set_field(pkt, header, field, values[field])
       end
     end

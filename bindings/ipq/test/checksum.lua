@@ -12,10 +12,12 @@ local M = {}
 ---@return string? why
 function M.right(pkt)
   if pkt.truncated then return nil, "the packet is cut off: its checksums cannot be told" end
-  local ok, _, bytes = pcall(memory.with, pkt.bytes, { family = pkt.family }, function() return nil, pkt.bytes end)
-  if not ok then return nil, packet.plain(_) end
   -- Bytes behind the IP packet are the link's.
-  return packet.new(bytes .. pkt.bytes:sub(#bytes + 1), pkt.meta)
+  local length = pkt.ip and pkt.ip.length or pkt.ip6 and pkt.ip6.length + 40 or #pkt.bytes
+  local own = pkt.bytes:sub(1, length)
+  local ok, message, bytes = pcall(memory.with, own, { family = pkt.family }, function() return nil, own end)
+  if not ok then return nil, packet.plain(message) end
+  return packet.new(bytes .. pkt.bytes:sub(#own + 1), pkt.meta)
 end
 
 return M

@@ -18,8 +18,8 @@ Filter.__index = Filter
 --- Calls the script's stop().
 ---@return any carried what it returned
 function Filter:stop()
-  local ok, carried = script.stop(self)
-  if not ok then error("stop() raised; see above", 2) end
+  local ok, carried = script.stop(self.script)
+  if not ok then error(carried, 2) end
   return carried
 end
 
@@ -44,11 +44,12 @@ function M.load(path, args, options)
   options = options or {}
   local loaded, message = script.load(path, argv_of(args or {}))
   if not loaded then error(message, 2) end
-  local filter = setmetatable(loaded, Filter)
-  filter.default, filter.on_error = options.default, options.on_error
-  local ok, why = script.start(filter, options.carried)
+  local ok, why = script.start(loaded, options.carried)
   if not ok then error(why, 2) end
-  return filter
+  return setmetatable({
+    script = loaded, filter = loaded.filter, queue = loaded.queue, args = loaded.args,
+    default = options.default, on_error = options.on_error,
+  }, Filter)
 end
 
 --- A function is a filter as well. Gives nil for what is none.

@@ -99,8 +99,6 @@ end
 --- Packets are equal when their bytes and marks are.
 function mt.__eq(a, b) return a.bytes == b.bytes and (a.meta.mark or 0) == (b.meta.mark or 0) end
 
-function mt.__len(packet) return #packet.bytes end
-
 --- One line, as tcpdump would print it.
 function mt.__tostring(packet)
   return packet.family and rawget(packet, "decoded").line

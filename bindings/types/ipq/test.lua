@@ -1,0 +1,260 @@
+---@meta ipq.test
+-- What the module ipq.test has, for the Lua language server: see ipq.lua beside this folder.
+
+---A packet of the kit: it stays as it is, and has all fields that a filter's packet has, Buffers as strings.
+---@class ipq.test.Packet: ipq.Packet
+---@field bytes string the whole IP packet
+---@field payload string? what of it is copied
+local Packet = {}
+
+---A copy with other fields, as a filter that assigned them would leave it: lengths and checksums follow, but
+---those that are given. Raises for a field that there is not.
+---@param changes ipq.test.Fields
+---@return ipq.test.Packet
+function Packet:with(changes) end
+
+---The bytes in hexadecimal digits.
+---@return string
+function Packet:hex() end
+
+---Fields by name: those of the builder's own header, of the IP header, and metadata. Where both headers have a
+---field (checksum, length, id, options), the IP header's is given in a table of its own. What is left out has a
+---value that works. Lengths and checksums are computed unless they are given.
+---@class ipq.test.Fields
+---@field [string] any any field of the headers
+---@field ip? table fields of the IPv4 header
+---@field ip6? table fields of the IPv6 header
+---@field exthdrs? {nexthdr: integer, data?: string}[] IPv6 extension headers; data is what follows their length
+---@field saddr? string the packet is IPv6 where an address is
+---@field daddr? string
+---@field payload? string
+---@field data_len? integer bytes copied: cuts the packet off, as a copy range does
+---@field len? integer bytes on the wire, where that is not what the packet has
+---@field packet_id? integer 1
+---@field queue_num? integer 0
+---@field hook? integer|"prerouting"|"input"|"forward"|"output"|"postrouting" "input"
+---@field family? "ip"|"ip6"|"bridge"
+---@field mark? integer
+---@field priority? integer
+---@field indev_name? string also outdev_name, physindev_name, physoutdev_name; no such interface is needed
+---@field hw_addr? string "aa:bb:cc:dd:ee:ff"
+---@field timestamp? number seconds since 1970: what ipq.now() gives
+---@field gso? boolean
+---@field csum_ready? boolean
+---@field uid? integer
+---@field gid? integer
+---@field ct? {id?: integer, mark?: integer, status?: integer, zone?: integer, timeout?: integer, state?: string, direction?: "original"|"reply"}
+
+---A script under test.
+---@class ipq.test.Filter
+---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue; packets are cut by it
+---@field args table<string, string>
+local Filter = {}
+
+---Calls the script's stop(). Raises where that does.
+---@return any carried what it returned
+function Filter:stop() end
+
+---@class ipq.test.Result
+---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"
+---@field value ipq.verdict the same as a number
+---@field packet ipq.test.Packet? what goes on; nil where it was dropped
+---@field changed boolean whether the packet's bytes were changed
+---@field error string? why the filter's own verdict could not be taken: the error that it raised
+---@field log string[] what was logged meanwhile: "level: text"
+
+---@class ipq.test.Record
+---@field number integer of the frame in the file, from 1
+---@field time string seconds with microseconds
+---@field verdict string
+---@field mark integer
+---@field changed boolean
+---@field packet string one line
+---@field error string?
+
+---@class ipq.test.Replay
+---@field frames integer read
+---@field unjudged integer passed on as they are: no IP
+---@field packets integer judged
+---@field accepted integer
+---@field dropped integer
+---@field queued integer
+---@field repeated integer
+---@field stopped integer
+---@field marked integer
+---@field changed integer
+---@field errors integer
+---@field damage string? what is wrong with the files; what could be read was judged
+---@field records ipq.test.Record[] one a packet
+---@field log string[]
+
+---@class ipq.test
+local test = {}
+
+---Loads a script as the program does, and calls its start(). Raises where the script is no filter, and where its
+---start() raises. Options: the verdicts default and on_error; carried, what a stop() before it returned.
+---@param path string
+---@param args? table<string, any> the script's arguments: { limit = 500 }
+---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
+---@return ipq.test.Filter
+function test.load(path, args, options) end
+
+---Judges a packet. What the filter raises is in the result.
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param packet ipq.test.Packet
+---@return ipq.test.Result
+function test.run(filter, packet) end
+
+---Judges all packets of a capture file (pcap or pcapng), as ipq-lua -r does. Raises where a file cannot be opened.
+---@param path string
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param options? {write?: string, select?: string} select is a pcap-filter(7) expression
+---@return ipq.test.Replay
+function test.replay(path, filter, options) end
+
+---The packets of a capture file; frames that are no IP are left out. Raises where it cannot be opened.
+---@param path string
+---@param select? string a pcap-filter(7) expression
+---@return ipq.test.Packet[] packets
+---@return string? damage what is wrong with the file behind the last of them
+function test.read(path, select) end
+
+---An IPv4 packet whose payload is taken as it is; protocol says what it is.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.ip(fields) end
+
+---An IPv6 packet whose payload is taken as it is; nexthdr says what it is.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.ip6(fields) end
+
+---A TCP segment; without any flag given, ack is set.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.tcp(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.udp(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.udplite(fields) end
+
+---ICMP over IPv4: an echo request.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.icmp(fields) end
+
+---ICMPv6: an echo request.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.icmpv6(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.sctp(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.dccp(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.gre(fields) end
+
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.esp(fields) end
+
+---@class ipq.test.DNSQuestion
+---@field name string
+---@field type? string|integer "A"
+---@field class? integer 1
+
+---@class ipq.test.DNSRecord: ipq.test.DNSQuestion
+---@field ttl? integer seconds, 300
+---@field data string as people write it ("192.0.2.1", "10 mail.example"), or bytes for a type without such a form
+
+---@class ipq.test.DNSFields: ipq.test.Fields
+---@field name? string of the one question, "example.org"
+---@field type? string|integer "A"
+---@field questions? ipq.test.DNSQuestion[]
+---@field answers? ipq.test.DNSRecord[]
+---@field authorities? ipq.test.DNSRecord[]
+---@field additional? ipq.test.DNSRecord[]
+---@field id? integer 1
+---@field qr? boolean an answer; true where there are answers
+---@field aa? boolean
+---@field tc? boolean
+---@field rd? boolean true
+---@field ra? boolean
+---@field rcode? string|integer "noerror", "nxdomain", ...
+
+---A DNS message over UDP, to port 53, or from it where it is an answer.
+---@param fields? ipq.test.DNSFields
+---@return ipq.test.Packet
+function test.dns(fields) end
+
+---A packet of those bytes, taken as they are: for what no builder would make.
+---@param bytes string
+---@param meta? ipq.test.Fields metadata alone
+---@return ipq.test.Packet
+function test.packet(bytes, meta) end
+
+---The fragments of a packet, each of at most mtu bytes.
+---@param packet ipq.test.Packet
+---@param mtu integer
+---@param id? integer the identification of an IPv6 packet's fragments, 1
+---@return ipq.test.Packet[]
+function test.fragments(packet, mtu, id) end
+
+---A packet's fields and bytes, for people: many lines.
+---@param packet ipq.test.Packet
+---@return string
+function test.describe(packet) end
+
+---Sets what ipq.now() gives in the filters of packets without a timestamp; 0 at first.
+---@param seconds number since 1970
+function test.set_time(seconds) end
+
+---The assertions, once ipq.test is required.
+---@class luassert.internal
+local assertions = {}
+
+---The filter's verdict: "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass", a number as ipq.DROP, or
+---"error" for a filter that raises, which no other verdict stands for.
+---@param expected string|ipq.verdict
+---@param filter ipq.test.Filter|ipq.test.Result|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param packet? ipq.test.Packet left out behind a Result
+---@return ipq.test.Result
+function assertions.verdict(expected, filter, packet) end
+
+---What the filter makes of the packet: that packet, those bytes, or the packet with these fields and no others
+---changed.
+---@param expected ipq.test.Packet|string|ipq.test.Fields
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param packet ipq.test.Packet
+---@return ipq.test.Result
+function assertions.rewritten(expected, filter, packet) end
+
+---The filter lets the packet through as it is, mark included.
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param packet ipq.test.Packet
+---@return ipq.test.Result
+function assertions.unchanged(filter, packet) end
+
+---All lengths and checksums of the packet are right.
+---@param packet ipq.test.Packet|ipq.test.Result
+function assertions.valid_checksums(packet) end
+
+---A replay gives what the file has: the packets that are accepted, as they are then (.pcap), or what became of each
+---(.json). With IPQ_GOLDEN=update in the environment the file is written instead.
+---@param file string
+---@param capture string the capture to replay
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+function assertions.golden(file, capture, filter) end
+
+return test

@@ -1,0 +1,206 @@
+-- The test kit's filters: loaded, run, and what they leave.
+local ipq = require "ipq"
+local t = require "ipq.test"
+
+local function script(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  finally(function() os.remove(path) end)
+  return path
+end
+
+describe("t.run()", function()
+  it("gives the verdict, by name and as a number", function()
+    for name, value in pairs { accept = ipq.ACCEPT, drop = ipq.DROP, ["repeat"] = ipq.REPEAT, stop = ipq.STOP,
+      ["queue 3"] = ipq.queue(3), ["queue 4 bypass"] = ipq.queue(4, true) } do
+      local r = t.run(function() return value end, t.tcp {})
+      assert.same({ name, value }, { r.verdict, r.value })
+      assert.equal(name ~= "drop", r.packet ~= nil)
+    end
+    assert.equal("accept", t.run(function() end, t.tcp {}).verdict)
+  end)
+
+  it("gives the packet as the filter left it, complete", function()
+    local r = t.run(function(pkt)
+      pkt.ip.ttl = 9
+      pkt.tcp.payload:replace(0, 5, "good day")
+      pkt.mark = 7
+      pkt.priority = 8
+    end, t.tcp { payload = "hello", indev_name = "eth0" })
+    assert.is_true(r.changed)
+    assert.same({ 9, "good day", 7, 8, 48, "eth0" },
+      { r.packet.ip.ttl, r.packet.tcp.payload, r.packet.mark, r.packet.priority, r.packet.ip.length,
+        r.packet.indev_name })
+    assert.valid_checksums(r)
+    assert.equal("accept, changed: " .. tostring(r.packet), tostring(r))
+  end)
+
+  it("gives bytes that the filter returned, a string or a Buffer", function()
+    local other = t.udp { payload = "other" }
+    assert.equal(other, t.run(function() return ipq.ACCEPT, other.bytes end, t.udp {}).packet)
+    assert.equal("hello", t.run(function(pkt) return nil, pkt.payload end,
+      t.udp { payload = "hello" }).packet.udp.payload)
+  end)
+
+  it("leaves a packet that the filter only looked at as it was", function()
+    local p = t.udp { payload = "x", checksum = 5, mark = 3, csum_ready = false }
+    local r = t.run(function(pkt) return pkt.udp.dport == 53 and ipq.ACCEPT end, p)
+    assert.is_false(r.changed)
+    assert.equal(p, r.packet)
+    assert.is_false(r.packet.csum_ready)
+  end)
+
+  it("completes the checksums of a packet that came without", function()
+    local r = t.run(function(pkt) pkt.ip.ttl = 3 end, t.tcp { payload = "x", checksum = 0x1234, csum_ready = false })
+    assert.valid_checksums(r)
+    assert.is_true(r.packet.csum_ready)
+  end)
+
+  it("gives the error of a filter that raises, and the error verdict", function()
+    local r = t.run(function(pkt)
+      pkt.ip.ttl = 1
+      error "no way"
+    end, t.tcp {})
+    assert.equal("drop", r.verdict)
+    assert.matches("test_run_spec.lua:%d+: no way\nstack traceback:", r.error)
+    assert.is_false(r.changed)
+    assert.matches("^error: packet 1 of queue 0: .*no way", r.log[1])
+    r = t.run(function(pkt) pkt.ip.ttl = 1 end, t.tcp { data_len = 40, payload = "hello" })
+    assert.matches("only a part of the packet was copied", r.error)
+    assert.matches("filter returned the string \"drop\"", t.run(function() return "drop" end, t.tcp {}).error)
+    assert.matches("^drop, after an error: ", tostring(r))
+  end)
+
+  it("gives what was logged", function()
+    local r = t.run(function() ipq.log.warn "careful" end, t.tcp {})
+    assert.same({ "warn: careful" }, r.log)
+    assert.same({}, t.run(function() end, t.tcp {}).log)
+  end)
+
+  it("gives packets their time", function()
+    local now
+    local function filter() now = ipq.now() end
+    t.run(filter, t.tcp { timestamp = 12.5 })
+    assert.equal(12.5, now)
+    t.set_time(77.25)
+    finally(function() t.set_time(0) end)
+    t.run(filter, t.tcp {})
+    assert.equal(77.25, now)
+    assert.is_true(ipq.now() > 1e9) -- outside the clock's
+  end)
+
+  it("runs in a filter that runs", function()
+    local inner
+    local r = t.run(function(pkt)
+      inner = t.run(function(p) p.ip.ttl = 2 end, t.udp { payload = "inner" })
+      return pkt.tcp.dport == 80 and ipq.DROP or nil
+    end, t.tcp {})
+    assert.same({ "drop", 2, "inner" }, { r.verdict, inner.packet.ip.ttl, inner.packet.udp.payload })
+  end)
+
+  it("takes any bytes for a packet", function()
+    local r = t.run(function(pkt) return pkt.ip and ipq.DROP end, t.packet "\69\0")
+    assert.equal("accept", r.verdict)
+    assert.equal("\69\0", r.packet.bytes)
+    assert.equal("", t.packet "".payload)
+    assert.has_error(function() t.run(print, t.packet(("x"):rep(65536))) end,
+      "a packet of 65536 bytes; 65535 is the most")
+  end)
+
+  it("says what is no filter and what is no packet", function()
+    assert.has_error(function() t.run({}, t.tcp {}) end, "a filter is what load() gives, or a function")
+    assert.has_error(function() t.run(print, {}) end, "a packet is what a builder gives, or packet(bytes)")
+    assert.has_error(function() t.run("scripts/accept.lua", t.tcp {}) end)
+  end)
+
+  it("stands a filter that keeps its packet", function()
+    local kept
+    t.run(function(pkt) kept = pkt end, t.tcp {})
+    assert.has_error(function() return kept.mark end, "packet used after its filter returned")
+  end)
+
+  it("judges a hundred thousand packets without growing", function()
+    local p = t.tcp { dport = 23 }
+    local function filter(pkt) return pkt.tcp.dport == 23 and ipq.DROP or nil end
+    for _ = 1, 1000 do t.run(filter, p) end
+    collectgarbage()
+    local before = collectgarbage "count"
+    for _ = 1, 100000 do t.run(filter, p) end
+    collectgarbage()
+    assert.is_true(collectgarbage "count" - before < 500)
+  end)
+end)
+
+describe("t.load()", function()
+  it("loads a script as the program does", function()
+    local f = t.load("scripts/drop_port.lua", { ports = "23,80" })
+    assert.verdict("drop", f, t.tcp { dport = 80 })
+    assert.verdict("accept", f, t.tcp { dport = 81 })
+    assert.equal("23,80", f.args.ports)
+  end)
+
+  it("gives arguments by name and by place, and each filter its own", function()
+    local path = script [[
+local ipq = require "ipq"
+local first = ...
+return function(pkt) return ipq.args.verdict == first and ipq.DROP or ipq.ACCEPT end
+]]
+    local a, b = t.load(path, { "drop", verdict = "drop" }), t.load(path, { "drop", verdict = "accept" })
+    assert.verdict("drop", a, t.tcp {})
+    assert.verdict("accept", b, t.tcp {})
+    assert.verdict("drop", a, t.tcp {})
+  end)
+
+  it("calls start(), and stop() when asked to", function()
+    local path = script [[
+local n
+return {
+  start = function(args, carried) n = (carried or 0) + tonumber(args.n) end,
+  filter = function() n = n + 1 end,
+  stop = function() return n end,
+}
+]]
+    local f = t.load(path, { n = 5 })
+    t.run(f, t.tcp {})
+    assert.equal(6, f:stop())
+    assert.equal(15, t.load(path, { n = 5 }, { carried = 10 }):stop())
+  end)
+
+  it("cuts packets as the script's queue is set up", function()
+    local short = t.load(script "return { queue = { range = 30 }, filter = function(pkt) seen = pkt.data_len end }")
+    t.run(short, t.tcp {})
+    assert.equal(30, _G.seen)
+    local meta = t.load(script [[
+return { queue = { copy = "meta" }, filter = function(pkt) seen = { pkt.payload, pkt.len } end }
+]])
+    assert.unchanged(meta, t.tcp {})
+    assert.same({}, _G.seen)
+    _G.seen = nil -- luacheck: ignore 122
+  end)
+
+  it("takes the verdicts of --default and --on-error", function()
+    local path = script "return function(pkt) if pkt.udp then error 'x' end end"
+    local f = t.load(path, {}, { default = ipq.DROP, on_error = ipq.STOP })
+    assert.equal("drop", t.run(f, t.tcp {}).verdict)
+    assert.equal("stop", t.run(f, t.udp {}).verdict)
+  end)
+
+  it("raises where a script cannot be used", function()
+    assert.has_error(function() t.load "/nonexistent.lua" end,
+      "cannot read the script: /nonexistent.lua: No such file or directory")
+    local function message_of(work)
+      local ok, message = pcall(work)
+      assert.is_false(ok)
+      return message
+    end
+    assert.matches("the script must return a function", message_of(function() t.load(script "return 5") end))
+    assert.matches("start%(%): .*: no\n", message_of(function()
+      t.load(script "return { filter = print, start = function() error 'no' end }")
+    end))
+    assert.matches("stop%(%): .*: no\n", message_of(function()
+      t.load(script "return { filter = print, stop = function() error 'no' end }"):stop()
+    end))
+  end)
+end)
