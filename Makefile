@@ -132,7 +132,8 @@ C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 MANDIR ?= $(PREFIX)/share/man
 LIBIPQ_NAME := libipq.so.0.0.0
 LIBIPQ := $(addprefix $(BUILD)/,$(LIBIPQ_NAME) libipq.so.0 libipq.so libipq.a)
-LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq*.c) lib/attr.c lib/config.c lib/device.c lib/verdict.c)
+LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq*.c) lib/attr.c lib/config.c lib/device.c lib/status.c \
+	lib/verdict.c)
 LIBIPQ_MAN := $(wildcard lib/man/*.3)
 LIBIPQ_SPECS := $(patsubst spec/c/%.c,$(BUILD)/spec/%,$(wildcard spec/c/libipq_*.c))
 

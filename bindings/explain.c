@@ -27,17 +27,17 @@ static void process_name(uint32_t portid, char *name, size_t size)
 static void explain_taken(char *text, size_t size, uint16_t queue_num)
 {
 	char owner[160] = "another program";
+	struct ipq_queue_status status;
 	char name[64];
-	uint32_t portid;
 
 	/* In a user namespace of one's own the kernel's list cannot be read. */
-	if (ipq_queue_owner(queue_num, &portid) == 0) {
-		process_name(portid, name, sizeof(name));
+	if (ipq_queue_status(queue_num, &status) == 0) {
+		process_name(status.portid, name, sizeof(name));
 		if (name[0])
 			snprintf(owner, sizeof(owner), "netlink port %u (process %u, \"%s\")",
-				 portid, portid, name);
+				 status.portid, status.portid, name);
 		else
-			snprintf(owner, sizeof(owner), "netlink port %u", portid);
+			snprintf(owner, sizeof(owner), "netlink port %u", status.portid);
 	}
 	snprintf(
 		text, size,

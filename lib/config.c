@@ -1,9 +1,7 @@
-/* NFQNL_MSG_CONFIG messages, who owns a queue, and who may. */
+/* NFQNL_MSG_CONFIG messages, and who may send them. */
 #include "ipq.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <libmnl/libmnl.h>
@@ -63,25 +61,6 @@ struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags)
 	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(flags));
 	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(flags));
 	return nlh;
-}
-
-int ipq_queue_owner(uint16_t queue_num, uint32_t *portid)
-{
-	FILE *file = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
-	unsigned int number, owner;
-	char line[256];
-	int ret = -ENOENT;
-
-	if (!file)
-		return errno == ENOENT ? -EOPNOTSUPP : -errno;
-	while (ret < 0 && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%u %u", &number, &owner) == 2 && number == queue_num) {
-			*portid = owner;
-			ret = 0;
-		}
-	}
-	fclose(file);
-	return ret;
 }
 
 bool ipq_has_net_admin(void)

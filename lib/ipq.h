@@ -262,14 +262,23 @@ struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxle
 /* Switches flags (NFQA_CFG_F_*) on; the others stay as they are. */
 struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags);
 
-/* The netlink port that owns a queue of this network namespace, by
- * /proc/net/netfilter/nfnetlink_queue. -ENOENT: nobody; -EOPNOTSUPP: no such file, the kernel has
- * no nfnetlink_queue. */
-int ipq_queue_owner(uint16_t queue_num, uint32_t *portid);
-
 /* Whether CAP_NET_ADMIN is among this process's effective capabilities, in its own user namespace.
  */
 bool ipq_has_net_admin(void);
+
+/* status.c */
+
+struct ipq_queue_status {
+	uint32_t portid;       /* of the netlink socket that owns it */
+	uint32_t waiting;      /* packets in it, without a verdict */
+	uint32_t dropped;      /* packets that found it full, since it was bound */
+	uint32_t user_dropped; /* packets for which the socket had no room; the same */
+};
+
+/* A queue of this network namespace, by /proc/net/netfilter/nfnetlink_queue. -ENOENT: nobody has
+ * bound it; -EOPNOTSUPP: no such file, the kernel has no nfnetlink_queue; -EACCES: in a user
+ * namespace of one's own, which may not read it. With fail-open neither drop counter moves. */
+int ipq_queue_status(uint16_t queue_num, struct ipq_queue_status *status);
 
 /* queue.c */
 
@@ -297,7 +306,7 @@ void ipq_queue_defaults(struct ipq_queue_options *options);
 
 /* Opens a netlink socket of its own and binds the queue. Packets come from then on.
  *   -EPERM                 without CAP_NET_ADMIN, or another socket owns the queue; see
- *                          ipq_queue_owner()
+ *                          ipq_queue_status()
  *   -EPROTONOSUPPORT, -EINVAL   the kernel has no nfnetlink_queue
  *   -EOPNOTSUPP            IPQ_QUEUE_FAIL_OPEN is wanted and the kernel lacks it
  *   -ERANGE                an option is out of range */

@@ -163,10 +163,10 @@ static ssize_t packet_translate(struct ipq_classic *classic, struct ipq_head *he
 /* The kernel says EPERM to a process without the privilege and to one whose queue is another's. */
 static bool is_owned_by_another(const struct ipq_classic *classic)
 {
-	uint32_t owner;
+	struct ipq_queue_status status;
 
-	return ipq_queue_owner(classic->queue_num, &owner) == 0 &&
-	       owner != classic->handle.local.nl_pid && ipq_has_net_admin();
+	return ipq_queue_status(classic->queue_num, &status) == 0 &&
+	       status.portid != classic->handle.local.nl_pid && ipq_has_net_admin();
 }
 
 static int errno_translate(const struct ipq_classic *classic, int error, bool is_verdict)

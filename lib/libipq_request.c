@@ -13,10 +13,10 @@ enum { RANGE_MAX = 65535, IPV4_HEADER = 20, IPV6_HEADER = 40 };
  * a chroot, or when root was given up, it cannot be asked. */
 static bool must_bind(const struct ipq_classic *classic)
 {
-	uint32_t owner;
+	struct ipq_queue_status status;
 
-	switch (ipq_queue_owner(classic->queue_num, &owner)) {
-	case 0: return owner != classic->handle.local.nl_pid;
+	switch (ipq_queue_status(classic->queue_num, &status)) {
+	case 0: return status.portid != classic->handle.local.nl_pid;
 	case -ENOENT: return true;
 	default: return !atomic_load(&classic->bind_sent);
 	}
