@@ -2,62 +2,60 @@
 #include "ipq.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
-static size_t slots_bytes(const struct ipq_batch *batch)
-{
-	return (size_t)batch->capacity * batch->slot_size;
-}
+enum { CACHE_LINE = 64, PAGE = 4096 };
 
-static size_t spares_bytes(const struct ipq_batch *batch)
+#define ALIGNED(size, to) (((size) + (to)-1) / (to) * (to))
+
+/* One mapping: the batch, its packets, and from the next page on slots and spares. */
+struct layout {
+	size_t packets, slots, spares, end; /* offsets */
+};
+
+static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
 {
-	return (size_t)batch->capacity * IPQ_PACKET_MAX;
+	struct layout at = {.packets = ALIGNED(sizeof(struct ipq_batch), CACHE_LINE)};
+
+	at.slots = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), PAGE);
+	at.spares = at.slots + (size_t)capacity * slot_size;
+	at.end = at.spares + (size_t)capacity * IPQ_PACKET_MAX;
+	return at;
 }
 
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size)
 {
+	struct layout at = layout_of(capacity, slot_size);
 	struct ipq_batch *b;
-	void *slots;
+	uint8_t *base;
 
 	if (capacity < 1 || capacity > IPQ_BATCH_MAX || slot_size < 1)
 		return -EINVAL;
-	b = calloc(1, sizeof(*b));
-	if (!b)
-		return -ENOMEM;
-	b->packets = calloc(capacity, sizeof(*b->packets));
-	if (!b->packets)
-		goto cleanup;
-	b->capacity = capacity;
-	b->slot_size = slot_size;
 	/* Pages that no packet ever reaches stay unbacked: large slots and spares cost address
 	 * space only. */
-	slots = mmap(NULL, slots_bytes(b) + spares_bytes(b), PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (slots == MAP_FAILED)
-		goto cleanup;
-	b->slots = slots;
-	b->spares = b->slots + slots_bytes(b);
+	base = mmap(NULL, at.end, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (base == MAP_FAILED)
+		return -ENOMEM;
+	b = (struct ipq_batch *)base;
+	*b = (struct ipq_batch){
+		.packets = (struct ipq_packet *)(base + at.packets),
+		.capacity = capacity,
+		.slot_size = slot_size,
+		.default_verdict = IPQ_ACCEPT,
+		.error_verdict = IPQ_DROP,
+		.slots = base + at.slots,
+		.spares = base + at.spares,
+	};
 	for (uint32_t i = 0; i < capacity; i++)
 		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
-	b->default_verdict = IPQ_ACCEPT;
-	b->error_verdict = IPQ_DROP;
 	*batch = b;
 	return 0;
-
-cleanup:
-	ipq_batch_free(b);
-	return -ENOMEM;
 }
 
 void ipq_batch_free(struct ipq_batch *batch)
 {
-	if (!batch)
-		return;
-	if (batch->slots)
-		munmap(batch->slots, slots_bytes(batch) + spares_bytes(batch));
-	free(batch->packets);
-	free(batch);
+	if (batch)
+		munmap(batch, layout_of(batch->capacity, batch->slot_size).end);
 }
 
 void ipq_batch_clear(struct ipq_batch *batch)

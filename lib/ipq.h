@@ -34,8 +34,10 @@ struct ipq_source {
 /* batch.c */
 
 /* Makes a batch of capacity packets (1 to IPQ_BATCH_MAX) with a slot of slot_size bytes each, all
- * of its memory at once. Caller frees it with ipq_batch_free(), which takes NULL. The verdicts are
- * IPQ_ACCEPT by default and IPQ_DROP on error until the caller sets others. -EINVAL, -ENOMEM. */
+ * of its memory at once. Processes that are forked from here on share it: what one of them had in
+ * hand when it died, the others can see. Caller frees it with ipq_batch_free(), which takes NULL.
+ * The verdicts are IPQ_ACCEPT by default and IPQ_DROP on error until the caller sets others.
+ * -EINVAL, -ENOMEM. */
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
 void ipq_batch_free(struct ipq_batch *batch);
 
