@@ -306,14 +306,26 @@ struct ipq_queue_options {
 /* accept-all's best settings: queue 0, whole packets, 1024 of them, all flags but fail-open. */
 void ipq_queue_defaults(struct ipq_queue_options *options);
 
-/* Opens a netlink socket of its own and binds the queue. Packets come from then on.
+/* Opens a netlink socket for the queue. Processes that are forked from here on share it: one may
+ * bind the queue, and another have its packets. The queue belongs to the socket, and lasts until
+ * all of them have closed it. -EPROTONOSUPPORT: the kernel has no netfilter netlink. */
+int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num);
+
+/* Binds the queue, whose number is that of its making, to the socket. Packets come from then on.
  *   -EPERM                 without CAP_NET_ADMIN, or another socket owns the queue; see
  *                          ipq_queue_status()
  *   -EPROTONOSUPPORT, -EINVAL   the kernel has no nfnetlink_queue
  *   -EOPNOTSUPP            IPQ_QUEUE_FAIL_OPEN is wanted and the kernel lacks it
  *   -ERANGE                an option is out of range */
+int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options);
+
+/* Both at once. */
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);
 void ipq_queue_close(struct ipq_queue *queue);
+
+/* Has receive() poll for packets for so long before it waits for them, 0 at first. Being woken is
+ * most of a single packet's latency; polling takes a processor. A signal is noticed after it. */
+void ipq_queue_spin(struct ipq_queue *queue, uint32_t us);
 
 /* The queue as a source; it stays the queue's. Closing either closes both. */
 struct ipq_source *ipq_queue_source(struct ipq_queue *queue);

@@ -32,6 +32,7 @@ struct ipq_queue {
 	uint16_t queue_num;
 	uint32_t flags;
 	uint32_t seq;
+	uint32_t spin_us;
 	bool stopping;
 	/* A packet came whose id could not be read. It waits in the kernel, and a batch verdict
 	 * would settle it unseen. */
@@ -95,10 +96,9 @@ static uint32_t rcvbuf_for(const struct ipq_queue_options *options)
 	return bytes < INT_MAX / 2 ? (uint32_t)bytes : INT_MAX / 2;
 }
 
-static int socket_open(struct ipq_queue *queue, const struct ipq_queue_options *options)
+static int socket_open(struct ipq_queue *queue)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	int rcvbuf = (int)(options->rcvbuf ? options->rcvbuf : rcvbuf_for(options));
 	int on = 1;
 
 	queue->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
@@ -114,6 +114,13 @@ static int socket_open(struct ipq_queue *queue, const struct ipq_queue_options *
 	/* An overrun otherwise stops the socket until it is empty; here it costs the packets that
 	 * did not fit. Kernels before 2.6.30 lack the option. */
 	(void)mnl_socket_setsockopt(queue->socket, NETLINK_NO_ENOBUFS, &on, sizeof(on));
+	return 0;
+}
+
+static int rcvbuf_set(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	int rcvbuf = (int)(options->rcvbuf ? options->rcvbuf : rcvbuf_for(options));
+
 	if (setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0 &&
 	    setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)
 		return -errno;
@@ -134,26 +141,6 @@ static uint32_t range_of(const struct ipq_queue_options *options)
 	if (options->copy_mode != NFQNL_COPY_PACKET)
 		return 0;
 	return options->copy_range < IPQ_PAYLOAD_MAX ? options->copy_range : IPQ_PAYLOAD_MAX;
-}
-
-static int queue_setup(struct ipq_queue *queue, const struct ipq_queue_options *options)
-{
-	uint16_t num = options->queue_num;
-	char buf[IPQ_CONFIG_SIZE];
-	int ret;
-
-	ret = socket_open(queue, options);
-	if (ret == 0)
-		ret = request(queue, ipq_config_bind(buf, num));
-	if (ret == 0)
-		ret = request(queue, ipq_config_maxlen(buf, num, options->maxlen));
-	if (ret == 0)
-		ret = request_wanted_flags(queue, options->flags);
-	/* Last, for from here on packets come. */
-	if (ret == 0)
-		ret = request(queue,
-			      ipq_config_mode(buf, num, options->copy_mode, range_of(options)));
-	return ret;
 }
 
 /* Packets */
@@ -267,6 +254,47 @@ static int take(struct ipq_queue *queue, struct ipq_batch *batch, const void *me
 	return 0;
 }
 
+static uint64_t monotonic_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Polls for packets until spin_us have passed without any: then -1 and EAGAIN. The clock is read
+ * only where a poll was in vain. */
+static int spin(struct ipq_queue *queue, uint32_t capacity)
+{
+	uint64_t now, end = 0;
+	int count;
+
+	for (;;) {
+		count = recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
+		if (count >= 0 || errno != EAGAIN)
+			return count;
+		now = monotonic_ns();
+		if (end == 0)
+			end = now + (uint64_t)queue->spin_us * 1000;
+		if (now >= end)
+			return -1;
+	}
+}
+
+static int messages_receive(struct ipq_queue *queue, uint32_t capacity)
+{
+	int count;
+
+	if (queue->stopping)
+		return recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
+	if (queue->spin_us) {
+		count = spin(queue, capacity);
+		if (count >= 0 || errno != EAGAIN)
+			return count;
+	}
+	return recvmmsg(queue->fd, queue->messages, capacity, MSG_WAITFORONE, NULL);
+}
+
 static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct ipq_queue *queue = (struct ipq_queue *)source;
@@ -277,8 +305,7 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	ipq_batch_clear(batch);
 	if (queue->failed)
 		return queue->failed;
-	count = recvmmsg(queue->fd, queue->messages, batch->capacity,
-			 queue->stopping ? MSG_DONTWAIT : MSG_WAITFORONE, NULL);
+	count = messages_receive(queue, batch->capacity);
 	if (count < 0) {
 		if (errno == EAGAIN && queue->stopping)
 			return 0;
@@ -328,24 +355,59 @@ void ipq_queue_defaults(struct ipq_queue_options *options)
 	};
 }
 
-int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options)
+int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num)
 {
-	struct ipq_queue *q;
-	int ret = options_check(options);
+	struct ipq_queue *q = calloc(1, sizeof(*q));
+	int ret;
 
-	if (ret < 0)
-		return ret;
-	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	q->queue_num = options->queue_num;
+	q->queue_num = queue_num;
 	q->source = (struct ipq_source){
 		.receive = queue_receive,
 		.commit = queue_commit,
 		.stop = queue_stop,
 		.close = queue_close,
 	};
-	ret = queue_setup(q, options);
+	ret = socket_open(q);
+	if (ret < 0) {
+		ipq_queue_close(q);
+		return ret;
+	}
+	*queue = q;
+	return 0;
+}
+
+int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	uint16_t num = queue->queue_num;
+	char buf[IPQ_CONFIG_SIZE];
+	int ret;
+
+	ret = options_check(options);
+	if (ret == 0)
+		ret = rcvbuf_set(queue, options);
+	if (ret == 0)
+		ret = request(queue, ipq_config_bind(buf, num));
+	if (ret == 0)
+		ret = request(queue, ipq_config_maxlen(buf, num, options->maxlen));
+	if (ret == 0)
+		ret = request_wanted_flags(queue, options->flags);
+	/* Last, for from here on packets come. */
+	if (ret == 0)
+		ret = request(queue,
+			      ipq_config_mode(buf, num, options->copy_mode, range_of(options)));
+	return ret;
+}
+
+int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options)
+{
+	struct ipq_queue *q;
+	int ret = ipq_queue_new(&q, options->queue_num);
+
+	if (ret < 0)
+		return ret;
+	ret = ipq_queue_bind(q, options);
 	if (ret < 0) {
 		ipq_queue_close(q);
 		return ret;
@@ -374,6 +436,11 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options)
 
 	/* An odd number of cache lines, so that slots do not begin in the same set of the cache. */
 	return (lines | 1) * CACHE_LINE;
+}
+
+void ipq_queue_spin(struct ipq_queue *queue, uint32_t us)
+{
+	queue->spin_us = us;
 }
 
 uint32_t ipq_queue_flags(const struct ipq_queue *queue)
