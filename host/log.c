@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const level_names[] = {
@@ -22,16 +23,18 @@ static const char *const level_words[] = {
 void log_write(enum log_level level, const char *format, ...)
 {
 	va_list args;
+	char *text;
+	int len;
 
-	/* One lock, so that a line stays whole. */
-	flockfile(stderr);
-	fprintf(stderr, "ipq-lua: %s", level_words[level]);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	len = vasprintf(&text, format, args);
 	va_end(args);
-	fputc('\n', stderr);
-	fflush(stderr);
-	funlockfile(stderr);
+	if (len < 0)
+		return;
+	/* By one call, which on an unbuffered stream is one write(2): the lines of several
+	 * processes stay whole. */
+	fprintf(stderr, "ipq-lua: %s%s\n", level_words[level], text);
+	free(text);
 }
 
 enum log_level log_level_of(const char *name)

@@ -1,10 +1,10 @@
 /* ipq-lua: a Lua script judges the packets that Netfilter queues. */
-#include "live.h"
 #include "log.h"
 #include "new.h"
 #include "options.h"
 #include "replay.h"
 #include "session.h"
+#include "supervisor.h"
 #include "test.h"
 
 #include <sysexits.h>
@@ -18,13 +18,16 @@ static int run(const struct options *options)
 		return new_write(options->new_name);
 	if (options->test)
 		return test_run(options->argc, options->argv);
+
+	if (!options->check && !options->capture.read)
+		return supervisor_run(options);
 	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv));
 	if (code != EX_OK)
 		return code;
 	if (options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used", options->script);
 	else
-		code = options->capture.read ? replay_run(options, vm) : live_run(options, vm);
+		code = replay_run(options, vm);
 	vm_free(vm);
 	return code;
 }

@@ -52,14 +52,38 @@ static bool verdict(const struct option_rule *rule, const char *value, uint32_t 
 	return strcmp(value, "accept") == 0 || strcmp(value, "drop") == 0;
 }
 
+/* "N", which is N to N, or "N:M" */
+static bool range(const char *value, long *first, long *last)
+{
+	char *end;
+
+	errno = 0;
+	*first = *last = strtol(value, &end, 10);
+	if (end == value)
+		return false;
+	if (*end == ':') {
+		value = end + 1;
+		*last = strtol(value, &end, 10);
+	}
+	return end != value && !*end && !errno && *first <= *last;
+}
+
 static bool set_queue_num(struct options *options, const struct option_rule *rule,
 			  const char *value)
 {
-	uint32_t n;
+	char allowed[96];
+	long first, last;
 
-	if (!number(rule, value, &n))
+	if (!range(value, &first, &last) || first < rule->min || last > rule->max ||
+	    last - first >= OPTIONS_QUEUES_MAX) {
+		snprintf(allowed, sizeof(allowed),
+			 "a whole number from %ld to %ld, or N:M for at most %d of them from N up",
+			 rule->min, rule->max, OPTIONS_QUEUES_MAX);
+		wrong_value(rule, value, allowed);
 		return false;
-	options->queue.queue_num = (uint16_t)n;
+	}
+	options->queue.queue_num = (uint16_t)first;
+	options->queue_count = (unsigned int)(last - first) + 1;
 	return true;
 }
 
@@ -105,6 +129,19 @@ static bool set_no_gso(struct options *options, const struct option_rule *rule, 
 static bool set_rcvbuf(struct options *options, const struct option_rule *rule, const char *value)
 {
 	return number(rule, value, &options->queue.rcvbuf);
+}
+
+static bool set_pin(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	(void)value;
+	options->pin = true;
+	return true;
+}
+
+static bool set_spin(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return number(rule, value, &options->spin_us);
 }
 
 static bool set_check(struct options *options, const struct option_rule *rule, const char *value)
@@ -160,7 +197,8 @@ static bool set_test(struct options *options, const struct option_rule *rule, co
 }
 
 static const struct option_rule rules[] = {
-	{"queue-num", 'q', "N", "queue to read (0)", set_queue_num, 0, 65535},
+	{"queue-num", 'q', "N[:M]", "queue to read, or queues, each by a process (0)",
+	 set_queue_num, 0, 65535},
 	{"read", 'r', "FILE", "filter a capture file (- is standard input)", set_read, 0, 0},
 	{"write", 'w', "FILE", "with -r: write what is accepted, as it is then", set_write, 0, 0},
 	{"filter", 'F', "EXPR", "with -r: only what this pcap-filter(7) takes", set_filter, 0, 0},
@@ -177,23 +215,24 @@ static const struct option_rule rules[] = {
 	{"no-gso", 0, NULL, "have the kernel cut large packets to wire size", set_no_gso, 0, 0},
 	{"rcvbuf", 0, "N", "socket buffer in bytes (enough for --queue-maxlen)", set_rcvbuf, 1024,
 	 INT_MAX / 2},
+	{"pin", 0, NULL, "keep each queue's process on a core of its own", set_pin, 0, 0},
+	{"spin", 0, "US", "poll for so many microseconds before waiting (0)", set_spin, 0, 100000},
 	{"check", 0, NULL, "load the script, say what is wrong, exit", set_check, 0, 0},
 	/* Told above the list. */
 	{"new", 0, "NAME", NULL, set_new, 0, 0},
 	{"test", 0, "DIR", NULL, set_test, 0, 0},
-	{"help", 'h', NULL, "this text", NULL, 0, 0},
-	{"version", 'V', NULL, "the version", NULL, 0, 0},
+	{"help", 'h', NULL, "this text; -V, --version: the version", NULL, 0, 0},
+	{"version", 'V', NULL, NULL, NULL, 0, 0},
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 
 static void usage(FILE *out)
 {
-	fputs("ipq-lua: a Lua script judges the packets that Netfilter queues\n"
-	      "usage: ipq-lua [options] SCRIPT [key=value ...]          from the queue\n"
-	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...       from a capture\n"
+	fputs("usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
+	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
 	      "       ipq-lua --new NAME        write a filter to start from, and its spec\n"
-	      "       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n\n",
+	      "       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n",
 	      out);
 	for (int i = 0; i < RULES; i++) {
 		char name[64];
@@ -208,7 +247,7 @@ static void usage(FILE *out)
 			fprintf(out, "      %-20s  %s\n", name, rules[i].help);
 	}
 	fputs("\nGive it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
-	      "Exit status: 64 usage, 65 bad script, 66 no such file, 69 no queue, 77 no right\n",
+	      "Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n",
 	      out);
 }
 
@@ -310,6 +349,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	int code;
 
 	*options = (struct options){
+		.queue_count = 1,
 		.default_verdict = IPQ_ACCEPT,
 		.error_verdict = IPQ_DROP,
 	};

@@ -8,8 +8,13 @@
 #include "bindings/capture.h"
 #include "lib/ipq.h"
 
+enum { OPTIONS_QUEUES_MAX = 64 };
+
 struct options {
-	struct ipq_queue_options queue;
+	struct ipq_queue_options queue; /* the first of queue_count in a row */
+	unsigned int queue_count;
+	bool pin;
+	uint32_t spin_us;
 	bool copy_range_given; /* beats what the script wants */
 	uint32_t default_verdict;
 	uint32_t error_verdict;

@@ -84,26 +84,28 @@ static int files_check(struct ipq_capture *capture, int code)
 int replay_run(const struct options *options, struct vm *vm)
 {
 	struct ipq_capture *capture = NULL;
-	struct session session = {.vm = NULL};
+	struct ipq_batch *batch = NULL;
 	struct progress progress;
+	struct session session;
 	double start;
 	int code = capture_open(&capture, options, vm);
 
 	if (code == EX_OK)
-		code = session_open(&session, vm, options, ipq_capture_slot_size(capture));
+		code = session_batch_new(&batch, options, ipq_capture_slot_size(capture));
+	if (code == EX_OK)
+		code = session_open(&session, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, options->json))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK)
-		code = session_start(&session, progress_init(&progress, capture));
+		code = session_start(&session, vm, progress_init(&progress, capture));
 	if (code == EX_OK) {
 		start = now();
 		code = session_run(&session, options->capture.read);
 		progress_end(&progress);
 		code = files_check(capture, code);
-		tell_end(&session.driver.batch->counters, ipq_capture_counters(capture),
-			 now() - start);
+		tell_end(&batch->counters, ipq_capture_counters(capture), now() - start);
 	}
 	ipq_capture_close(capture);
-	session_close(&session);
+	ipq_batch_free(batch);
 	return code;
 }

@@ -1,7 +1,6 @@
 #include "session.h"
 #include "engine.h"
 #include "log.h"
-#include "signals.h"
 
 #include <string.h>
 #include <sysexits.h>
@@ -15,28 +14,37 @@ int session_exit_code(enum vm_result result)
 	}
 }
 
-int session_open(struct session *session, struct vm *vm, const struct options *options,
-		 uint32_t slot_size)
+static int cannot_start(int error)
 {
-	int ret;
+	log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-error));
+	return EX_OSERR;
+}
 
-	*session = (struct session){.vm = vm};
-	ret = ipq_batch_new(&session->driver.batch, IPQ_BATCH_MAX, slot_size);
-	if (ret == 0)
-		ret = signals_init(&session->driver.interrupt);
-	if (ret < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-ret));
-		return EX_OSERR;
-	}
-	session->driver.batch->default_verdict = options->default_verdict;
-	session->driver.batch->error_verdict = options->error_verdict;
+int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size)
+{
+	int ret = ipq_batch_new(batch, IPQ_BATCH_MAX, slot_size);
+
+	if (ret < 0)
+		return cannot_start(ret);
+	(*batch)->default_verdict = options->default_verdict;
+	(*batch)->error_verdict = options->error_verdict;
 	return EX_OK;
 }
 
-int session_start(struct session *session, struct ipq_source *source)
+int session_open(struct session *session, struct ipq_batch *batch, enum signals_role role)
 {
+	int ret;
+
+	*session = (struct session){.driver.batch = batch};
+	ret = signals_init(&session->driver.interrupt, role);
+	return ret < 0 ? cannot_start(ret) : EX_OK;
+}
+
+int session_start(struct session *session, struct vm *vm, struct ipq_source *source)
+{
+	session->vm = vm;
 	session->driver.source = source;
-	return session_exit_code(vm_start(session->vm, &session->driver));
+	return session_exit_code(vm_start(vm, &session->driver));
 }
 
 int session_run(struct session *session, const char *name)
@@ -48,10 +56,4 @@ int session_run(struct session *session, const char *name)
 		return session_exit_code(stopped);
 	log_write(LOG_LEVEL_ERROR, "%s: %s", name, strerror(-ret));
 	return EX_UNAVAILABLE;
-}
-
-void session_close(struct session *session)
-{
-	ipq_batch_free(session->driver.batch);
-	session->driver.batch = NULL;
 }

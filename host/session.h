@@ -3,6 +3,7 @@
 #define HOST_SESSION_H
 
 #include "options.h"
+#include "signals.h"
 #include "vm.h"
 
 struct session {
@@ -12,17 +13,17 @@ struct session {
 
 /* These give an exit code of sysexits.h, and have told why it is not EX_OK. */
 
-/* Makes the batch and takes the signals. */
-int session_open(struct session *session, struct vm *vm, const struct options *options,
-		 uint32_t slot_size);
+/* Makes a batch (ipq_batch_new()) with the verdicts of the options. */
+int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size);
+
+/* Takes the signals. The batch stays the caller's, and outlives the session. */
+int session_open(struct session *session, struct ipq_batch *batch, enum signals_role role);
 
 /* Calls the script's start(). */
-int session_start(struct session *session, struct ipq_source *source);
+int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
 
 /* Judges packets until the source ends, then calls the script's stop(). name is the source's. */
 int session_run(struct session *session, const char *name);
-
-void session_close(struct session *session);
 
 int session_exit_code(enum vm_result result);
 

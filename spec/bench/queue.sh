@@ -13,7 +13,13 @@ iptables-legacy -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
 # Accepted packets end here: nothing behind the queue is measured.
 iptables-legacy -A INPUT -p udp --dport 9 -j DROP
 
-now() { awk '{ print $8 - $7, $6 }' $proc; date +%s%N; cut -d' ' -f1 "/proc/$1/schedstat"; }
+# The CPU time of a program and of its workers.
+cpu() {
+	for process in "$1" $(cat "/proc/$1/task/$1/children"); do cat "/proc/$process/schedstat"; done |
+		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+now() { awk '{ print $8 - $7, $6 }' $proc; date +%s%N; cpu "$1"; }
 
 # measure NAME COMMAND...
 measure() {

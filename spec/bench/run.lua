@@ -81,7 +81,10 @@ local function memory_and_start()
     for i in 1 2 3 4 5 6 7 8 9; do
       s=$(date +%%s%%N); %s/ipq-lua scripts/accept.lua 2> /tmp/ipq_bench.$$ & p=$!
       until grep -qs waiting /tmp/ipq_bench.$$; do :; done
-      e=$(date +%%s%%N); echo "$(((e - s) / 1000)) $(awk "/VmRSS/ { print \$2 }" /proc/$p/status)"
+      e=$(date +%%s%%N); worker=$(cut -d" " -f1 /proc/$p/task/$p/children)
+      # What they have of files is the same pages.
+      echo "$(((e - s) / 1000)) $(awk "/Rss(Anon|Shmem)/ { own += \$2 } /RssFile/ && \$2 > file { file = \$2 }
+        END { print own + file }" /proc/$p/status /proc/$worker/status)"
       kill $p; wait $p; rm -f /tmp/ipq_bench.$$
     done']]):format(build))
   local us, kb = {}, {}

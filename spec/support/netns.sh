@@ -50,6 +50,12 @@ run() {
 	wait_for 10 queue_is_bound "${QUEUE:-0}"
 }
 
+# worker NAME: the process that runs its filter, the first one where there are several.
+worker() {
+	eval "pid=\$pid_$1"
+	cut -d' ' -f1 "/proc/$pid/task/$pid/children"
+}
+
 # stop NAME: asks it to end, waits, shows what it printed and its exit status.
 stop() {
 	eval "pid=\$pid_$1"

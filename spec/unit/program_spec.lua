@@ -30,7 +30,8 @@ describe("ipq-lua", function()
     assert.is_true(lines <= 24, lines .. " lines")
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
-      "no-gso", "rcvbuf", "check", "read", "write", "filter", "json", "new", "test", "help", "version" } do
+      "no-gso", "rcvbuf", "pin", "spin", "check", "read", "write", "filter", "json", "new", "test", "help",
+      "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)
     end
   end)
@@ -47,6 +48,14 @@ describe("ipq-lua", function()
     { "-q 1x x.lua", "error: %-%-queue%-num 1x: must be" },
     { "-q '' x.lua", "error: %-%-queue%-num : must be" },
     { "-q 99999999999999999999 x.lua", "must be a whole number" },
+    { "-q 3:1 x.lua", "must be a whole number from 0 to 65535, or N:M for at most 64 of them from N up" },
+    { "-q 0:64 x.lua", "error: %-%-queue%-num 0:64: must be" },
+    { "-q 65530:65536 x.lua", "error: %-%-queue%-num 65530:65536: must be" },
+    { "-q 3: x.lua", "error: %-%-queue%-num 3:: must be" },
+    { "-q :3 x.lua", "error: %-%-queue%-num :3: must be" },
+    { "-q 1:2:3 x.lua", "error: %-%-queue%-num 1:2:3: must be" },
+    { "-q 0:-1 x.lua", "error: %-%-queue%-num 0:%-1: must be" },
+    { "--spin 100001 x.lua", "error: %-%-spin 100001: must be a whole number from 0 to 100000" },
     { "--default maybe x.lua", "error: %-%-default maybe: must be accept or drop" },
     { "--on-error queue x.lua", "error: %-%-on%-error queue: must be accept or drop" },
     { "--copy-range 0 x.lua", "must be a whole number from 1 to 65535" },

@@ -1,0 +1,20 @@
+/* What is said of a queue at its beginning and at its end. */
+#ifndef HOST_REPORT_H
+#define HOST_REPORT_H
+
+#include "options.h"
+#include "overflow.h"
+
+/* core is that of its worker, -1 for any. */
+void report_start(const struct options *options, const struct ipq_queue_options *settings,
+		  const struct ipq_queue *queue, int core);
+
+/* name is "queue 0", or what else the counters are of. */
+void report_end(const char *name, const struct ipq_counters *counters,
+		const struct overflow *overflow);
+
+/* Adds the counters of one queue to those of all. */
+void report_add(struct ipq_counters *counters, struct overflow *overflow,
+		const struct ipq_counters *more_counters, const struct overflow *more_overflow);
+
+#endif
