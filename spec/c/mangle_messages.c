@@ -2,7 +2,8 @@
  *   length   an attribute behind NFQA_PACKET_HDR claims more than there is
  *   id       NFQA_PACKET_HDR is gone
  *   short    the message ends in the middle
- *   error    every third message is refused: an NLMSG_ERROR comes instead, and the packet waits */
+ *   error    every third message is refused: an NLMSG_ERROR comes instead, and the packet waits
+ *   overrun  no message is damaged: every third time the socket tells that its buffer overran */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -37,14 +38,20 @@ static void mangle(struct mmsghdr *message, const char *how)
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
 	     struct timespec *timeout)
 {
-	static unsigned int seen;
+	static unsigned int seen, calls;
+	const char *how = getenv("IPQ_SPEC_MANGLE");
 	int (*real)(int, struct mmsghdr *, unsigned int, int, struct timespec *) =
 		(int (*)(int, struct mmsghdr *, unsigned int, int, struct timespec *))dlsym(
 			RTLD_NEXT, "recvmmsg");
-	int ret = real(fd, messages, count, flags, timeout);
+	int ret;
 
+	if (strcmp(how, "overrun") == 0 && ++calls % 3 == 0) {
+		errno = ENOBUFS;
+		return -1;
+	}
+	ret = real(fd, messages, count, flags, timeout);
 	for (int i = 0; i < ret; i++)
 		if (++seen % 3 == 0)
-			mangle(&messages[i], getenv("IPQ_SPEC_MANGLE"));
+			mangle(&messages[i], how);
 	return ret;
 }
