@@ -13,13 +13,10 @@
 static int capture_open(struct ipq_capture **capture, const struct options *options, struct vm *vm)
 {
 	struct ipq_capture_options settings = options->capture;
-	struct ipq_queue_options queue = options->queue;
+	struct ipq_queue_options queue = session_settings(options, vm);
 	char text[IPQ_CAPTURE_TEXT];
 	enum ipq_capture_fault fault;
 
-	vm_queue_options(vm, &queue);
-	if (options->copy_range_given)
-		queue.copy_range = options->queue.copy_range;
 	settings.is_meta = queue.copy_mode == NFQNL_COPY_META;
 	/* The most that a queue copies is no limit here: a capture may have longer packets. */
 	settings.copy_range =

@@ -20,6 +20,16 @@ static int cannot_start(int error)
 	return EX_OSERR;
 }
 
+struct ipq_queue_options session_settings(const struct options *options, struct vm *vm)
+{
+	struct ipq_queue_options settings = options->queue;
+
+	vm_queue_options(vm, &settings);
+	if (options->copy_range_given)
+		settings.copy_range = options->queue.copy_range;
+	return settings;
+}
+
 int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size)
 {
 	int ret = ipq_batch_new(batch, IPQ_BATCH_MAX, slot_size);

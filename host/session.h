@@ -25,6 +25,9 @@ int session_start(struct session *session, struct vm *vm, struct ipq_source *sou
 /* Judges packets until the source ends, then calls the script's stop(). name is the source's. */
 int session_run(struct session *session, const char *name);
 
+/* The queue's settings: the command line's, and what the script says it needs. */
+struct ipq_queue_options session_settings(const struct options *options, struct vm *vm);
+
 int session_exit_code(enum vm_result result);
 
 #endif

@@ -20,16 +20,6 @@ static int pin(const struct worker_task *task)
 	return EX_OSERR;
 }
 
-static struct ipq_queue_options settings_of(const struct options *options, struct vm *vm)
-{
-	struct ipq_queue_options settings = options->queue;
-
-	vm_queue_options(vm, &settings);
-	if (options->copy_range_given)
-		settings.copy_range = options->queue.copy_range;
-	return settings;
-}
-
 /* A supervisor that is gone takes its workers with it: there is no error to tell. */
 static void report(const struct worker_task *task, enum worker_stage stage, struct vm *vm)
 {
@@ -37,7 +27,7 @@ static void report(const struct worker_task *task, enum worker_stage stage, stru
 
 	memset(&report, 0, sizeof(report));
 	report.stage = stage;
-	report.settings = settings_of(task->options, vm);
+	report.settings = session_settings(task->options, vm);
 	(void)send(task->channel, &report, sizeof(report), MSG_NOSIGNAL);
 }
 
