@@ -4,26 +4,65 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <luajit.h>
 
+struct option_rule;
+
+typedef bool set_option(struct options *options, const struct option_rule *rule, const char *value);
+
 struct option_rule {
 	const char *name;
-	char letter;	      /* 0: long only */
-	const char *argument; /* NULL: none */
-	const char *help;
-	bool (*apply)(struct options *options, const struct option_rule *rule, const char *value);
-	long min, max;
+	char letter; /* 0: long only */
+	bool takes_value;
+	set_option *set; /* NULL: text is asked for */
+	size_t at;	 /* of what it sets in struct options */
+	double min, max;
+	uint32_t bits;
 };
 
-static void wrong_value(const struct option_rule *rule, const char *value, const char *allowed)
+static void *place(struct options *options, const struct option_rule *rule)
 {
-	log_write(LOG_LEVEL_ERROR, "--%s %s: must be %s", rule->name, value, allowed);
+	return (char *)options + rule->at;
 }
 
-static bool number(const struct option_rule *rule, const char *value, uint32_t *result)
+static bool wrong_value(const struct option_rule *rule, const char *value, const char *allowed)
+{
+	log_write(LOG_LEVEL_ERROR, "--%s %s: must be %s", rule->name, value, allowed);
+	return false;
+}
+
+static bool set_true(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)value;
+	*(bool *)place(options, rule) = true;
+	return true;
+}
+
+static bool set_bits(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)value;
+	*(uint32_t *)place(options, rule) |= rule->bits;
+	return true;
+}
+
+static bool clear_bits(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)value;
+	*(uint32_t *)place(options, rule) &= ~rule->bits;
+	return true;
+}
+
+static bool set_text(struct options *options, const struct option_rule *rule, const char *value)
+{
+	*(const char **)place(options, rule) = value;
+	return true;
+}
+
+static bool set_number(struct options *options, const struct option_rule *rule, const char *value)
 {
 	char allowed[64];
 	char *end;
@@ -31,25 +70,54 @@ static bool number(const struct option_rule *rule, const char *value, uint32_t *
 
 	errno = 0;
 	n = strtol(value, &end, 10);
-	if (errno || end == value || *end || n < rule->min || n > rule->max) {
-		snprintf(allowed, sizeof(allowed), "a whole number from %ld to %ld", rule->min,
+	if (errno || end == value || *end || (double)n < rule->min || (double)n > rule->max) {
+		snprintf(allowed, sizeof(allowed), "a whole number from %.0f to %.0f", rule->min,
 			 rule->max);
-		wrong_value(rule, value, allowed);
-		return false;
+		return wrong_value(rule, value, allowed);
 	}
-	*result = (uint32_t)n;
+	*(uint32_t *)place(options, rule) = (uint32_t)n;
 	return true;
 }
 
-static bool verdict(const struct option_rule *rule, const char *value, uint32_t *result)
+/* Seconds, kept as milliseconds. */
+static bool set_time(struct options *options, const struct option_rule *rule, const char *value)
 {
-	if (strcmp(value, "accept") == 0)
-		*result = IPQ_ACCEPT;
-	else if (strcmp(value, "drop") == 0)
-		*result = IPQ_DROP;
-	else
-		wrong_value(rule, value, "accept or drop");
-	return strcmp(value, "accept") == 0 || strcmp(value, "drop") == 0;
+	char allowed[64];
+	char *end;
+	double seconds = strtod(value, &end);
+
+	if (end == value || *end || !(seconds == 0 || seconds >= rule->min) ||
+	    !(seconds <= rule->max)) {
+		snprintf(allowed, sizeof(allowed), "seconds from %g to %.0f, or 0 for no limit",
+			 rule->min, rule->max);
+		return wrong_value(rule, value, allowed);
+	}
+	*(uint32_t *)place(options, rule) = (uint32_t)(seconds * 1000 + 0.5);
+	return true;
+}
+
+/* One of two words: *at is whether it is the second. */
+static bool is_second(const char *value, const char *first, const char *second, bool *at)
+{
+	*at = strcmp(value, second) == 0;
+	return *at || strcmp(value, first) == 0;
+}
+
+static bool set_verdict(struct options *options, const struct option_rule *rule, const char *value)
+{
+	bool is_drop;
+
+	if (!is_second(value, "accept", "drop", &is_drop))
+		return wrong_value(rule, value, "accept or drop");
+	*(uint32_t *)place(options, rule) = is_drop ? IPQ_DROP : IPQ_ACCEPT;
+	return true;
+}
+
+static bool set_give_up(struct options *options, const struct option_rule *rule, const char *value)
+{
+	if (is_second(value, "verdict", "exit", place(options, rule)))
+		return true;
+	return wrong_value(rule, value, "verdict or exit");
 }
 
 /* "N", which is N to N, or "N:M" */
@@ -68,188 +136,87 @@ static bool range(const char *value, long *first, long *last)
 	return end != value && !*end && !errno && *first <= *last;
 }
 
-static bool set_queue_num(struct options *options, const struct option_rule *rule,
-			  const char *value)
+static bool set_queues(struct options *options, const struct option_rule *rule, const char *value)
 {
 	char allowed[96];
 	long first, last;
 
-	if (!range(value, &first, &last) || first < rule->min || last > rule->max ||
+	if (!range(value, &first, &last) || (double)first < rule->min || (double)last > rule->max ||
 	    last - first >= OPTIONS_QUEUES_MAX) {
-		snprintf(allowed, sizeof(allowed),
-			 "a whole number from %ld to %ld, or N:M for at most %d of them from N up",
-			 rule->min, rule->max, OPTIONS_QUEUES_MAX);
-		wrong_value(rule, value, allowed);
-		return false;
+		snprintf(
+			allowed, sizeof(allowed),
+			"a whole number from %.0f to %.0f, or N:M for at most %d of them from N up",
+			rule->min, rule->max, OPTIONS_QUEUES_MAX);
+		return wrong_value(rule, value, allowed);
 	}
 	options->queue.queue_num = (uint16_t)first;
 	options->queue_count = (unsigned int)(last - first) + 1;
 	return true;
 }
 
-static bool set_default(struct options *options, const struct option_rule *rule, const char *value)
-{
-	return verdict(rule, value, &options->default_verdict);
-}
-
-static bool set_on_error(struct options *options, const struct option_rule *rule, const char *value)
-{
-	return verdict(rule, value, &options->error_verdict);
-}
-
 static bool set_copy_range(struct options *options, const struct option_rule *rule,
 			   const char *value)
 {
 	options->copy_range_given = true;
-	return number(rule, value, &options->queue.copy_range);
+	return set_number(options, rule, value);
 }
 
-static bool set_maxlen(struct options *options, const struct option_rule *rule, const char *value)
-{
-	return number(rule, value, &options->queue.maxlen);
-}
-
-static bool set_fail_open(struct options *options, const struct option_rule *rule,
-			  const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->queue.flags |= IPQ_QUEUE_FAIL_OPEN;
-	return true;
-}
-
-static bool set_no_gso(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->queue.flags &= ~(uint32_t)IPQ_QUEUE_GSO;
-	return true;
-}
-
-static bool set_rcvbuf(struct options *options, const struct option_rule *rule, const char *value)
-{
-	return number(rule, value, &options->queue.rcvbuf);
-}
-
-static bool set_pin(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->pin = true;
-	return true;
-}
-
-static bool set_spin(struct options *options, const struct option_rule *rule, const char *value)
-{
-	return number(rule, value, &options->spin_us);
-}
-
-static bool set_check(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->check = true;
-	return true;
-}
-
-static bool set_read(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	options->capture.read = value;
-	return true;
-}
-
-static bool set_write(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	options->capture.write = value;
-	return true;
-}
-
-static bool set_filter(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	options->capture.filter = value;
-	return true;
-}
-
-static bool set_json(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->json = true;
-	return true;
-}
-
-static bool set_new(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	options->new_name = value;
-	return true;
-}
-
-static bool set_test(struct options *options, const struct option_rule *rule, const char *value)
-{
-	(void)rule;
-	(void)value;
-	options->test = true;
-	return true;
-}
+#define AT(member) offsetof(struct options, member)
 
 static const struct option_rule rules[] = {
-	{"queue-num", 'q', "N[:M]", "queue to read, or queues, each by a process (0)",
-	 set_queue_num, 0, 65535},
-	{"read", 'r', "FILE", "filter a capture file (- is standard input)", set_read, 0, 0},
-	{"write", 'w', "FILE", "with -r: write what is accepted, as it is then", set_write, 0, 0},
-	{"filter", 'F', "EXPR", "with -r: only what this pcap-filter(7) takes", set_filter, 0, 0},
-	{"json", 0, NULL, "with -r: a line of JSON for each packet", set_json, 0, 0},
-	{"default", 0, "VERDICT", "accept or drop, if the filter says nothing (accept)",
-	 set_default, 0, 0},
-	{"on-error", 0, "VERDICT", "accept or drop, if the filter raises (drop)", set_on_error, 0,
-	 0},
-	{"copy-range", 0, "N", "bytes of each packet that the filter sees (65531)", set_copy_range,
-	 1, 65535},
-	{"queue-maxlen", 0, "N", "packets that may wait in the kernel (1024)", set_maxlen, 1,
-	 INT_MAX},
-	{"fail-open", 0, NULL, "accept packets that a full queue would drop", set_fail_open, 0, 0},
-	{"no-gso", 0, NULL, "have the kernel cut large packets to wire size", set_no_gso, 0, 0},
-	{"rcvbuf", 0, "N", "socket buffer in bytes (enough for --queue-maxlen)", set_rcvbuf, 1024,
-	 INT_MAX / 2},
-	{"pin", 0, NULL, "keep each queue's process on a core of its own", set_pin, 0, 0},
-	{"spin", 0, "US", "poll for so many microseconds before waiting (0)", set_spin, 0, 100000},
-	{"check", 0, NULL, "load the script, say what is wrong, exit", set_check, 0, 0},
-	/* Told above the list. */
-	{"new", 0, "NAME", NULL, set_new, 0, 0},
-	{"test", 0, "DIR", NULL, set_test, 0, 0},
-	{"help", 'h', NULL, "this text; -V, --version: the version", NULL, 0, 0},
-	{"version", 'V', NULL, NULL, NULL, 0, 0},
+	{"queue-num", 'q', true, set_queues, 0, 0, 65535, 0},
+	{"read", 'r', true, set_text, AT(capture.read), 0, 0, 0},
+	{"write", 'w', true, set_text, AT(capture.write), 0, 0, 0},
+	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0},
+	{"json", 0, false, set_true, AT(json), 0, 0, 0},
+	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0},
+	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0},
+	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0},
+	{"queue-maxlen", 0, true, set_number, AT(queue.maxlen), 1, INT_MAX, 0},
+	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN},
+	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO},
+	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0},
+	{"pin", 0, false, set_true, AT(pin), 0, 0, 0},
+	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0},
+	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0},
+	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0},
+	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0},
+	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0},
+	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
+	{"check", 0, false, set_true, AT(check), 0, 0, 0},
+	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
+	/* What follows its value is for others to read. */
+	{"test", 0, true, set_true, AT(test), 0, 0, 0},
+	{"help", 'h', false, NULL, 0, 0, 0, 0},
+	{"version", 'V', false, NULL, 0, 0, 0, 0},
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 
-static void usage(FILE *out)
-{
-	fputs("usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
-	      "       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
-	      "       ipq-lua --new NAME        write a filter to start from, and its spec\n"
-	      "       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n",
-	      out);
-	for (int i = 0; i < RULES; i++) {
-		char name[64];
-
-		if (!rules[i].help)
-			continue;
-		snprintf(name, sizeof(name), "--%s%s%s", rules[i].name,
-			 rules[i].argument ? " " : "", rules[i].argument ? rules[i].argument : "");
-		if (rules[i].letter)
-			fprintf(out, "  -%c, %-20s  %s\n", rules[i].letter, name, rules[i].help);
-		else
-			fprintf(out, "      %-20s  %s\n", name, rules[i].help);
-	}
-	fputs("\nGive it packets:  iptables -A OUTPUT -p icmp -j NFQUEUE --queue-num 0\n"
-	      "Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n",
-	      out);
-}
+/* On one screen. */
+static const char usage_text[] =
+	"usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
+	"       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
+	"       ipq-lua --new NAME        write a filter to start from, and its spec\n"
+	"       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n\n"
+	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
+	"  -r, --read FILE           filter a capture file (- is standard input)\n"
+	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
+	"  -F, --filter EXPR         with -r: only what this pcap-filter(7) takes\n"
+	"      --json                with -r: a line of JSON for each packet\n"
+	"      --default, --on-error VERDICT  accept or drop, where the filter says\n"
+	"                            nothing (accept), and where it raises (drop)\n"
+	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
+	"      --queue-maxlen N      packets that may wait in the kernel (1024)\n"
+	"      --rcvbuf N            socket buffer in bytes (enough for --queue-maxlen)\n"
+	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
+	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
+	"      --time-limit S, --memory-limit MB  replace a process beyond these (1, none)\n"
+	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
+	"      --watch               reload the script when it changes (as HUP does)\n"
+	"      --check               load the script, say what is wrong, exit\n"
+	"  -h, --help, -V, --version this text; the version\n\n"
+	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
 
 /* getopt's own tables, made from the rules. */
 static void getopt_tables(char *letters, struct option *longs)
@@ -260,12 +227,12 @@ static void getopt_tables(char *letters, struct option *longs)
 	for (int i = 0; i < RULES; i++) {
 		longs[i] = (struct option){
 			.name = rules[i].name,
-			.has_arg = rules[i].argument ? required_argument : no_argument,
+			.has_arg = rules[i].takes_value ? required_argument : no_argument,
 			.val = FIRST_LONG + i,
 		};
 		if (rules[i].letter) {
 			*letters++ = rules[i].letter;
-			if (rules[i].argument)
+			if (rules[i].takes_value)
 				*letters++ = ':';
 		}
 	}
@@ -299,10 +266,10 @@ static enum options_result complain(int code, char **argv)
 
 static enum options_result apply(struct options *options, const struct option_rule *rule)
 {
-	if (rule->apply)
-		return rule->apply(options, rule, optarg) ? OPTIONS_RUN : OPTIONS_WRONG;
+	if (rule->set)
+		return rule->set(options, rule, optarg) ? OPTIONS_RUN : OPTIONS_WRONG;
 	if (rule->letter == 'h')
-		usage(stdout);
+		fputs(usage_text, stdout);
 	else
 		printf("ipq-lua %s (%s)\n", IPQ_VERSION, LUAJIT_VERSION);
 	return OPTIONS_DONE;
@@ -352,6 +319,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.queue_count = 1,
 		.default_verdict = IPQ_ACCEPT,
 		.error_verdict = IPQ_DROP,
+		.time_limit_ms = 1000,
+		.max_restarts = 100,
 	};
 	ipq_queue_defaults(&options->queue);
 	getopt_tables(letters, longs);
@@ -373,7 +342,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	if (options->new_name && optind == argc)
 		return OPTIONS_RUN;
 	if (optind >= argc) {
-		usage(stderr);
+		fputs(usage_text, stderr);
 		return OPTIONS_WRONG;
 	}
 	if (!combination_check(options))

@@ -18,6 +18,11 @@ struct options {
 	bool copy_range_given; /* beats what the script wants */
 	uint32_t default_verdict;
 	uint32_t error_verdict;
+	uint32_t time_limit_ms;	  /* of a packet; 0: none */
+	uint32_t memory_limit_mb; /* of a worker; 0: none */
+	uint32_t max_restarts;	  /* within a minute */
+	bool exit_on_give_up;	  /* rather than judge without the script */
+	bool watch;
 	bool check;
 	bool json;
 	struct ipq_capture_options capture; /* read is NULL: live */

@@ -90,7 +90,7 @@ int replay_run(const struct options *options, struct vm *vm)
 	if (code == EX_OK)
 		code = session_batch_new(&batch, options, ipq_capture_slot_size(capture));
 	if (code == EX_OK)
-		code = session_open(&session, batch, SIGNALS_ALONE);
+		code = session_open(&session, options, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, options->json))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK)

@@ -1,6 +1,7 @@
 #include "report.h"
 #include "log.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,20 +32,51 @@ void report_start(const struct options *options, const struct ipq_queue_options 
 		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script);
 }
 
-void report_end(const char *name, const struct ipq_counters *counters,
-		const struct overflow *overflow)
+static void describe_addresses(const struct ipq_packet *packet, char *text, size_t size)
 {
-	char lost[64] = "";
+	int family = packet->ip_version == 4 ? AF_INET : AF_INET6;
+	const uint8_t *source = packet->data + packet->l3 + (family == AF_INET ? 12 : 8);
+	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+
+	inet_ntop(family, source, from, sizeof(from));
+	inet_ntop(family, source + (family == AF_INET ? 4 : 16), to, sizeof(to));
+	snprintf(text, size, " (%s > %s, protocol %u)", from, to, packet->protocol);
+}
+
+void report_packet(const struct ipq_batch *batch, char *text, size_t size)
+{
+	struct ipq_packet packet;
+	char addresses[128] = "";
+
+	text[0] = '\0';
+	if (batch->current >= batch->count)
+		return;
+	packet = batch->packets[batch->current];
+	if (packet.data_len <= IPQ_PACKET_MAX &&
+	    ipq_batch_holds(batch, packet.data, packet.data_len)) {
+		ipq_header_parse(&packet);
+		if (packet.ip_version)
+			describe_addresses(&packet, addresses, sizeof(addresses));
+	}
+	snprintf(text, size, "packet %u%s", packet.packet_id, addresses);
+}
+
+void report_end(const char *name, const struct ipq_counters *counters,
+		const struct overflow *overflow, unsigned int restarts)
+{
+	char lost[64] = "", restarted[64] = "";
 
 	if (overflow->is_known)
 		snprintf(lost, sizeof(lost), ", %" PRIu32 " lost unseen",
 			 overflow->queue_full + overflow->socket_full);
+	if (restarts)
+		snprintf(restarted, sizeof(restarted), ", %u restarts", restarts);
 	log_write(LOG_LEVEL_INFO,
 		  "%s: %" PRIu64 " packets, %" PRIu64 " accepted, %" PRIu64 " dropped, %" PRIu64
-		  " other verdicts, %" PRIu64 " errors%s",
+		  " other verdicts, %" PRIu64 " errors%s%s",
 		  name, counters->packets, counters->accepted, counters->dropped,
-		  counters->queued + counters->repeated + counters->stopped, counters->errors,
-		  lost);
+		  counters->queued + counters->repeated + counters->stopped, counters->errors, lost,
+		  restarted);
 	if (counters->refused)
 		log_write(LOG_LEVEL_WARN,
 			  "%s: the kernel refused %" PRIu64 " verdicts, the last with: %s", name,

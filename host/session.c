@@ -1,7 +1,7 @@
 #include "session.h"
-#include "engine.h"
 #include "log.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -41,11 +41,12 @@ int session_batch_new(struct ipq_batch **batch, const struct options *options, u
 	return EX_OK;
 }
 
-int session_open(struct session *session, struct ipq_batch *batch, enum signals_role role)
+int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
+		 enum signals_role role)
 {
 	int ret;
 
-	*session = (struct session){.driver.batch = batch};
+	*session = (struct session){.options = options, .driver.batch = batch};
 	ret = signals_init(&session->driver.interrupt, role);
 	return ret < 0 ? cannot_start(ret) : EX_OK;
 }
@@ -57,13 +58,56 @@ int session_start(struct session *session, struct vm *vm, struct ipq_source *sou
 	return session_exit_code(vm_start(vm, &session->driver));
 }
 
+/* The Lua state is broken: what it has not judged is an error, and the rest is for another one. */
+static int give_up(struct ipq_driver *driver, int error)
+{
+	ipq_batch_fail_rest(driver->batch);
+	driver->source->commit(driver->source, driver->batch);
+	ipq_batch_tally(driver->batch);
+	ipq_batch_clear(driver->batch);
+	return error;
+}
+
+/* Judges packets until there are no more to judge here. */
+static int judge(struct session *session)
+{
+	struct ipq_driver *driver = &session->driver;
+	int ret, asked;
+
+	for (;;) {
+		signals_interrupt(true);
+		ret = vm_run(session->vm);
+		signals_interrupt(false);
+		if (ret == -ENOTRECOVERABLE)
+			return give_up(driver, ret);
+		if (ret != -EINTR)
+			return ret;
+		asked = signals_take();
+		if (asked & SIGNALS_LEAVE)
+			return 0;
+		/* The source ends by itself from here on, when what waits is judged. */
+		ret = asked & SIGNALS_STOP ? driver->source->stop(driver->source) : 0;
+		if (ret < 0)
+			return ret;
+		if (asked & SIGNALS_RELOAD && session->reload)
+			session->reload(session);
+	}
+}
+
 int session_run(struct session *session, const char *name)
 {
-	int ret = engine_run(&session->driver, session->vm);
+	int ret = judge(session);
 	enum vm_result stopped = vm_stop(session->vm);
 
 	if (ret == 0)
 		return session_exit_code(stopped);
 	log_write(LOG_LEVEL_ERROR, "%s: %s", name, strerror(-ret));
 	return EX_UNAVAILABLE;
+}
+
+void session_close(struct session *session)
+{
+	signals_on_overtime(NULL, NULL);
+	vm_free(session->vm);
+	session->vm = NULL;
 }

@@ -7,8 +7,12 @@
 #include "vm.h"
 
 struct session {
+	const struct options *options;
 	struct vm *vm;
 	struct ipq_driver driver;
+	/* Takes the script anew, when a signal asks for it; NULL: it cannot. */
+	void (*reload)(struct session *session);
+	void *data; /* reload's own */
 };
 
 /* These give an exit code of sysexits.h, and have told why it is not EX_OK. */
@@ -17,13 +21,18 @@ struct session {
 int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size);
 
 /* Takes the signals. The batch stays the caller's, and outlives the session. */
-int session_open(struct session *session, struct ipq_batch *batch, enum signals_role role);
+int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
+		 enum signals_role role);
 
-/* Calls the script's start(). */
+/* Calls the script's start(). The session has the vm from here on. */
 int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
 
-/* Judges packets until the source ends, then calls the script's stop(). name is the source's. */
+/* Judges packets until the source ends or a signal asks to leave, then calls the script's stop().
+ * name is the source's. */
 int session_run(struct session *session, const char *name);
+
+/* Frees the vm. */
+void session_close(struct session *session);
 
 /* The queue's settings: the command line's, and what the script says it needs. */
 struct ipq_queue_options session_settings(const struct options *options, struct vm *vm);

@@ -10,29 +10,48 @@
  * that keeps interrupting once a signal has come closes it for nothing. Handlers have no argument
  * of their own, hence the globals. */
 static volatile int *interrupt_flag;
+static volatile sig_atomic_t interrupts;
+static int requests;
 static timer_t timer;
+static void (*overtime)(void *);
+static void *overtime_data;
 
-static void on_stop(int number)
+static void request(int what)
 {
 	static const struct itimerspec every_10_ms = {
 		.it_interval.tv_nsec = 10000000,
-		.it_value.tv_nsec = 10000000,
+		.it_value.tv_nsec = 1,
 	};
 	int saved = errno;
 
-	(void)number;
-	if (interrupt_flag) {
-		*interrupt_flag = 1;
+	__atomic_or_fetch(&requests, what, __ATOMIC_RELAXED);
+	*interrupt_flag = 1;
+	if (interrupts)
 		timer_settime(timer, 0, &every_10_ms, NULL);
-	}
 	errno = saved;
+}
+
+static void on_signal(int number)
+{
+	switch (number) {
+	case SIGHUP: request(SIGNALS_RELOAD); break;
+	case SIGUSR2: request(SIGNALS_LEAVE); break;
+	default: request(SIGNALS_STOP);
+	}
 }
 
 static void on_stop_alone(int number)
 {
-	on_stop(number);
+	on_signal(number);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
+}
+
+static void on_overtime(int number)
+{
+	(void)number;
+	if (overtime)
+		overtime(overtime_data);
 }
 
 static void on_other(int number)
@@ -40,31 +59,60 @@ static void on_other(int number)
 	(void)number;
 }
 
-int signals_init(volatile int *flag, enum signals_role role)
+static int handle(int number, void (*handler)(int), int flags)
 {
-	/* Without SA_RESTART: the wait for packets is to end. */
-	struct sigaction alarm = {.sa_handler = on_other};
-	struct sigaction stop = {.sa_handler = role == SIGNALS_ALONE ? on_stop_alone : on_stop};
-	/* Not SIG_IGN, which programs that a script starts would inherit. */
-	struct sigaction ignore = {.sa_handler = on_other, .sa_flags = SA_RESTART};
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
 
-	interrupt_flag = flag;
-	sigaddset(&stop.sa_mask, SIGTERM);
-	sigaddset(&stop.sa_mask, SIGINT);
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0 ||
-	    sigaction(SIGALRM, &alarm, NULL) < 0 || sigaction(SIGTERM, &stop, NULL) < 0 ||
-	    sigaction(SIGINT, role == SIGNALS_ALONE ? &stop : &ignore, NULL) < 0)
-		return -errno;
-	return 0;
+	sigaddset(&action.sa_mask, SIGTERM);
+	sigaddset(&action.sa_mask, SIGINT);
+	return sigaction(number, &action, NULL);
 }
 
-void signals_interrupt_end(void)
+int signals_init(volatile int *flag, enum signals_role role)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	int failed;
+
+	interrupt_flag = flag;
+	/* The timer alone interrupts, without SA_RESTART. */
+	failed = timer_create(CLOCK_MONOTONIC, &event, &timer) | handle(SIGALRM, on_other, 0);
+	if (role == SIGNALS_ALONE)
+		failed |= handle(SIGTERM, on_stop_alone, SA_RESTART) |
+			  handle(SIGINT, on_stop_alone, SA_RESTART);
+	else
+		failed |= handle(SIGTERM, on_signal, SA_RESTART) |
+			  handle(SIGHUP, on_signal, SA_RESTART) |
+			  handle(SIGUSR2, on_signal, SA_RESTART) |
+			  handle(SIGXCPU, on_overtime, SA_RESTART) |
+			  /* Not SIG_IGN, which programs that a script starts would inherit. */
+			  handle(SIGINT, on_other, SA_RESTART);
+	return failed ? -errno : 0;
+}
+
+/* What was asked for before is found in the flag. */
+void signals_interrupt(bool on)
+{
+	interrupts = on;
+}
+
+int signals_take(void)
 {
 	static const struct itimerspec never;
+	int taken;
 
-	interrupt_flag = NULL;
+	*interrupt_flag = 0;
+	taken = __atomic_exchange_n(&requests, 0, __ATOMIC_RELAXED);
 	timer_settime(timer, 0, &never, NULL);
+	return taken;
+}
+
+void signals_on_overtime(void (*function)(void *), void *data)
+{
+	overtime = NULL;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	overtime_data = data;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	overtime = function;
 }
 
 int signals_open(sigset_t *before)
@@ -77,6 +125,8 @@ int signals_open(sigset_t *before)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0 || sigprocmask(SIG_BLOCK, &set, before) < 0)

@@ -1,28 +1,42 @@
-/* TERM and INT, as the processes of this program take them. */
+/* Signals, as the processes of this program take them. */
 #ifndef HOST_SIGNALS_H
 #define HOST_SIGNALS_H
 
 #include <signal.h>
+#include <stdbool.h>
+
+/* What a signal asks for, as bits. */
+enum signals_request {
+	SIGNALS_STOP = 1,   /* take no more packets, judge those that wait */
+	SIGNALS_LEAVE = 2,  /* end with the packets in hand; others wait for a successor */
+	SIGNALS_RELOAD = 4, /* take the script anew */
+};
 
 enum signals_role {
 	/* TERM and INT ask to stop; a second one ends the process at once, for a filter that never
 	 * returns. */
 	SIGNALS_ALONE,
-	/* TERM asks to stop, however often it comes. INT is for the supervisor: a terminal sends it
-	 * to all. */
+	/* TERM asks to stop, USR2 to leave, HUP to reload, however often they come. INT is for the
+	 * supervisor: a terminal sends it to all. XCPU says that a packet takes too long. */
 	SIGNALS_WORKER
 };
 
-/* From here on what asks to stop sets *flag, and interrupts a system call that waits until
- * signals_interrupt_end() has been called. 0 or a negative errno. */
+/* From here on what asks for something sets *flag. 0 or a negative errno. */
 int signals_init(volatile int *flag, enum signals_role role);
 
-/* The flag has been seen: nothing is set or interrupted any more. */
-void signals_interrupt_end(void);
+/* Whether it interrupts a system call that waits, too, until signals_take() has been called: not
+ * those of a script that is being loaded. */
+void signals_interrupt(bool on);
 
-/* A supervisor's: blocks TERM, INT and CHLD and gives a signalfd(2) of them, which does not block.
- * *before is the mask to be set again in a worker, when it has its own handlers. Or a negative
- * errno. */
+/* What was asked for since the last time, as bits; *flag is 0 again. */
+int signals_take(void);
+
+/* What XCPU calls, in the handler; NULL: nothing. */
+void signals_on_overtime(void (*function)(void *), void *data);
+
+/* A supervisor's: blocks TERM, INT, HUP, USR2 and CHLD and gives a signalfd(2) of them, which does
+ * not block. *before is the mask to be set again in a worker, when it has its own handlers. Or a
+ * negative errno. */
 int signals_open(sigset_t *before);
 
 #endif

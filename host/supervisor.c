@@ -3,58 +3,52 @@
  * in shared memory. It runs no Lua. What a script does when it is loaded is done in the workers,
  * each of which loads it for itself: the first one before the queues are bound, because what the
  * script needs must be known then, and before the others are there, so that its errors are told
- * once.
+ * once. A worker that dies later gets a successor.
  */
 #include "supervisor.h"
 #include "affinity.h"
+#include "child.h"
 #include "log.h"
-#include "overflow.h"
+#include "memory.h"
 #include "report.h"
-#include "session.h"
-#include "worker.h"
+#include "signals.h"
+#include "watch.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { OVERFLOW_INTERVAL_MS = 1000 };
+enum { OVERFLOW_INTERVAL_MS = 1000, MEMORY_INTERVAL_MS = 100 };
 
-struct worker {
-	uint16_t queue_num;
-	int core; /* -1: any */
-	struct ipq_queue *queue;
-	int queue_error; /* why there is none */
-	struct ipq_batch *batch;
-	struct overflow overflow;
-	pid_t pid;   /* 0: it does not run */
-	int channel; /* -1: none */
-	enum worker_stage stage;
-};
+static const int64_t never = INT64_MAX;
 
 struct supervisor {
 	const struct options *options;
 	struct ipq_queue_options settings;
-	unsigned int count;
+	struct children children;
+	struct watch watch;
 	unsigned int running;
 	bool is_bound;
 	bool is_stopping;
 	int code;	 /* the first that is not EX_OK */
 	int last_signal; /* the second that asked to end */
-	int signals;	 /* signalfd */
-	sigset_t signals_before;
-	int64_t overflow_at; /* CLOCK_MONOTONIC, ms */
-	struct worker workers[OPTIONS_QUEUES_MAX];
+	/* When to do what, CLOCK_MONOTONIC, ms */
+	int64_t overflow_at;
+	int64_t look_at;
+	int64_t memory_at;
 };
+
+#define FOR_EACH_CHILD(s, child)                     \
+	for (struct child *child = (s)->children.of; \
+	     child < (s)->children.of + (s)->children.count; child++)
 
 static int64_t now_ms(void)
 {
@@ -64,21 +58,19 @@ static int64_t now_ms(void)
 	return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Overflow */
+/* Ending */
 
 static void overflow_check(struct supervisor *s)
 {
-	for (unsigned int i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
-		struct overflow before = w->overflow;
+	FOR_EACH_CHILD(s, child)
+	{
+		struct overflow before = child->overflow;
 
-		overflow_read(&w->overflow, w->queue_num, &w->batch->counters);
-		overflow_warn(&before, &w->overflow, w->queue_num);
+		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
+		overflow_warn(&before, &child->overflow, child->queue_num);
 	}
 	s->overflow_at = now_ms() + OVERFLOW_INTERVAL_MS;
 }
-
-/* Ending */
 
 /* Those that run judge what waits in their queues. Those that wait for their queue end. */
 static void stop(struct supervisor *s)
@@ -89,13 +81,17 @@ static void stop(struct supervisor *s)
 	/* Before: with length 0 a queue is always full. */
 	if (s->is_bound)
 		overflow_check(s);
-	for (unsigned int i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
-
-		if (!w->pid)
+	s->overflow_at = never;
+	FOR_EACH_CHILD(s, child)
+	{
+		if (child->restart_at) {
+			child->restart_at = 0;
+			child_drain(child);
+		}
+		if (!child->pid)
 			continue;
-		shutdown(w->channel, SHUT_WR);
-		kill(w->pid, SIGTERM);
+		shutdown(child->channel, SHUT_WR);
+		kill(child->pid, SIGTERM);
 	}
 }
 
@@ -109,134 +105,215 @@ static void fail(struct supervisor *s, int code)
 static void end_at_once(struct supervisor *s, int number)
 {
 	s->last_signal = number;
-	for (unsigned int i = 0; i < s->count; i++)
-		if (s->workers[i].pid)
-			kill(s->workers[i].pid, SIGKILL);
+	FOR_EACH_CHILD(s, child)
+	if (child->pid)
+		kill(child->pid, SIGKILL);
 }
 
 /* Workers */
 
-/* In the new process: what is not its own is closed. */
-static void leave(struct supervisor *s, const struct worker *own)
+static void start(struct supervisor *s, struct child *child)
 {
-	close(s->signals);
-	for (unsigned int i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
-
-		if (w->channel >= 0)
-			close(w->channel);
-		if (w == own)
-			continue;
-		ipq_queue_close(w->queue);
-		ipq_batch_free(w->batch);
-	}
-}
-
-static int run_in_worker(struct supervisor *s, struct worker *w, int channel, pid_t parent)
-{
-	struct worker_task task = {
-		.options = s->options,
-		.queue = w->queue,
-		.queue_num = w->queue_num,
-		.batch = w->batch,
-		.core = w->core,
-		.channel = channel,
-		.signals = &s->signals_before,
-	};
-
-	/* A worker that nobody can end must not stay; the second question is whether the supervisor
-	 * was gone before the first. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-		return EX_OSERR;
-	leave(s, w);
-	return worker_run(&task);
-}
-
-static void start(struct supervisor *s, struct worker *w)
-{
-	int ends[2] = {-1, -1};
-	pid_t parent = getpid();
-	pid_t pid = -1;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0)
-		pid = fork();
-	if (pid == 0) {
-		close(ends[0]);
-		exit(run_in_worker(s, w, ends[1], parent));
-	}
-	if (ends[1] >= 0)
-		close(ends[1]);
-	if (pid < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s", w->queue_num,
-			  strerror(errno));
-		if (ends[0] >= 0)
-			close(ends[0]);
+	if (child_start(&s->children, child))
+		s->running++;
+	else
 		fail(s, EX_OSERR);
-		return;
-	}
-	w->pid = pid;
-	w->channel = ends[0];
-	w->stage = WORKER_LOADING;
-	s->running++;
 }
 
-/* The queue is bound, the script is loaded: packets may come. */
-static void let_go(struct worker *w)
+static void tell_running(struct supervisor *s, struct child *child,
+			 const struct ipq_queue_options *settings)
 {
-	(void)send(w->channel, "", 1, MSG_NOSIGNAL);
+	struct ipq_queue_options own = *settings;
+
+	own.queue_num = child->queue_num;
+	if (!child->has_run)
+		report_start(s->options, &own, child->queue, child->core);
+	else
+		log_write(LOG_LEVEL_INFO, "queue %u: a new worker, process %d, goes on",
+			  child->queue_num, child->pid);
 }
 
-/* Takes what the worker has to tell. False where there is nothing, now or any more. */
-static bool take_report(struct supervisor *s, struct worker *w)
+static void take_report(struct supervisor *s, struct child *child,
+			const struct worker_report *report)
+{
+	switch (report->news) {
+	case WORKER_FILE: watch_add(&s->watch, report->path); break;
+	case WORKER_LOADED:
+		child->stage = CHILD_LOADED;
+		if (s->is_bound)
+			child_let_go(child);
+		else
+			s->settings = report->settings;
+		break;
+	case WORKER_RUNNING:
+		child->stage = CHILD_RUNNING;
+		tell_running(s, child, &report->settings);
+		child->has_run = true;
+		break;
+	case WORKER_RELOADED:
+		log_write(LOG_LEVEL_INFO, "queue %u: %s was reloaded", child->queue_num,
+			  s->options->script);
+		break;
+	}
+}
+
+static void take_reports(struct supervisor *s, struct child *child)
 {
 	struct worker_report report;
-	ssize_t len = recv(w->channel, &report, sizeof(report), MSG_DONTWAIT);
 
-	if (len < 0 && errno == EAGAIN)
-		return false;
-	if (len != sizeof(report)) {
-		close(w->channel);
-		w->channel = -1;
-		return false;
-	}
-	w->stage = report.stage;
-	if (report.stage == WORKER_RUNNING) {
-		report.settings.queue_num = w->queue_num;
-		report_start(s->options, &report.settings, w->queue, w->core);
-	} else if (s->is_bound) {
-		let_go(w);
-	} else {
-		s->settings = report.settings;
-	}
-	return true;
+	while (child->channel >= 0 && child_read(child, &report))
+		take_report(s, child, &report);
 }
 
-/* The exit code of a worker that has ended. */
-static int code_of(const struct supervisor *s, const struct worker *w, int status)
+static void give_up(struct supervisor *s, struct child *child)
 {
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	if (!s->last_signal)
-		log_write(LOG_LEVEL_ERROR,
-			  "queue %u: its worker, process %d, was killed by signal %d (%s)",
-			  w->queue_num, w->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	return EX_SOFTWARE;
+	child->is_given_up = true;
+	log_write(
+		LOG_LEVEL_ERROR,
+		"queue %u: %u workers died within a minute, which is the most (--max-restarts); %s",
+		child->queue_num, s->options->max_restarts + 1,
+		s->options->exit_on_give_up ? "ending, as --on-give-up says"
+					    : "from here on every packet gets the error verdict, "
+					      "until HUP or --watch has "
+					      "the script loaded again");
+	if (s->options->exit_on_give_up)
+		fail(s, EX_SOFTWARE);
+	else
+		start(s, child);
+}
+
+/* A worker has died that should not have. */
+static void replace(struct supervisor *s, struct child *child)
+{
+	bool is_fruitless = child->batch->counters.packets == child->packets_at;
+	int delay = backoff_next(&child->backoff, now_ms(), is_fruitless, s->options->max_restarts);
+
+	child->restarts++;
+	if (delay < 0)
+		give_up(s, child);
+	else if (delay == 0)
+		start(s, child);
+	else
+		child->restart_at = now_ms() + delay;
+}
+
+static void bury(struct supervisor *s, struct child *child, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+	bool is_asked = s->is_stopping && WIFEXITED(status);
+
+	take_reports(s, child);
+	if (child->channel >= 0)
+		close(child->channel);
+	child->channel = -1;
+	s->running--;
+	if (child->has_run && !is_asked && !(child->is_given_up && code == EX_OK) &&
+	    !s->last_signal)
+		child_died(child, status);
+	child->pid = 0;
+	if (!child->has_run) {
+		fail(s, code);
+	} else if (!s->is_stopping) {
+		replace(s, child);
+	} else {
+		/* The first code of those that were not asked for counts. */
+		if (s->code == EX_OK)
+			s->code = code;
+		if (!is_asked && !s->last_signal)
+			child_drain(child);
+	}
 }
 
 static void reap(struct supervisor *s)
 {
-	for (unsigned int i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
+	FOR_EACH_CHILD(s, child)
+	{
 		int status;
 
-		if (!w->pid || waitpid(w->pid, &status, WNOHANG) != w->pid)
-			continue;
-		while (w->channel >= 0)
-			take_report(s, w);
-		fail(s, code_of(s, w, status));
-		w->pid = 0;
-		s->running--;
+		while (child->pid && waitpid(child->pid, &status,
+					     WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
+			if (WIFSTOPPED(status) || WIFCONTINUED(status))
+				child->watchdog.is_stopped = WIFSTOPPED(status);
+			else
+				bury(s, child, status);
+		}
 	}
+}
+
+/* Reload */
+
+static void reload(struct supervisor *s)
+{
+	FOR_EACH_CHILD(s, child)
+	{
+		if (child->is_given_up) {
+			/* It ends, and one with the script follows. */
+			child->is_given_up = false;
+			child->backoff = (struct backoff){0};
+		}
+		if (child->pid && child->has_run)
+			kill(child->pid, SIGHUP);
+	}
+}
+
+/* Watching */
+
+static void overtime(struct supervisor *s, struct child *child, enum watchdog_verdict verdict)
+{
+	char packet[160];
+
+	if (verdict == WATCHDOG_WARN) {
+		kill(child->pid, SIGXCPU);
+		return;
+	}
+	report_packet(child->batch, packet, sizeof(packet));
+	log_write(LOG_LEVEL_ERROR,
+		  "queue %u: no progress for %u ms%s%s; its worker is ended (--time-limit)",
+		  child->queue_num, s->options->time_limit_ms, packet[0] ? ", in " : "", packet);
+	kill(child->pid, SIGKILL);
+}
+
+static void look(struct supervisor *s)
+{
+	int64_t now = now_ms(), limit = s->options->time_limit_ms, interval = never;
+
+	FOR_EACH_CHILD(s, child)
+	{
+		enum watchdog_verdict verdict = WATCHDOG_FINE;
+
+		if (child->pid && child->stage == CHILD_RUNNING)
+			verdict = watchdog_look(&child->watchdog, child->batch, now, limit);
+		if (verdict != WATCHDOG_FINE)
+			overtime(s, child, verdict);
+		if (watchdog_interval_ms(&child->watchdog, limit) < interval)
+			interval = watchdog_interval_ms(&child->watchdog, limit);
+	}
+	s->look_at = now + interval;
+}
+
+static void memory_check(struct supervisor *s)
+{
+	uint64_t limit = (uint64_t)s->options->memory_limit_mb << 20;
+
+	FOR_EACH_CHILD(s, child)
+	{
+		uint64_t used = child->pid ? memory_of(child->pid) : 0;
+
+		if (used <= limit)
+			continue;
+		log_write(LOG_LEVEL_ERROR,
+			  "queue %u: its worker takes %u MB; it is ended (--memory-limit)",
+			  child->queue_num, (unsigned int)(used >> 20));
+		kill(child->pid, SIGKILL);
+	}
+	s->memory_at = now_ms() + MEMORY_INTERVAL_MS;
+}
+
+static void restart_due(struct supervisor *s)
+{
+	FOR_EACH_CHILD(s, child)
+	if (child->restart_at && child->restart_at <= now_ms())
+		start(s, child);
 }
 
 /* Events */
@@ -245,55 +322,94 @@ static void take_signals(struct supervisor *s)
 {
 	struct signalfd_siginfo info;
 
-	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
-			reap(s);
-		else if (s->is_stopping)
-			end_at_once(s, (int)info.ssi_signo);
-		else
-			stop(s);
+	while (read(s->children.signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGCHLD: reap(s); break;
+		case SIGHUP: reload(s); break;
+		case SIGUSR2: break;
+		default:
+			if (s->is_stopping)
+				end_at_once(s, (int)info.ssi_signo);
+			else
+				stop(s);
+		}
 	}
+}
+
+static int64_t earliest(const struct supervisor *s)
+{
+	int64_t at = s->overflow_at;
+
+	at = s->look_at < at ? s->look_at : at;
+	at = s->memory_at < at ? s->memory_at : at;
+	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
+	for (unsigned int i = 0; i < s->children.count; i++) {
+		const struct child *child = &s->children.of[i];
+
+		if (child->restart_at && child->restart_at < at)
+			at = child->restart_at;
+	}
+	return at;
 }
 
 static int timeout_ms(const struct supervisor *s)
 {
-	int64_t left = s->overflow_at - now_ms();
+	int64_t at = earliest(s), left = at - now_ms();
 
-	if (!s->is_bound || s->is_stopping)
+	if (at == never)
 		return -1;
 	return left > 0 ? (int)left : 0;
 }
 
+static void do_what_is_due(struct supervisor *s)
+{
+	int64_t now = now_ms();
+
+	if (s->overflow_at <= now)
+		overflow_check(s);
+	if (s->look_at <= now)
+		look(s);
+	if (s->memory_at <= now)
+		memory_check(s);
+	if (watch_is_due(&s->watch, now))
+		reload(s);
+	if (!s->is_stopping)
+		restart_due(s);
+}
+
 static void handle_events(struct supervisor *s)
 {
-	struct pollfd fds[OPTIONS_QUEUES_MAX + 1];
+	struct pollfd fds[OPTIONS_QUEUES_MAX + 2];
+	unsigned int count = s->children.count;
 
-	for (unsigned int i = 0; i < s->count; i++)
-		fds[i] = (struct pollfd){.fd = s->workers[i].channel, .events = POLLIN};
-	fds[s->count] = (struct pollfd){.fd = s->signals, .events = POLLIN};
-	if (poll(fds, s->count + 1, timeout_ms(s)) < 0)
-		return;
-	for (unsigned int i = 0; i < s->count; i++)
-		if (fds[i].revents)
-			take_report(s, &s->workers[i]);
-	if (fds[s->count].revents)
-		take_signals(s);
-	if (timeout_ms(s) == 0)
-		overflow_check(s);
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = (struct pollfd){.fd = s->children.of[i].channel, .events = POLLIN};
+	fds[count] = (struct pollfd){.fd = s->children.signals, .events = POLLIN};
+	fds[count + 1] = (struct pollfd){.fd = s->watch.fd, .events = POLLIN};
+	if (poll(fds, count + 2, timeout_ms(s)) >= 0) {
+		for (unsigned int i = 0; i < count; i++)
+			if (fds[i].revents)
+				take_reports(s, &s->children.of[i]);
+		if (fds[count].revents)
+			take_signals(s);
+		if (fds[count + 1].revents)
+			watch_read(&s->watch, now_ms());
+	}
+	do_what_is_due(s);
 }
 
 /* From the first to the last */
 
-static int bind_one(struct supervisor *s, struct worker *w)
+static int bind_one(struct supervisor *s, struct child *child)
 {
 	struct ipq_queue_options settings = s->settings;
 	enum ipq_cause cause;
 	char text[512];
-	int ret = w->queue_error;
+	int ret = child->queue_error;
 
-	settings.queue_num = w->queue_num;
+	settings.queue_num = child->queue_num;
 	if (ret == 0)
-		ret = ipq_queue_bind(w->queue, &settings);
+		ret = ipq_queue_bind(child->queue, &settings);
 	if (ret == 0)
 		return EX_OK;
 	cause = ipq_explain_open(text, sizeof(text), &settings, ret);
@@ -303,10 +419,10 @@ static int bind_one(struct supervisor *s, struct worker *w)
 
 static void bind_all(struct supervisor *s)
 {
-	int code;
+	FOR_EACH_CHILD(s, child)
+	{
+		int code = bind_one(s, child);
 
-	for (unsigned int i = 0; i < s->count; i++) {
-		code = bind_one(s, &s->workers[i]);
 		if (code != EX_OK) {
 			fail(s, code);
 			return;
@@ -314,29 +430,33 @@ static void bind_all(struct supervisor *s)
 	}
 	s->is_bound = true;
 	s->overflow_at = now_ms() + OVERFLOW_INTERVAL_MS;
+	if (s->options->time_limit_ms)
+		s->look_at = now_ms();
+	if (s->options->memory_limit_mb)
+		s->memory_at = now_ms();
 }
 
 /* Until the worker has got so far, or all are to end. */
-static void await(struct supervisor *s, const struct worker *w, enum worker_stage stage)
+static void await(struct supervisor *s, const struct child *child, enum child_stage stage)
 {
-	while (!s->is_stopping && w->stage < stage)
+	while (!s->is_stopping && child->stage < stage)
 		handle_events(s);
 }
 
 static void supervise(struct supervisor *s)
 {
-	struct worker *first = &s->workers[0];
+	struct child *first = &s->children.of[0];
 
 	start(s, first);
-	await(s, first, WORKER_LOADED);
+	await(s, first, CHILD_LOADED);
 	if (!s->is_stopping)
 		bind_all(s);
 	if (!s->is_stopping)
-		let_go(first);
-	await(s, first, WORKER_RUNNING);
-	for (unsigned int i = 1; i < s->count && !s->is_stopping; i++)
-		start(s, &s->workers[i]);
-	while (s->running)
+		child_let_go(first);
+	await(s, first, CHILD_RUNNING);
+	for (unsigned int i = 1; i < s->children.count && !s->is_stopping; i++)
+		start(s, &s->children.of[i]);
+	while (s->running || (!s->is_stopping && earliest(s) != never))
 		handle_events(s);
 }
 
@@ -344,22 +464,22 @@ static void tell_end(struct supervisor *s)
 {
 	struct overflow all_overflow = {.is_known = true};
 	struct ipq_counters all = {0};
-	unsigned int told = 0;
+	unsigned int told = 0, restarts = 0;
 	char name[32];
 
-	for (unsigned int i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
-
-		if (w->stage != WORKER_RUNNING)
+	FOR_EACH_CHILD(s, child)
+	{
+		if (!child->has_run)
 			continue;
-		overflow_read(&w->overflow, w->queue_num, &w->batch->counters);
-		snprintf(name, sizeof(name), "queue %u", w->queue_num);
-		report_end(name, &w->batch->counters, &w->overflow);
-		report_add(&all, &all_overflow, &w->batch->counters, &w->overflow);
+		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
+		snprintf(name, sizeof(name), "queue %u", child->queue_num);
+		report_end(name, &child->batch->counters, &child->overflow, child->restarts);
+		report_add(&all, &all_overflow, &child->batch->counters, &child->overflow);
+		restarts += child->restarts;
 		told++;
 	}
 	if (told > 1)
-		report_end("all queues", &all, &all_overflow);
+		report_end("all queues", &all, &all_overflow, restarts);
 }
 
 /* Warns where cores are too few for what is asked. */
@@ -375,51 +495,44 @@ static void cores_check(const struct options *options, int cores)
 			  options->queue_count, cores);
 }
 
-static int worker_prepare(struct supervisor *s, unsigned int index)
-{
-	struct ipq_queue_options settings = s->options->queue;
-	struct worker *w = &s->workers[index];
-
-	w->queue_num = (uint16_t)(settings.queue_num + index);
-	w->channel = -1;
-	w->core = s->options->pin ? affinity_core(index) : -1;
-	/* A kernel without netfilter is told after a script that cannot be used. */
-	w->queue_error = ipq_queue_new(&w->queue, w->queue_num);
-	/* As large as any script's needs. */
-	return session_batch_new(&w->batch, s->options, ipq_queue_slot_size(&settings));
-}
-
 static int prepare(struct supervisor *s)
 {
+	struct children *children = &s->children;
 	int cores = affinity_count();
-	int code = EX_OK;
+	int code;
 
-	s->signals = signals_open(&s->signals_before);
-	if (s->signals < 0 || cores < 0) {
+	children->signals = signals_open(&children->signals_before);
+	if (children->signals < 0 || cores < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot start: %s",
-			  strerror(s->signals < 0 ? -s->signals : -cores));
+			  strerror(children->signals < 0 ? -children->signals : -cores));
 		return EX_OSERR;
 	}
 	cores_check(s->options, cores);
-	for (; s->count < s->options->queue_count && code == EX_OK; s->count++)
-		code = worker_prepare(s, s->count);
+	code = watch_open(&s->watch, s->options->watch);
+	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
+		code = child_prepare(&children->of[children->count], s->options, children->count);
 	return code;
 }
 
 static void clean_up(struct supervisor *s)
 {
-	for (unsigned int i = 0; i < s->count; i++) {
-		ipq_queue_close(s->workers[i].queue);
-		ipq_batch_free(s->workers[i].batch);
-	}
-	if (s->signals >= 0)
-		close(s->signals);
-	sigprocmask(SIG_SETMASK, &s->signals_before, NULL);
+	FOR_EACH_CHILD(s, child)
+	child_release(child);
+	watch_close(&s->watch);
+	if (s->children.signals >= 0)
+		close(s->children.signals);
+	sigprocmask(SIG_SETMASK, &s->children.signals_before, NULL);
 }
 
 int supervisor_run(const struct options *options)
 {
-	struct supervisor s = {.options = options, .signals = -1};
+	struct supervisor s = {
+		.options = options,
+		.children = {.options = options, .signals = -1},
+		.overflow_at = never,
+		.look_at = never,
+		.memory_at = never,
+	};
 	int code = prepare(&s);
 
 	if (code == EX_OK) {

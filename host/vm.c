@@ -1,4 +1,5 @@
 #include "vm.h"
+#include "carry.h"
 #include "log.h"
 #include "state.h"
 
@@ -15,6 +16,11 @@ struct vm {
 	int script; /* registry references */
 	int run;
 	int observe; /* LUA_NOREF: nobody */
+	int carried; /* LUA_REFNIL: nothing */
+	struct ipq_driver *driver;
+	/* The packet that a signal said takes too long. */
+	uint64_t late_batch;
+	uint32_t late_packet;
 };
 
 /* What may raise is done in these, below one lua_cpcall() each. */
@@ -83,6 +89,8 @@ static int protected_replay(lua_State *L)
 	return 0;
 }
 
+static void on_overtime(lua_State *L, lua_Debug *debug);
+
 struct start {
 	struct vm *vm;
 	struct ipq_driver *driver;
@@ -95,7 +103,8 @@ static int protected_start(lua_State *L)
 
 	state_push_member(L, "ipq.script", "start");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
-	lua_call(L, 1, 2);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->carried);
+	lua_call(L, 2, 2);
 	if (lua_isnil(L, -2)) {
 		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
 		start->result = VM_BAD;
@@ -112,6 +121,9 @@ static int protected_start(lua_State *L)
 		lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->observe);
 	lua_call(L, 3, 1);
 	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_pushlightuserdata(L, (void *)on_overtime);
+	lua_pushlightuserdata(L, start->vm);
+	lua_rawset(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -130,6 +142,46 @@ static int protected_stop(lua_State *L)
 	if (lua_isnil(L, -2)) {
 		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
 		stop->result = VM_BAD;
+		return 0;
+	}
+	luaL_unref(L, LUA_REGISTRYINDEX, stop->vm->carried);
+	stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
+struct transfer {
+	struct vm *vm, *from;
+};
+
+static int protected_carry(lua_State *L)
+{
+	struct transfer *transfer = lua_touserdata(L, 1);
+	lua_State *from = transfer->from->L;
+
+	lua_rawgeti(from, LUA_REGISTRYINDEX, transfer->from->carried);
+	carry(from, L);
+	lua_pop(from, 1);
+	luaL_unref(L, LUA_REGISTRYINDEX, transfer->vm->carried);
+	transfer->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
+struct files {
+	struct vm *vm;
+	void (*each)(void *data, const char *path);
+	void *data;
+};
+
+static int protected_files(lua_State *L)
+{
+	struct files *files = lua_touserdata(L, 1);
+
+	state_push_member(L, "ipq.script", "files");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, files->vm->script);
+	lua_call(L, 1, 1);
+	for (int i = 1; lua_rawgeti(L, -1, i), lua_isstring(L, -1); i++) {
+		files->each(files->data, lua_tostring(L, -1));
+		lua_pop(L, 1);
 	}
 	return 0;
 }
@@ -143,6 +195,7 @@ enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv)
 	if (v) {
 		v->L = state_new();
 		v->observe = LUA_NOREF;
+		v->carried = LUA_REFNIL;
 	}
 	if (!v || !v->L || !state_protect(v->L, protected_load, &load))
 		load.result = VM_BAD;
@@ -189,6 +242,7 @@ enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
 {
 	struct start start = {vm, driver, VM_OK};
 
+	vm->driver = driver;
 	return state_protect(vm->L, protected_start, &start) ? start.result : VM_BAD;
 }
 
@@ -210,4 +264,54 @@ enum vm_result vm_stop(struct vm *vm)
 	struct stop stop = {vm, VM_OK};
 
 	return state_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
+}
+
+bool vm_carry(struct vm *vm, struct vm *from)
+{
+	struct transfer transfer = {vm, from};
+	int top = lua_gettop(from->L);
+	bool done = state_protect(vm->L, protected_carry, &transfer);
+
+	lua_settop(from->L, top);
+	return done;
+}
+
+void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *data)
+{
+	struct files files = {vm, each, data};
+
+	(void)state_protect(vm->L, protected_files, &files);
+}
+
+static bool is_late(const struct vm *vm)
+{
+	const struct ipq_batch *batch = vm->driver->batch;
+
+	return batch->counters.batches == vm->late_batch && batch->current == vm->late_packet &&
+	       batch->count > 0;
+}
+
+/* The first time that Lua is interpreted after vm_overtime(). By then the filter may have returned,
+ * and another packet's may run. */
+static void on_overtime(lua_State *L, lua_Debug *debug)
+{
+	struct vm *vm;
+
+	(void)debug;
+	lua_sethook(L, NULL, 0, 0);
+	lua_pushlightuserdata(L, (void *)on_overtime);
+	lua_rawget(L, LUA_REGISTRYINDEX);
+	vm = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	if (is_late(vm))
+		luaL_error(L, "takes longer than the time limit");
+}
+
+void vm_overtime(void *data)
+{
+	struct vm *vm = data;
+
+	vm->late_batch = vm->driver->batch->counters.batches;
+	vm->late_packet = vm->driver->batch->current;
+	lua_sethook(vm->L, on_overtime, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }

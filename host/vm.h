@@ -25,8 +25,8 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
  * standard output. False with a message where there is no lua-cjson. */
 bool vm_replay(struct vm *vm, bool is_json);
 
-/* Calls the script's start() and prepares vm_run() for this driver, which must outlive the state.
- */
+/* Calls the script's start() with what was carried over, and prepares vm_run() for this driver,
+ * which must outlive the state. */
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
 
 /* The filter over all packets of the driver, until ipq_driver_next() gives something else: that is
@@ -34,7 +34,19 @@ enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
  * from current on were not judged. */
 int vm_run(struct vm *vm);
 
-/* Calls the script's stop(). */
+/* Calls the script's stop(), and keeps what it returns to be carried over. */
 enum vm_result vm_stop(struct vm *vm);
+
+/* Takes what the stop() of from returned over to a vm's start(). False with a message where it is
+ * nothing that can be. */
+bool vm_carry(struct vm *vm, struct vm *from);
+
+/* The files that the script was made from: its own, and what it has required. Calls each() with
+ * their paths. */
+void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *data);
+
+/* For a signal handler: the packet whose filter runs takes too long. Raises in the filter, if Lua
+ * is interpreted there; compiled code cannot be interrupted. */
+void vm_overtime(void *vm);
 
 #endif

@@ -1,12 +1,14 @@
 #include "worker.h"
 #include "affinity.h"
 #include "log.h"
+#include "reload.h"
 #include "session.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 static int pin(const struct worker_task *task)
@@ -20,15 +22,43 @@ static int pin(const struct worker_task *task)
 	return EX_OSERR;
 }
 
+/* What a script allocates within one look of the supervisor's must not take the machine's memory:
+ * beyond twice the limit it gets none. */
+static void limit_memory(const struct options *options)
+{
+	struct rlimit limit = {.rlim_cur = (rlim_t)options->memory_limit_mb << 21,
+			       .rlim_max = (rlim_t)options->memory_limit_mb << 21};
+
+	if (options->memory_limit_mb)
+		(void)setrlimit(RLIMIT_DATA, &limit);
+}
+
 /* A supervisor that is gone takes its workers with it: there is no error to tell. */
-static void report(const struct worker_task *task, enum worker_stage stage, struct vm *vm)
+static void tell(const struct worker_task *task, const struct worker_report *report)
+{
+	(void)send(task->channel, report, sizeof(*report), MSG_NOSIGNAL);
+}
+
+static void tell_file(void *data, const char *path)
 {
 	struct worker_report report;
 
 	memset(&report, 0, sizeof(report));
-	report.stage = stage;
+	report.news = WORKER_FILE;
+	snprintf(report.path, sizeof(report.path), "%s", path);
+	tell(data, &report);
+}
+
+static void tell_news(const struct worker_task *task, enum worker_news news, struct vm *vm)
+{
+	struct worker_report report;
+
+	if (news != WORKER_RUNNING && task->options->watch)
+		vm_files(vm, tell_file, (void *)task);
+	memset(&report, 0, sizeof(report));
+	report.news = news;
 	report.settings = session_settings(task->options, vm);
-	(void)send(task->channel, &report, sizeof(report), MSG_NOSIGNAL);
+	tell(task, &report);
 }
 
 static bool wait_until_bound(const struct worker_task *task)
@@ -42,6 +72,27 @@ static bool wait_until_bound(const struct worker_task *task)
 	return len > 0;
 }
 
+/* What the queue was bound for may have been another version of the script's. */
+static void copy_as_needed(const struct worker_task *task, struct vm *vm)
+{
+	struct ipq_queue_options settings = session_settings(task->options, vm);
+	int ret = ipq_queue_copy(task->queue, &settings);
+
+	if (ret < 0)
+		log_write(LOG_LEVEL_ERROR, "queue %u: cannot set the copy range: %s",
+			  task->queue_num, strerror(-ret));
+}
+
+static void reload_session(struct session *session)
+{
+	const struct worker_task *task = session->data;
+
+	if (!reload(session))
+		return;
+	copy_as_needed(task, session->vm);
+	tell_news(task, WORKER_RELOADED, session->vm);
+}
+
 static int judge(const struct worker_task *task, struct session *session, struct vm *vm)
 {
 	char name[32];
@@ -49,11 +100,24 @@ static int judge(const struct worker_task *task, struct session *session, struct
 
 	snprintf(name, sizeof(name), "queue %u", task->queue_num);
 	ipq_queue_spin(task->queue, task->options->spin_us);
+	if (task->is_successor)
+		copy_as_needed(task, vm);
 	code = session_start(session, vm, ipq_queue_source(task->queue));
 	if (code != EX_OK)
 		return code;
-	report(task, WORKER_RUNNING, vm);
+	session->reload = reload_session;
+	session->data = (void *)task;
+	signals_on_overtime(vm_overtime, vm);
+	tell_news(task, WORKER_RUNNING, vm);
 	return session_run(session, name);
+}
+
+static int open_session(const struct worker_task *task, struct session *session)
+{
+	int code = session_open(session, task->options, task->batch, SIGNALS_WORKER);
+
+	sigprocmask(SIG_SETMASK, task->signals, NULL);
+	return code == EX_OK ? pin(task) : code;
 }
 
 int worker_run(const struct worker_task *task)
@@ -61,19 +125,52 @@ int worker_run(const struct worker_task *task)
 	const struct options *options = task->options;
 	struct session session;
 	struct vm *vm = NULL;
-	int code = session_open(&session, task->batch, SIGNALS_WORKER);
+	int code = open_session(task, &session);
 
-	sigprocmask(SIG_SETMASK, task->signals, NULL);
-	if (code == EX_OK)
-		code = pin(task);
+	limit_memory(options);
 	if (code == EX_OK)
 		code = session_exit_code(
 			vm_new(&vm, options->script, options->argc, options->argv));
-	if (code == EX_OK) {
-		report(task, WORKER_LOADED, vm);
-		if (wait_until_bound(task))
-			code = judge(task, &session, vm);
-	}
-	vm_free(vm);
+	if (code != EX_OK)
+		return code;
+	tell_news(task, WORKER_LOADED, vm);
+	if (wait_until_bound(task))
+		code = judge(task, &session, vm);
+	if (!session.vm)
+		vm_free(vm);
+	session_close(&session);
 	return code;
+}
+
+static int receive_all(struct ipq_driver *driver)
+{
+	int ret;
+
+	while ((ret = ipq_driver_next(driver)) > 0)
+		ipq_batch_fail_rest(driver->batch);
+	return ret;
+}
+
+int worker_run_without(const struct worker_task *task)
+{
+	struct session session;
+	int code = open_session(task, &session);
+	struct ipq_source *source = ipq_queue_source(task->queue);
+	int ret = code == EX_OK ? -EINTR : 0;
+
+	session.driver.source = source;
+	while (ret == -EINTR) {
+		int asked;
+
+		signals_interrupt(true);
+		ret = receive_all(&session.driver);
+		if (ret != -EINTR)
+			break;
+		asked = signals_take();
+		if (asked & (SIGNALS_LEAVE | SIGNALS_RELOAD))
+			ret = 0;
+		else if (asked & SIGNALS_STOP && (ret = source->stop(source)) == 0)
+			ret = -EINTR;
+	}
+	return code == EX_OK && ret < 0 ? EX_UNAVAILABLE : code;
 }

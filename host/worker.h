@@ -2,16 +2,24 @@
 #ifndef HOST_WORKER_H
 #define HOST_WORKER_H
 
+#include <limits.h>
+
 #include "options.h"
 
-/* How far a worker is. It tells its supervisor by a struct worker_report on their channel, a
- * SOCK_SEQPACKET; between the two it waits for a message back, of any kind, which says that the
- * queue is bound. Where the channel ends instead, so does the worker. */
-enum worker_stage { WORKER_LOADING, WORKER_LOADED, WORKER_RUNNING };
+/* What a worker tells its supervisor, on their channel, a SOCK_SEQPACKET. Behind WORKER_LOADED it
+ * waits for a message back, of any kind, which says that the queue is bound. Where the channel ends
+ * instead, so does the worker. */
+enum worker_news {
+	WORKER_LOADED,	 /* the script is loaded; settings are known */
+	WORKER_RUNNING,	 /* its start() has been called, packets are judged */
+	WORKER_RELOADED, /* another script took its place */
+	WORKER_FILE /* path: one that the script was made from. It comes before the three above */
+};
 
 struct worker_report {
-	enum worker_stage stage;
+	enum worker_news news;
 	struct ipq_queue_options settings; /* the command line's, and what the script needs */
+	char path[PATH_MAX];
 };
 
 struct worker_task {
@@ -22,10 +30,14 @@ struct worker_task {
 	int core; /* to stay on; -1: any */
 	int channel;
 	const sigset_t *signals; /* the mask to run with */
+	bool is_successor;	 /* the queue has had a worker before */
 };
 
-/* Loads the script and judges packets until TERM asks to stop. Gives the exit code; what went wrong
- * is logged. */
+/* Loads the script and judges packets until TERM asks to stop, or USR2 to leave. Gives the exit
+ * code; what went wrong is logged. */
 int worker_run(const struct worker_task *task);
+
+/* The same without a script: each packet gets the error verdict. */
+int worker_run_without(const struct worker_task *task);
 
 #endif

@@ -52,6 +52,33 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 	return 0;
 }
 
+void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
+{
+	batch->packets = made->packets;
+	batch->slots = made->slots;
+	batch->spares = made->spares;
+	batch->capacity = made->capacity;
+	batch->slot_size = made->slot_size;
+	batch->default_verdict = made->default_verdict;
+	batch->error_verdict = made->error_verdict;
+	if (batch->count > batch->capacity)
+		batch->count = batch->capacity;
+	if (batch->current > batch->count)
+		batch->current = batch->count;
+	for (uint32_t i = 0; i < batch->capacity; i++)
+		batch->packets[i].spare = batch->spares + (size_t)i * IPQ_PACKET_MAX;
+}
+
+bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len)
+{
+	uintptr_t start = (uintptr_t)batch->slots;
+	uintptr_t size =
+		(uintptr_t)batch->spares + (size_t)batch->capacity * IPQ_PACKET_MAX - start;
+	uintptr_t offset = (uintptr_t)bytes - start;
+
+	return offset <= size && len <= size - offset;
+}
+
 void ipq_batch_free(struct ipq_batch *batch)
 {
 	if (batch)

@@ -41,6 +41,14 @@ struct ipq_source {
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
 void ipq_batch_free(struct ipq_batch *batch);
 
+/* After the death of a process that shared the batch, and may have overwritten anything in it: puts
+ * right where its memory is, as in made, a copy of the batch from its making, and brings count and
+ * current in range. */
+void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made);
+
+/* Whether len bytes at bytes lie in the batch's own memory. */
+bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len);
+
 /* Empties the batch. */
 void ipq_batch_clear(struct ipq_batch *batch);
 
@@ -63,6 +71,15 @@ void ipq_batch_tally(struct ipq_batch *batch);
  * their number; 0 at the end of the source; -EINTR when a signal came while it waited or interrupt
  * is set; another negative errno of the source. The batch is empty unless there are packets. */
 int ipq_driver_next(struct ipq_driver *driver);
+
+/* settle.c */
+
+/* Gives verdicts to all packets that a process had from the source when it died: those that its
+ * filter had judged get theirs, those that it had not the error verdict, and so do those that it
+ * had received and not looked at. batch is the one that it shared, repaired. Verdicts that it had
+ * already sent are sent again, which the kernel takes for too late. Counts them, and empties the
+ * batch. Gives their number, or a negative errno of the source. */
+int ipq_settle(struct ipq_source *source, struct ipq_batch *batch);
 
 /* attr.c */
 
@@ -322,6 +339,10 @@ int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *opti
 /* Both at once. */
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);
 void ipq_queue_close(struct ipq_queue *queue);
+
+/* Changes what is copied of each packet from now on (copy_mode and copy_range), while packets come.
+ * The batch's slots must be large enough. */
+int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
 /* Has receive() poll for packets for so long before it waits for them, 0 at first. Being woken is
  * most of a single packet's latency; polling takes a processor. A signal is noticed after it. */

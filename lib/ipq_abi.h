@@ -160,6 +160,7 @@ struct ipq_counters {
 	uint64_t stopped;
 	uint64_t marked;       /* packets that got a mark from the filter */
 	uint64_t errors;       /* packets that cost the error verdict */
+	uint64_t settled;      /* packets that a dead process had in hand */
 	uint64_t malformed;    /* kernel messages that could not be read */
 	uint64_t refused;      /* verdicts that the kernel answered with an error */
 	uint64_t overruns;     /* ENOBUFS: messages lost between kernel and socket */
@@ -174,6 +175,7 @@ struct ipq_batch {
 	uint32_t default_verdict; /* what a packet has from its arrival on */
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
 	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
+	uint32_t unanswered;	  /* verdicts of settled packets, which may be too late */
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
 	uint8_t *slots;	 /* capacity × slot_size bytes */

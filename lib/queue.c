@@ -39,6 +39,7 @@ struct ipq_queue {
 	bool outstanding;
 	int failed; /* what receive() gives once the packets that came before it are judged */
 	struct ipq_batch *attached; /* whose slots iov points to */
+	uint32_t filled;	    /* of them: they have messages in them */
 	struct mmsghdr messages[IPQ_BATCH_MAX];
 	struct iovec iov[IPQ_BATCH_MAX];
 	struct ipq_verdict_buffer verdicts;
@@ -156,6 +157,17 @@ static void attach(struct ipq_queue *queue, struct ipq_batch *batch)
 	queue->attached = batch;
 }
 
+/* What is in a slot has its verdict, or wants none. Whoever looks into the slots after this process
+ * died finds nothing there: see settle.c. */
+static void slots_clear(struct ipq_queue *queue)
+{
+	static const uint32_t no_message;
+
+	for (uint32_t i = 0; i < queue->filled; i++)
+		memcpy(queue->iov[i].iov_base, &no_message, sizeof(no_message));
+	queue->filled = 0;
+}
+
 static int verdicts_send(struct ipq_queue *queue)
 {
 	struct msghdr message = {
@@ -177,9 +189,8 @@ static int verdicts_send(struct ipq_queue *queue)
 	return 0;
 }
 
-static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
+static int verdicts_commit(struct ipq_queue *queue, struct ipq_batch *batch)
 {
-	struct ipq_queue *queue = (struct ipq_queue *)source;
 	uint32_t next = 0;
 	int ret;
 
@@ -202,6 +213,16 @@ static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
+static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct ipq_queue *queue = (struct ipq_queue *)source;
+	int ret = verdicts_commit(queue, batch);
+
+	if (batch == queue->attached)
+		slots_clear(queue);
+	return ret;
+}
+
 /* A packet that cannot be shown to a filter gets the error verdict at once, by its id alone. */
 static int settle_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
 			    const struct ipq_packet *malformed)
@@ -220,7 +241,7 @@ static int settle_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
 
 	batch->counters.malformed++;
 	if (malformed->present & IPQ_HAS_PACKET_HDR)
-		return queue_commit(&queue->source, &one);
+		return verdicts_commit(queue, &one);
 	queue->outstanding = true;
 	return 0;
 }
@@ -236,6 +257,10 @@ static void note_refusal(struct ipq_batch *batch, const void *message, size_t le
 	memcpy(&error, (const uint8_t *)message + sizeof(nlh), sizeof(error));
 	if (nlh.nlmsg_type != NLMSG_ERROR || error.error >= 0)
 		return;
+	if (error.error == -ENOENT && batch->unanswered > 0) {
+		batch->unanswered--;
+		return;
+	}
 	batch->counters.refused++;
 	batch->counters.last_refusal = (uint64_t) - (int64_t)error.error;
 }
@@ -303,6 +328,8 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	if (queue->attached != batch)
 		attach(queue, batch);
 	ipq_batch_clear(batch);
+	/* Where no packet came there was nothing to commit. */
+	slots_clear(queue);
 	if (queue->failed)
 		return queue->failed;
 	count = messages_receive(queue, batch->capacity);
@@ -314,6 +341,7 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 		batch->counters.overruns++;
 		return -EAGAIN;
 	}
+	queue->filled = (uint32_t)count;
 	for (int i = 0; i < count; i++) {
 		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
 		if (ret < 0)
@@ -322,6 +350,15 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	if (batch->count)
 		return (int)batch->count;
 	return queue->failed ? queue->failed : -EAGAIN;
+}
+
+int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	char buf[IPQ_CONFIG_SIZE];
+	struct nlmsghdr *nlh =
+		ipq_config_mode(buf, queue->queue_num, options->copy_mode, range_of(options));
+
+	return mnl_socket_sendto(queue->socket, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
 /* With length 0 the kernel turns new packets away (or lets them through, when failing open) while

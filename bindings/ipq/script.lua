@@ -7,6 +7,7 @@ local M = {}
 ---@field stop? fun(): any
 ---@field queue {copy?: "packet"|"meta", range?: integer}
 ---@field args table<string, string>
+---@field path string
 
 local known = { filter = "function", start = "function", stop = "function", queue = "table" }
 
@@ -103,7 +104,20 @@ function M.load(path, argv)
   script, message = check(returned)
   if not script then return nil, path .. ": " .. message, "EBAD" end
   script.args = args
+  script.path = path
   return script
+end
+
+--- The paths of the files that the script was made from: its own, and those of the modules that it has required.
+---@param script ipq.Script
+---@return string[]
+function M.files(script)
+  local files = { script.path }
+  for name in pairs(package.loaded) do
+    local path = not package.preload[name] and package.searchpath(name, package.path)
+    if path then files[#files + 1] = path end
+  end
+  return files
 end
 
 --- Calls the script's start(). true, or nil and a message with a traceback.

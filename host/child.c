@@ -1,0 +1,167 @@
+#include "child.h"
+#include "affinity.h"
+#include "log.h"
+#include "report.h"
+#include "session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+int child_prepare(struct child *child, const struct options *options, unsigned int index)
+{
+	struct ipq_queue_options settings = options->queue;
+	int code;
+
+	child->queue_num = (uint16_t)(settings.queue_num + index);
+	child->channel = -1;
+	child->core = options->pin ? affinity_core(index) : -1;
+	/* A kernel without netfilter is told after a script that cannot be used. */
+	child->queue_error = ipq_queue_new(&child->queue, child->queue_num);
+	/* As large as any script's needs. */
+	code = session_batch_new(&child->batch, options, ipq_queue_slot_size(&settings));
+	if (code == EX_OK)
+		child->made = *child->batch;
+	return code;
+}
+
+void child_release(struct child *child)
+{
+	ipq_queue_close(child->queue);
+	if (child->batch)
+		ipq_batch_repair(child->batch, &child->made);
+	ipq_batch_free(child->batch);
+}
+
+/* Starting */
+
+/* In the new process: what is not its own is closed. */
+static void leave(struct children *children, const struct child *own)
+{
+	close(children->signals);
+	for (unsigned int i = 0; i < children->count; i++) {
+		struct child *child = &children->of[i];
+
+		if (child->channel >= 0)
+			close(child->channel);
+		if (child == own)
+			continue;
+		ipq_queue_close(child->queue);
+		ipq_batch_free(child->batch);
+	}
+}
+
+static int run(struct children *children, struct child *child, int channel, pid_t parent)
+{
+	struct worker_task task = {
+		.options = children->options,
+		.queue = child->queue,
+		.queue_num = child->queue_num,
+		.batch = child->batch,
+		.core = child->core,
+		.channel = channel,
+		.signals = &children->signals_before,
+		.is_successor = child->has_run,
+	};
+
+	/* A worker that nobody can end must not stay; the second question is whether the supervisor
+	 * was gone before the first. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		return EX_OSERR;
+	leave(children, child);
+	return child->is_given_up ? worker_run_without(&task) : worker_run(&task);
+}
+
+bool child_start(struct children *children, struct child *child)
+{
+	int ends[2] = {-1, -1};
+	pid_t parent = getpid();
+	pid_t pid = -1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0)
+		pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		exit(run(children, child, ends[1], parent));
+	}
+	if (ends[1] >= 0)
+		close(ends[1]);
+	if (pid < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s",
+			  child->queue_num, strerror(errno));
+		if (ends[0] >= 0)
+			close(ends[0]);
+		return false;
+	}
+	child->pid = pid;
+	child->channel = ends[0];
+	child->stage = CHILD_LOADING;
+	child->packets_at = child->batch->counters.packets;
+	child->restart_at = 0;
+	child->watchdog = (struct watchdog){0};
+	return true;
+}
+
+void child_let_go(struct child *child)
+{
+	(void)send(child->channel, "", 1, MSG_NOSIGNAL);
+}
+
+bool child_read(struct child *child, struct worker_report *report)
+{
+	ssize_t len = recv(child->channel, report, sizeof(*report), MSG_DONTWAIT);
+
+	if (len < 0 && errno == EAGAIN)
+		return false;
+	if (len != sizeof(*report)) {
+		close(child->channel);
+		child->channel = -1;
+		return false;
+	}
+	report->path[sizeof(report->path) - 1] = '\0';
+	return true;
+}
+
+/* Ending */
+
+static void describe_death(int status, char *text, size_t size)
+{
+	if (WIFSIGNALED(status))
+		snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	else
+		snprintf(text, size, "ended with status %d", WEXITSTATUS(status));
+}
+
+void child_died(struct child *child, int status)
+{
+	char death[64], packet[160] = "";
+	int count;
+
+	ipq_batch_repair(child->batch, &child->made);
+	describe_death(status, death, sizeof(death));
+	report_packet(child->batch, packet, sizeof(packet));
+	count = ipq_settle(ipq_queue_source(child->queue), child->batch);
+	log_write(LOG_LEVEL_ERROR, "queue %u: its worker, process %d, %s%s%s", child->queue_num,
+		  child->pid, death, packet[0] ? " while it judged " : "", packet);
+	if (count < 0)
+		log_write(LOG_LEVEL_ERROR, "queue %u: cannot judge what it had in hand: %s",
+			  child->queue_num, strerror(-count));
+}
+
+void child_drain(struct child *child)
+{
+	struct ipq_driver driver = {.source = ipq_queue_source(child->queue),
+				    .batch = child->batch};
+
+	if (driver.source->stop(driver.source) < 0)
+		return;
+	while (ipq_driver_next(&driver) > 0)
+		ipq_batch_fail_rest(driver.batch);
+}
