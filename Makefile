@@ -55,7 +55,7 @@ SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c)
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
 PRELOADS := $(BUILD)/spec/refuse_socket.so $(BUILD)/spec/mangle_messages.so
-SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS)
+SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
 .PHONY: all deps deps-build deps-test deps-bench demo test check lint layers format bench install \
@@ -87,6 +87,12 @@ $(PRELOADS): $(BUILD)/spec/%.so: spec/c/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $< -ldl
+
+# The load of live specs.
+$(BUILD)/spec/stream: spec/c/stream.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -O2 $(WARNINGS) -o $@ $< -lpthread
 
 $(BUILD)/bench/%: spec/bench/%.c $(LIB_OBJ)
 	$(call say,CC,$@)

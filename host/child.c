@@ -14,7 +14,21 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-int child_prepare(struct child *child, const struct options *options, unsigned int index)
+static int queue_make(struct child *child, struct inheritance *inheritance)
+{
+	int fd = inherit_find(inheritance, child->queue_num);
+
+	if (fd < 0)
+		return ipq_queue_new(&child->queue, child->queue_num);
+	child->is_adopted = ipq_queue_adopt(&child->queue, fd, child->queue_num) == 0;
+	if (child->is_adopted)
+		return 0;
+	close(fd);
+	return ipq_queue_new(&child->queue, child->queue_num);
+}
+
+int child_prepare(struct child *child, const struct options *options, unsigned int index,
+		  struct inheritance *inheritance)
 {
 	struct ipq_queue_options settings = options->queue;
 	int code;
@@ -23,7 +37,7 @@ int child_prepare(struct child *child, const struct options *options, unsigned i
 	child->channel = -1;
 	child->core = options->pin ? affinity_core(index) : -1;
 	/* A kernel without netfilter is told after a script that cannot be used. */
-	child->queue_error = ipq_queue_new(&child->queue, child->queue_num);
+	child->queue_error = queue_make(child, inheritance);
 	/* As large as any script's needs. */
 	code = session_batch_new(&child->batch, options, ipq_queue_slot_size(&settings));
 	if (code == EX_OK)

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "backoff.h"
+#include "inherit.h"
 #include "options.h"
 #include "overflow.h"
 #include "watchdog.h"
@@ -25,6 +26,7 @@ struct child {
 	pid_t pid;   /* 0: it does not run */
 	int channel; /* -1: none */
 	enum child_stage stage;
+	bool is_adopted;     /* the queue was bound by another program */
 	bool has_run;	     /* it, or one before it, has judged packets */
 	bool is_given_up;    /* it judges without a script */
 	uint64_t packets_at; /* the batch's counter when it was started */
@@ -43,8 +45,10 @@ struct children {
 	struct child of[OPTIONS_QUEUES_MAX];
 };
 
-/* Makes the socket and the batch. An exit code; what is wrong with the socket is told later. */
-int child_prepare(struct child *child, const struct options *options, unsigned int index);
+/* Makes the socket, or takes the inherited one, and the batch. An exit code; what is wrong with the
+ * socket is told later. */
+int child_prepare(struct child *child, const struct options *options, unsigned int index,
+		  struct inheritance *inheritance);
 void child_release(struct child *child);
 
 /* Forks the worker. False with a message where that fails. */

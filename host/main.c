@@ -6,6 +6,7 @@
 #include "session.h"
 #include "supervisor.h"
 #include "test.h"
+#include "upgrade.h"
 
 #include <sysexits.h>
 
@@ -36,6 +37,7 @@ int main(int argc, char **argv)
 {
 	struct options options;
 
+	upgrade_remember(argv);
 	switch (options_parse(&options, argc, argv)) {
 	case OPTIONS_RUN: return run(&options);
 	case OPTIONS_DONE: return EX_OK;

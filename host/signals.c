@@ -131,5 +131,11 @@ int signals_open(sigset_t *before)
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0 || sigprocmask(SIG_BLOCK, &set, before) < 0)
 		return -errno;
+	/* A program that became this one had them blocked. */
+	sigdelset(before, SIGTERM);
+	sigdelset(before, SIGINT);
+	sigdelset(before, SIGHUP);
+	sigdelset(before, SIGUSR2);
+	sigdelset(before, SIGCHLD);
 	return fd;
 }

@@ -10,8 +10,10 @@
 #include "child.h"
 #include "log.h"
 #include "memory.h"
+#include "notify.h"
 #include "report.h"
 #include "signals.h"
+#include "upgrade.h"
 #include "watch.h"
 #include "bindings/explain.h"
 
@@ -38,12 +40,17 @@ struct supervisor {
 	unsigned int running;
 	bool is_bound;
 	bool is_stopping;
+	bool is_leaving; /* packets wait for a program that follows */
+	bool is_upgrading;
+	bool is_ready;	 /* all workers run */
+	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
 	int code;	 /* the first that is not EX_OK */
 	int last_signal; /* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
 	int64_t overflow_at;
 	int64_t look_at;
 	int64_t memory_at;
+	int64_t notify_at;
 };
 
 #define FOR_EACH_CHILD(s, child)                     \
@@ -72,12 +79,15 @@ static void overflow_check(struct supervisor *s)
 	s->overflow_at = now_ms() + OVERFLOW_INTERVAL_MS;
 }
 
-/* Those that run judge what waits in their queues. Those that wait for their queue end. */
+/* Ends the workers. Those that wait for their queue end at once; those that run judge what waits in
+ * theirs, but when they leave it to another program. */
 static void stop(struct supervisor *s)
 {
 	if (s->is_stopping)
 		return;
 	s->is_stopping = true;
+	if (!s->is_leaving)
+		notify_send("STOPPING=1");
 	/* Before: with length 0 a queue is always full. */
 	if (s->is_bound)
 		overflow_check(s);
@@ -86,12 +96,13 @@ static void stop(struct supervisor *s)
 	{
 		if (child->restart_at) {
 			child->restart_at = 0;
-			child_drain(child);
+			if (!s->is_leaving)
+				child_drain(child);
 		}
 		if (!child->pid)
 			continue;
 		shutdown(child->channel, SHUT_WR);
-		kill(child->pid, SIGTERM);
+		kill(child->pid, s->is_leaving ? SIGUSR2 : SIGTERM);
 	}
 }
 
@@ -133,6 +144,20 @@ static void tell_running(struct supervisor *s, struct child *child,
 			  child->queue_num, child->pid);
 }
 
+/* The service manager, when all workers run for the first time. */
+static void tell_ready(struct supervisor *s)
+{
+	FOR_EACH_CHILD(s, child)
+	if (!child->has_run)
+		return;
+	if (s->is_ready)
+		return;
+	s->is_ready = true;
+	notify_send("READY=1");
+	if (notify_watchdog_ms())
+		s->notify_at = now_ms();
+}
+
 static void take_report(struct supervisor *s, struct child *child,
 			const struct worker_report *report)
 {
@@ -149,6 +174,7 @@ static void take_report(struct supervisor *s, struct child *child,
 		child->stage = CHILD_RUNNING;
 		tell_running(s, child, &report->settings);
 		child->has_run = true;
+		tell_ready(s);
 		break;
 	case WORKER_RELOADED:
 		log_write(LOG_LEVEL_INFO, "queue %u: %s was reloaded", child->queue_num,
@@ -197,35 +223,50 @@ static void replace(struct supervisor *s, struct child *child)
 		child->restart_at = now_ms() + delay;
 }
 
+/* A worker that judged without the script has ended, for it is to be tried again. */
+static void resume(struct supervisor *s, struct child *child)
+{
+	child->is_given_up = false;
+	child->backoff = (struct backoff){0};
+	start(s, child);
+}
+
 static void bury(struct supervisor *s, struct child *child, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
-	bool is_asked = s->is_stopping && WIFEXITED(status);
+	bool has_left = WIFEXITED(status) && (s->is_stopping || (child->is_given_up && code == 0));
 
 	take_reports(s, child);
 	if (child->channel >= 0)
 		close(child->channel);
 	child->channel = -1;
 	s->running--;
-	if (child->has_run && !is_asked && !(child->is_given_up && code == EX_OK) &&
-	    !s->last_signal)
+	if (child->has_run && !has_left && !s->last_signal)
 		child_died(child, status);
 	child->pid = 0;
 	if (!child->has_run) {
 		fail(s, code);
-	} else if (!s->is_stopping) {
-		replace(s, child);
-	} else {
-		/* The first code of those that were not asked for counts. */
+	} else if (s->is_stopping) {
+		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)
 			s->code = code;
-		if (!is_asked && !s->last_signal)
+		if (!has_left && !s->last_signal && !s->is_leaving)
 			child_drain(child);
+	} else if (has_left) {
+		resume(s, child);
+	} else {
+		replace(s, child);
 	}
 }
 
+static void upgrade_checked(struct supervisor *s, int status);
+
 static void reap(struct supervisor *s)
 {
+	int upgrade_status;
+
+	if (s->upgrade && waitpid(s->upgrade, &upgrade_status, WNOHANG) == s->upgrade)
+		upgrade_checked(s, upgrade_status);
 	FOR_EACH_CHILD(s, child)
 	{
 		int status;
@@ -246,14 +287,58 @@ static void reload(struct supervisor *s)
 {
 	FOR_EACH_CHILD(s, child)
 	{
-		if (child->is_given_up) {
-			/* It ends, and one with the script follows. */
-			child->is_given_up = false;
-			child->backoff = (struct backoff){0};
-		}
+		/* One without a script ends, and one with it follows. */
 		if (child->pid && child->has_run)
 			kill(child->pid, SIGHUP);
 	}
+}
+
+/* Upgrade */
+
+/* The program that is installed now must be able to go on: it is asked first. */
+static void upgrade_begin(struct supervisor *s)
+{
+	pid_t pid;
+
+	if (s->is_stopping || s->upgrade)
+		return;
+	pid = upgrade_check();
+	if (pid < 0)
+		log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-pid));
+	else
+		s->upgrade = pid;
+}
+
+static void upgrade_checked(struct supervisor *s, int status)
+{
+	s->upgrade = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) {
+		log_write(LOG_LEVEL_ERROR,
+			  "%s cannot take over (status %d): the program that runs goes on",
+			  upgrade_path(), WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+		return;
+	}
+	s->is_leaving = true;
+	s->is_upgrading = true;
+	stop(s);
+}
+
+/* All workers have left. Comes back only where it fails. */
+static void upgrade_finish(struct supervisor *s)
+{
+	struct inheritance inheritance = {0};
+	int ret;
+
+	FOR_EACH_CHILD(s, child)
+	{
+		inheritance.sockets[inheritance.count].fd = ipq_queue_fd(child->queue);
+		inheritance.sockets[inheritance.count++].queue_num = child->queue_num;
+	}
+	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
+	ret = inherit_exec(&inheritance, upgrade_path(), upgrade_argv());
+	log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-ret));
+	if (s->code == EX_OK)
+		s->code = EX_OSERR;
 }
 
 /* Watching */
@@ -318,6 +403,13 @@ static void restart_due(struct supervisor *s)
 
 /* Events */
 
+/* Where the service manager keeps the sockets, another process may follow: packets wait for it. */
+static void stop_as_asked(struct supervisor *s)
+{
+	s->is_leaving = s->is_ready && notify_can_store();
+	stop(s);
+}
+
 static void take_signals(struct supervisor *s)
 {
 	struct signalfd_siginfo info;
@@ -326,12 +418,12 @@ static void take_signals(struct supervisor *s)
 		switch (info.ssi_signo) {
 		case SIGCHLD: reap(s); break;
 		case SIGHUP: reload(s); break;
-		case SIGUSR2: break;
+		case SIGUSR2: upgrade_begin(s); break;
 		default:
 			if (s->is_stopping)
 				end_at_once(s, (int)info.ssi_signo);
 			else
-				stop(s);
+				stop_as_asked(s);
 		}
 	}
 }
@@ -342,6 +434,7 @@ static int64_t earliest(const struct supervisor *s)
 
 	at = s->look_at < at ? s->look_at : at;
 	at = s->memory_at < at ? s->memory_at : at;
+	at = s->notify_at < at ? s->notify_at : at;
 	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
 	for (unsigned int i = 0; i < s->children.count; i++) {
 		const struct child *child = &s->children.of[i];
@@ -371,6 +464,10 @@ static void do_what_is_due(struct supervisor *s)
 		look(s);
 	if (s->memory_at <= now)
 		memory_check(s);
+	if (s->notify_at <= now) {
+		notify_send("WATCHDOG=1");
+		s->notify_at = now + notify_watchdog_ms() / 2;
+	}
 	if (watch_is_due(&s->watch, now))
 		reload(s);
 	if (!s->is_stopping)
@@ -409,12 +506,29 @@ static int bind_one(struct supervisor *s, struct child *child)
 
 	settings.queue_num = child->queue_num;
 	if (ret == 0)
-		ret = ipq_queue_bind(child->queue, &settings);
+		ret = child->is_adopted ? ipq_queue_rebind(child->queue, &settings)
+					: ipq_queue_bind(child->queue, &settings);
 	if (ret == 0)
 		return EX_OK;
 	cause = ipq_explain_open(text, sizeof(text), &settings, ret);
 	log_write(LOG_LEVEL_ERROR, "%s", text);
 	return cause == IPQ_CAUSE_PERMISSION ? EX_NOPERM : EX_UNAVAILABLE;
+}
+
+/* The service manager keeps the sockets, and with them the queues, from one process of the service
+ * to the next. */
+static void sockets_store(struct supervisor *s)
+{
+	char name[16];
+
+	if (!notify_can_store())
+		return;
+	FOR_EACH_CHILD(s, child)
+	{
+		inherit_name(child->queue_num, name, sizeof(name));
+		if (!child->is_adopted)
+			notify_store(ipq_queue_fd(child->queue), name);
+	}
 }
 
 static void bind_all(struct supervisor *s)
@@ -429,6 +543,7 @@ static void bind_all(struct supervisor *s)
 		}
 	}
 	s->is_bound = true;
+	sockets_store(s);
 	s->overflow_at = now_ms() + OVERFLOW_INTERVAL_MS;
 	if (s->options->time_limit_ms)
 		s->look_at = now_ms();
@@ -498,9 +613,11 @@ static void cores_check(const struct options *options, int cores)
 static int prepare(struct supervisor *s)
 {
 	struct children *children = &s->children;
+	struct inheritance inheritance;
 	int cores = affinity_count();
 	int code;
 
+	inherit_take(&inheritance);
 	children->signals = signals_open(&children->signals_before);
 	if (children->signals < 0 || cores < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot start: %s",
@@ -510,7 +627,9 @@ static int prepare(struct supervisor *s)
 	cores_check(s->options, cores);
 	code = watch_open(&s->watch, s->options->watch);
 	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
-		code = child_prepare(&children->of[children->count], s->options, children->count);
+		code = child_prepare(&children->of[children->count], s->options, children->count,
+				     &inheritance);
+	inherit_close(&inheritance);
 	return code;
 }
 
@@ -532,12 +651,15 @@ int supervisor_run(const struct options *options)
 		.overflow_at = never,
 		.look_at = never,
 		.memory_at = never,
+		.notify_at = never,
 	};
 	int code = prepare(&s);
 
 	if (code == EX_OK) {
 		supervise(&s);
 		tell_end(&s);
+		if (s.is_upgrading)
+			upgrade_finish(&s);
 		code = s.code;
 	}
 	clean_up(&s);

@@ -54,12 +54,12 @@ struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxle
 	return nlh;
 }
 
-struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags)
+struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t mask, uint32_t flags)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 
 	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(flags));
-	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(flags));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(mask));
 	return nlh;
 }
 

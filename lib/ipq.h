@@ -278,8 +278,8 @@ enum {
 struct nlmsghdr *ipq_config_bind(void *buf, uint16_t queue_num);
 struct nlmsghdr *ipq_config_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range);
 struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen);
-/* Switches flags (NFQA_CFG_F_*) on; the others stay as they are. */
-struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t flags);
+/* Sets those flags (NFQA_CFG_F_*) that are in mask; the others stay as they are. */
+struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t mask, uint32_t flags);
 
 /* Whether CAP_NET_ADMIN is among this process's effective capabilities, in its own user namespace.
  */
@@ -336,7 +336,18 @@ int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num);
  *   -ERANGE                an option is out of range */
 int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
-/* Both at once. */
+/* A queue that is bound already, by the socket fd, which another process has had and which the
+ * queue has from here on. -EINVAL: it is no netfilter socket. -ENOMEM. */
+int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num);
+
+/* Sets a bound queue's options while packets come and wait: all but the flags that no option of a
+ * person's is for. What the kernel says to them is among the refusals of its packets. */
+int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options);
+
+/* The queue's socket, which stays its own. */
+int ipq_queue_fd(const struct ipq_queue *queue);
+
+/* ipq_queue_new() and ipq_queue_bind(). */
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);
 void ipq_queue_close(struct ipq_queue *queue);
 

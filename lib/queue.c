@@ -66,7 +66,7 @@ static int request(struct ipq_queue *queue, struct nlmsghdr *nlh)
 static int request_flags(struct ipq_queue *queue, uint32_t flags)
 {
 	char buf[IPQ_CONFIG_SIZE];
-	int ret = request(queue, ipq_config_flags(buf, queue->queue_num, flags));
+	int ret = request(queue, ipq_config_flags(buf, queue->queue_num, flags, flags));
 
 	if (ret == 0)
 		queue->flags |= flags;
@@ -352,27 +352,47 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	return queue->failed ? queue->failed : -EAGAIN;
 }
 
-int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *options)
+/* While packets come no answer is asked for: it would have to be told from them. */
+static int tell_kernel(struct ipq_queue *queue, const struct nlmsghdr *nlh)
 {
-	char buf[IPQ_CONFIG_SIZE];
-	struct nlmsghdr *nlh =
-		ipq_config_mode(buf, queue->queue_num, options->copy_mode, range_of(options));
-
 	return mnl_socket_sendto(queue->socket, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
+int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	char buf[IPQ_CONFIG_SIZE];
+
+	return tell_kernel(queue, ipq_config_mode(buf, queue->queue_num, options->copy_mode,
+						  range_of(options)));
+}
+
+int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	const uint32_t mask = IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN;
+	uint16_t num = queue->queue_num;
+	char buf[IPQ_CONFIG_SIZE];
+	int ret;
+
+	ret = options_check(options);
+	if (ret == 0)
+		ret = rcvbuf_set(queue, options);
+	if (ret == 0)
+		ret = tell_kernel(queue, ipq_config_maxlen(buf, num, options->maxlen));
+	if (ret == 0)
+		ret = tell_kernel(queue, ipq_config_flags(buf, num, mask, options->flags & mask));
+	queue->flags = options->flags & mask;
+	return ret < 0 ? ret : ipq_queue_copy(queue, options);
+}
+
 /* With length 0 the kernel turns new packets away (or lets them through, when failing open) while
- * those that wait are judged. No answer is asked for: it would have to be told from packets. */
+ * those that wait are judged. */
 static int queue_stop(struct ipq_source *source)
 {
 	struct ipq_queue *queue = (struct ipq_queue *)source;
 	char buf[IPQ_CONFIG_SIZE];
-	struct nlmsghdr *nlh = ipq_config_maxlen(buf, queue->queue_num, 0);
 
 	queue->stopping = true;
-	if (mnl_socket_sendto(queue->socket, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	return 0;
+	return tell_kernel(queue, ipq_config_maxlen(buf, queue->queue_num, 0));
 }
 
 static void queue_close(struct ipq_source *source)
@@ -392,27 +412,66 @@ void ipq_queue_defaults(struct ipq_queue_options *options)
 	};
 }
 
-int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num)
+static struct ipq_queue *queue_make(uint16_t queue_num)
 {
-	struct ipq_queue *q = calloc(1, sizeof(*q));
-	int ret;
+	struct ipq_queue *queue = calloc(1, sizeof(*queue));
 
-	if (!q)
-		return -ENOMEM;
-	q->queue_num = queue_num;
-	q->source = (struct ipq_source){
+	if (!queue)
+		return NULL;
+	queue->queue_num = queue_num;
+	queue->source = (struct ipq_source){
 		.receive = queue_receive,
 		.commit = queue_commit,
 		.stop = queue_stop,
 		.close = queue_close,
 	};
-	ret = socket_open(q);
+	return queue;
+}
+
+int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num)
+{
+	struct ipq_queue *q = queue_make(queue_num);
+	int ret = q ? socket_open(q) : -ENOMEM;
+
 	if (ret < 0) {
 		ipq_queue_close(q);
 		return ret;
 	}
 	*queue = q;
 	return 0;
+}
+
+static bool is_netfilter_socket(int fd)
+{
+	int domain = 0, protocol = 0;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+	       domain == AF_NETLINK && protocol == NETLINK_NETFILTER;
+}
+
+int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num)
+{
+	struct ipq_queue *q;
+
+	if (!is_netfilter_socket(fd))
+		return -EINVAL;
+	q = queue_make(queue_num);
+	if (q)
+		q->socket = mnl_socket_fdopen(fd);
+	if (!q || !q->socket) {
+		ipq_queue_close(q);
+		return -ENOMEM;
+	}
+	q->fd = fd;
+	*queue = q;
+	return 0;
+}
+
+int ipq_queue_fd(const struct ipq_queue *queue)
+{
+	return queue->fd;
 }
 
 int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options)

@@ -1,0 +1,321 @@
+-- What happens to a filter under load costs no packet.
+local faults = require "spec.support.faults"
+local netns = require "spec.support.netns"
+
+-- Under the sanitizers memory and times are others.
+local is_sanitized = netns.program:match "sanitize"
+
+netns.describe("under load", function()
+  for _, fault in ipairs(faults.list) do
+    if not (is_sanitized and fault.name:match "memory") then
+      it(fault.name .. " loses nothing", function()
+        local slower = is_sanitized and setmetatable({ gap = fault.gap + 1000 }, { __index = fault }) or fault
+        assert.is_nil(faults.verdict(slower, faults.run(fault, 1)))
+      end)
+    end
+  end
+end)
+
+local shell = [[
+  worker() { cat "/proc/$pid_filter/task/$pid_filter/children"; }
+  gone() { ! kill -0 "$1" 2> /dev/null; }
+  logged() { grep -q "$1" "$DIR/filter.err"; }
+  send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
+  rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+]]
+
+local function run(script) return netns.run(shell .. script) end
+
+netns.describe("a worker that dies", function()
+  it("leaves each packet that it had in hand with the verdict that is due", function()
+    -- All ten wait when it comes to the fifth: four are judged, one kills it, five it has not seen.
+    local output = run [[
+      for i in 1 2 3 4 5 6 7 8 9 10; do rule -A INPUT -p udp --dport 9 -m mark --mark $i -j DROP; done
+      filter filter --on-error accept <<'END'
+local ffi = require "ffi"
+local count = 0
+return function(pkt)
+  if count == 0 and pkt.packet_id > 1 then count = -100 end
+  count = count + 1
+  if pkt.packet_id == 5 then ffi.cast("int *", 8)[0] = 1 end
+  pkt.mark = pkt.packet_id
+end
+END
+      kill -STOP $(worker)
+      send 10
+      wait_for 5 waiting 10
+      kill -CONT $(worker)
+      wait_for 5 judged 10
+      iptables-legacy -nvxL INPUT | awk '/mark match/ { printf "%s:%s ", $NF, $1 }'
+      stop filter]]
+    -- The successor's first packet is the eleventh: none of these ten came to it.
+    assert.matches("0x1:1 0x2:1 0x3:1 0x4:1 0x5:0 0x6:0 0x7:0 0x8:0 0x9:0 0xa:0 exit 0\n", output)
+    assert.matches("was killed by signal 11 %(Segmentation fault%) while it judged packet 5 %(127.0.0.1 > 127.0.0.1, "
+      .. "protocol 17%)\n", output)
+    assert.matches("queue 0: 10 packets, 10 accepted, 0 dropped, 0 other verdicts, 6 errors, 0 lost unseen, 1 restarts",
+      output)
+  end)
+
+  it("is followed more slowly when it never gets to judge a packet, and by none in the end", function()
+    local output = run [[
+      filter filter --max-restarts 3 --on-error accept <<'END'
+local file = io.open(arg[0] .. ".broken")
+if file then os.exit(9) end
+return function() os.exit(8) end
+END
+      touch "$DIR/filter.lua.broken"
+      rule -A INPUT -p udp --dport 9 -j ACCEPT
+      send 1
+      wait_for 10 logged "4 workers died within a minute"
+      send 5
+      wait_for 5 judged 6
+      arrived 6 && echo all
+      echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for 5 sh -c "grep -c 'goes on' $DIR/filter.err"
+      wait_for 5 logged "goes on"
+      rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
+      send 5
+      wait_for 5 judged 11
+      stop filter]]
+    assert.matches("all\n", output)
+    assert.matches("ended with status 8 while it judged packet 1", output)
+    assert.equal(3, select(2, output:gsub("ended with status 9\n", "")))
+    assert.matches("from here on every packet gets the error verdict, until HUP or %-%-watch has the script loaded again",
+      output)
+    assert.matches("queue 0: 11 packets, 11 accepted, 0 dropped, 0 other verdicts, 6 errors", output)
+  end)
+
+  it("dies with its supervisor, and the rule's bypass decides", function()
+    local output = run [[
+      rule -F OUTPUT
+      rule -A OUTPUT -p icmp -j NFQUEUE --queue-num 0 --queue-bypass
+      filter filter < scripts/drop_icmp.lua
+      w=$(worker)
+      ping -c1 -W0.2 127.0.0.1 > /dev/null || echo dropped
+      kill -KILL $pid_filter
+      wait_for 5 gone $w
+      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed]]
+    assert.equal("dropped\npassed\n", output)
+  end)
+end)
+
+netns.describe("reload", function()
+  it("carries over what stop() returned, and the packets see no gap between the two", function()
+    local output = run [[
+      filter filter <<'END'
+local n, log
+return {
+  start = function(_, carried)
+    n = carried and carried.n or 0
+    if carried then print("carried", carried.n, carried.list[2], carried.list[3].x, carried.self == carried) end
+  end,
+  filter = function() n = n + 1 end,
+  stop = function()
+    local state = { n = n, list = { 1, "two", { x = true } } }
+    state.self = state
+    return state
+  end,
+}
+END
+      send 3
+      wait_for 5 judged 3
+      kill -HUP $pid_filter
+      wait_for 5 logged "was reloaded"
+      send 2
+      wait_for 5 judged 5
+      kill -HUP $pid_filter
+      wait_for 5 sh -c "[ \$(grep -c 'was reloaded' $DIR/filter.err) = 2 ]"
+      stop filter]]
+    assert.matches("carried\t3\ttwo\ttrue\ttrue\ncarried\t5\ttwo\ttrue\ttrue\n", output)
+  end)
+
+  local broken = {
+    ["that does not load"] = { "return {", "filter.lua:2: .*was not reloaded: the one that runs goes on" },
+    ["whose start() raises"] = { "return { filter = print, start = function() error 'no way' end }",
+      "start%(%): .*no way.*was not reloaded: the one that runs goes on" },
+    ["that is no filter"] = { "return 5", "must return a function.*was not reloaded: the one that runs goes on" },
+  }
+  for what, case in pairs(broken) do
+    it("goes on with the old script beside one " .. what, function()
+      local output = run(([[
+        filter filter <<'END'
+local n = 0
+return { filter = function() n = n + 1 end, start = function(_, carried) n = carried or 0 end,
+  stop = function() print("judged " .. n) return n end }
+END
+        send 3
+        wait_for 5 judged 3
+        cat > "$DIR/filter.lua" <<'END'
+%s
+END
+        kill -HUP $pid_filter
+        wait_for 5 logged "was not reloaded"
+        send 2
+        wait_for 5 judged 5
+        stop filter]]):format(case[1]))
+      assert.matches(case[2], output)
+      assert.matches("judged 5\n", output)
+      assert.matches("exit 0\n", output)
+    end)
+  end
+
+  it("says what cannot be carried over", function()
+    local output = run [[
+      filter filter <<'END'
+return { filter = print, stop = function() return { f = print } end }
+END
+      kill -HUP $pid_filter
+      wait_for 5 logged "was not reloaded"
+      stop filter]]
+    assert.matches("a function cannot be carried over; booleans, numbers, strings and tables can", output)
+  end)
+
+  it("follows what the script needs of the queue", function()
+    local output = run [[
+      filter filter <<'END'
+return { queue = { range = 40 }, filter = function(pkt) print("seen", pkt.data_len) end }
+END
+      send 1
+      wait_for 5 judged 1
+      sed -i 's/40/30/' "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for 5 logged "was reloaded"
+      send 1
+      wait_for 5 judged 2
+      stop filter]]
+    assert.matches("seen\t29\nseen\t29\n", output)
+  end)
+
+  it("is done by itself with --watch, when the script or what it requires changes", function()
+    local output = run [[
+      echo 'return "first"' > "$DIR/part.lua"
+      filter filter --watch <<'END'
+local part = require "part"
+return function() print("seen", part, 1) end
+END
+      send 1
+      wait_for 5 judged 1
+      echo 'return "second"' > "$DIR/part.new"
+      mv "$DIR/part.new" "$DIR/part.lua"
+      wait_for 5 logged "was reloaded"
+      send 1
+      wait_for 5 judged 2
+      sed -i 's/, 1)/, 2)/' "$DIR/filter.lua"
+      wait_for 5 sh -c "[ \$(grep -c 'was reloaded' $DIR/filter.err) = 2 ]"
+      send 1
+      wait_for 5 judged 3
+      stop filter]]
+    assert.matches("seen\tfirst\t1\nseen\tsecond\t1\nseen\tsecond\t2\n", output)
+  end)
+end)
+
+netns.describe("an upgrade", function()
+  it("starts the program that is installed now, on the same queues, and loses nothing", function()
+    local output = run [[
+      cp "$PROGRAM" "$DIR/installed"
+      PROGRAM="$DIR/installed"
+      run filter -q 0:1 --queue-maxlen 20000 scripts/accept.lua
+      "$IPQ_BUILD/spec/stream" 9 20000 2 > "$DIR/stream" & stream=$!
+      sleep 0.3
+      cp "$PROGRAM" "$DIR/new"
+      mv "$DIR/new" "$PROGRAM"
+      for i in 1 2; do
+        kill -USR2 $pid_filter
+        wait_for 5 sh -c "[ \$(grep -c 'waiting for packets' $DIR/filter.err) = $((2 + 2 * i)) ]"
+      done
+      [ "$(readlink /proc/$pid_filter/exe)" = "$DIR/installed" ] && echo new
+      wait $stream
+      stop filter
+      cat "$DIR/stream"]]
+    assert.matches("new\n", output)
+    assert.matches("sent 40000 received 40000 lost 0 twice 0", output)
+    assert.equal(2, select(2, output:gsub("installed takes over\n", "")))
+    assert.matches("exit 0\n", output)
+  end)
+
+  it("does not happen where that cannot run", function()
+    local output = run [[
+      cp "$PROGRAM" "$DIR/installed"
+      PROGRAM="$DIR/installed"
+      filter filter <<'END'
+return function() print "judged" end
+END
+      echo 'return 5' > "$DIR/filter.lua"
+      kill -USR2 $pid_filter
+      wait_for 5 logged "cannot take over (status 65): the program that runs goes on"
+      rm "$DIR/installed"
+      kill -USR2 $pid_filter
+      wait_for 5 logged "cannot take over (status 127): the program that runs goes on"
+      send 1
+      wait_for 5 judged 1
+      stop filter]]
+    assert.matches("must return a function", output)
+    assert.matches("exit 0\njudged\n", output)
+  end)
+
+  it("by a service manager that keeps the sockets loses nothing", function()
+    local output = run [[
+      cat > "$DIR/manager.py" <<'END'
+import array, os, socket, subprocess, sys, time, signal
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+kept = {}
+def start():
+    fds, names = [fd for fd in kept.values()], ":".join(kept)
+    def place():
+        for i, fd in enumerate(fds): os.dup2(fd, 50 + i)
+        for i in range(len(fds)): os.dup2(50 + i, 3 + i, inheritable=True)
+        if fds:
+            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+    command = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.environ["PROGRAM"], "--queue-maxlen", "20000",
+        "scripts/accept.lua"]
+    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="8")
+    if fds: env.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+    p = subprocess.Popen(command, env=env, pass_fds=[3 + i for i in range(len(fds))] if fds else (), close_fds=True,
+        preexec_fn=place if fds else None)
+    while True:
+        text, control, _, _ = notify.recvmsg(4096, 1024)
+        for level, kind, data in control:
+            fd = array.array("i", data)[0]
+            name = dict(l.split("=") for l in text.decode().split("\n"))["FDNAME"]
+            kept[name] = os.dup(fd) if fd < 100 else fd
+            os.dup2(fd, 100 + len(kept)); kept[name] = 100 + len(kept); os.close(fd)
+        if b"READY=1" in text: return p
+p = start()
+print("kept", *kept, flush=True)
+stream = subprocess.Popen([os.environ["IPQ_BUILD"] + "/spec/stream", "9", "20000", "2"])
+for i in range(2):
+    time.sleep(0.4)
+    p.send_signal(signal.SIGTERM)
+    print("exit", p.wait(), flush=True)
+    time.sleep(0.1)
+    p = start()
+stream.wait()
+p.send_signal(signal.SIGTERM)
+p.wait()
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py" 2>&1]]
+    assert.matches("kept queue%-0\n", output)
+    assert.matches("exit 0\n", output)
+    assert.matches("sent 40000 received 40000 lost 0 twice 0", output)
+  end)
+end)
+
+netns.describe("overflow", function()
+  it("is counted: what was sent is what was received and what is told to be lost", function()
+    local output = run [[
+      filter filter --queue-maxlen 100 <<'END'
+return function() local n = 0 for i = 1, 20000 do n = n + i % 3 end end
+END
+      "$IPQ_BUILD/spec/stream" 9 40000 2 > "$DIR/stream"
+      stop filter
+      cat "$DIR/stream"]]
+    local sent, received = output:match "sent (%d+) received (%d+)"
+    local lost = output:match "errors, (%d+) lost unseen"
+    assert.is_true(tonumber(lost) > 0, output)
+    assert.equal(tonumber(sent), received + lost)
+  end)
+end)
