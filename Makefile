@@ -1,7 +1,8 @@
 # ipq-lua: what Netfilter queues, judged by Lua.
 #
-#   make demo      a filter at work on real packets, in a network namespace of its own
-#   make test      all specs
+#   make demo          a filter at work on real packets, in a network namespace of its own
+#   make demo-bypass   a TCP stream of which the filter judges the beginning alone
+#   make test          all specs
 #
 # Each target installs the packages it needs (see deps). V=1 shows the commands.
 
@@ -58,8 +59,8 @@ PRELOADS := $(BUILD)/spec/refuse_socket.so $(BUILD)/spec/mangle_messages.so
 SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
-.PHONY: all deps deps-build deps-test deps-bench demo test check lint layers format bench install \
-	uninstall clean
+.PHONY: all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
+	format bench install uninstall clean
 .DELETE_ON_ERROR:
 
 all: deps-build
@@ -118,11 +119,13 @@ DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libluajit-5.1
 	iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_BENCH := $(DEPS_BUILD)
+DEPS_DEMO := $(DEPS_BUILD) iperf3
 
-deps: deps-build deps-test deps-bench
+deps: deps-build deps-test deps-bench deps-demo
 deps-build: ; $(Q).ci/deps $(DEPS_BUILD)
 deps-test: ; $(Q).ci/deps $(DEPS_TEST)
 deps-bench: ; $(Q).ci/deps $(DEPS_BENCH)
+deps-demo: ; $(Q).ci/deps $(DEPS_DEMO)
 
 # libipq(3): the classic library, of those objects that it needs.
 
@@ -132,7 +135,8 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc
-DEPS_TEST += tshark tcpdump bsdutils
+DEPS_TEST += tshark tcpdump bsdutils nftables
+DEPS_TEST += tshark nftables
 C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 
 MANDIR ?= $(PREFIX)/share/man
@@ -201,6 +205,9 @@ SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.l
 
 demo: all
 	$(Q)scripts/demo/demo.sh $(PROGRAM)
+
+demo-bypass: all deps-demo
+	$(Q)scripts/demo/bypass.sh $(PROGRAM)
 
 test: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)

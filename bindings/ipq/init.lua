@@ -18,6 +18,8 @@ local M = {
   DROP = verdict.DROP,
   REPEAT = verdict.REPEAT,
   STOP = verdict.STOP,
+  --- The bit that pkt:bypass() sets in the packet's mark.
+  BYPASS_MARK = tonumber(require "ffi".C.IPQ_BYPASS_MARK),
   queue = verdict.queue,
   log = log,
   netset = require "ipq.netset".new,

@@ -259,6 +259,15 @@ function methods:copy()
   return ffi.string(p.data, p.data_len)
 end
 
+--- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
+--- mark, for a rule to save in the connection's mark. The packet itself gets its verdict as ever.
+function methods:bypass()
+  local p = packet_of(self)
+  -- An addition: bit.bor() of a mark above 2^31 is negative.
+  if band(p.mark, E.IPQ_BYPASS_MARK) == 0 then p.mark = p.mark + E.IPQ_BYPASS_MARK end
+  p.set = bor(p.set, E.IPQ_SET_MARK)
+end
+
 local function no_field(key, level)
   error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
 end

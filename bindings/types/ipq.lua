@@ -10,6 +10,7 @@
 ---@field DROP ipq.verdict the packet is gone
 ---@field REPEAT ipq.verdict the packet goes through the hook again
 ---@field STOP ipq.verdict accepted, past all later chains of the hook
+---@field BYPASS_MARK integer the bit of the mark that pkt:bypass() sets, 0x40000000
 ---@field log ipq.log
 local ipq = {}
 
@@ -151,6 +152,10 @@ local Packet = {}
 ---The packet's bytes as they are now: they outlive the call.
 ---@return string
 function Packet:copy() end
+
+---Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK in the mark, beside what else
+---is there. The packet gets its verdict as ever. README.md has the rules.
+function Packet:bypass() end
 
 ---RFC 791
 ---@class ipq.IP

@@ -182,18 +182,17 @@ END
 
   it("ends while the script is still being loaded, without binding the queue", function()
     local output = run [[
-      mkfifo "$DIR/go"
       cat > "$DIR/slow.lua" <<'END'
 print "loading"
 io.stdout:flush()
-io.open(arg[1]):read()
+repeat until io.open(arg[1])
 return { filter = print, start = function() print "started" end }
 END
       "$PROGRAM" "$DIR/slow.lua" "$DIR/go" > "$DIR/slow.out" 2>&1 &
       pid_slow=$!
       wait_for 5 grep -q loading "$DIR/slow.out"
       kill -TERM $pid_slow
-      echo > "$DIR/go"
+      : > "$DIR/go"
       wait $pid_slow
       echo "exit $?"
       cat "$DIR/slow.out"]]

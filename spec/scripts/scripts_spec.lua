@@ -141,6 +141,63 @@ describe("scripts/set_ttl.lua", function()
   end)
 end)
 
+describe("scripts/bypass_flow.lua", function()
+  local syn, ack = 2, 16
+
+  --- Whether each of the packets { sport, flags, payload } has its flow pass by; their verdicts.
+  local function judge(list, ...)
+    local messages = {}
+    for i, p in ipairs(list) do
+      messages[i] = message(ip(6, tcp(p[3], { sport = p[1], flags = p[2] })))
+    end
+    local src = source.new(messages)
+    local verdicts, bypassed = src:verdicts(load("bypass_flow", ...).filter), {}
+    for i = 0, #list - 1 do bypassed[i + 1] = src.batch.packets[i].mark ~= 0 end
+    return bypassed, verdicts
+  end
+
+  it("has a flow pass by once so many bytes of it were seen", function()
+    assert.same({ false, false, false, false, true }, (judge({ { 1, syn, "" }, { 1, ack, "" }, { 1, ack, "1234" },
+      { 2, ack, "1234" }, { 1, ack, "5678" } }, "bytes=8")))
+  end)
+
+  it("begins anew where a flow does", function()
+    assert.same({ false, false, false }, (judge({ { 1, ack, "1234" }, { 1, syn, "" }, { 1, ack, "1234" } },
+      "bytes=8")))
+  end)
+
+  it("drops what has the word, which makes no flow pass by", function()
+    local bypassed, verdicts = judge({ { 1, ack, "secret" }, { 1, ack, "secret" }, { 1, ack, "public" } },
+      "bytes=6", "deny=secret")
+    assert.same({ false, false, true }, bypassed)
+    assert.same({ D, D, A }, verdicts)
+  end)
+
+  it("leaves other protocols alone", function()
+    local src = source.new { message(ip(17, udp(("x"):rep(5000)))) }
+    assert.same({ A }, src:verdicts(load "bypass_flow".filter))
+    assert.equal(0, src.batch.packets[0].set)
+  end)
+
+  it("forgets flows when there are too many", function()
+    local filter, messages, marks = load("bypass_flow", "bytes=2").filter, {}, {}
+    for i = 1, 64 * 400 do
+      local sport = i < 64 * 400 and i or 1
+      messages[i] = message(ip(6, tcp("x", { sport = sport, flags = ack })))
+    end
+    source.new(messages):plan({ 64 }, 400):judge(function(pkt)
+      filter(pkt)
+      marks[pkt.sport] = pkt.mark
+    end)()
+    assert.equal(64 * 400 - 1, #marks)
+    assert.equal(0, marks[1])
+  end)
+
+  it("does not load with bytes that are no number", function()
+    assert.is_nil((script.load("scripts/bypass_flow.lua", { "bytes=many" })))
+  end)
+end)
+
 describe("scripts/redirect_port.lua", function()
   it("changes the port there and back", function()
     local src = source.new { message(ip(6, tcp("x", { dport = 80 }))),

@@ -1,3 +1,4 @@
+local ipq = require "ipq"
 local m = require "spec.support.message"
 local source = require "spec.support.source"
 
@@ -18,8 +19,6 @@ end
 local function field(message, name) return inside(message, function(pkt) return pkt[name] end) end
 
 describe("ipq", function()
-  local ipq = require "ipq"
-
   it("raises for a word that it does not have: nil would be the default verdict", function()
     assert.error_matches(function() return ipq.DORP end, "ipq has no 'DORP'")
   end)
@@ -160,6 +159,27 @@ describe("packet", function()
     local b = src.batch
     assert.same({ 3, 0xffffffff, 2 }, seen)
     assert.same({ 3, 0xffffffff, 2 }, { b.packets[0].set, b.packets[0].mark, b.packets[0].priority })
+  end)
+
+  it("sets a bit beside the mark to have its flow pass by, once, whatever the mark", function()
+    for _, mark in ipairs { 0, 3, 0x40000000, 0x40000003, 0x80000001, 0xffffffff } do
+      local src = source.new { m.simple(1, "x", m.attr(m.MARK, m.be32(mark))) }
+      local seen
+      src:verdicts(function(pkt)
+        pkt:bypass()
+        pkt:bypass()
+        seen = pkt.mark
+      end)
+      local expected = math.floor(mark / 2 ^ 30) % 2 == 1 and mark or mark + 2 ^ 30
+      local p = src.batch.packets[0]
+      assert.same({ expected, expected, 1 }, { seen, p.mark, p.set })
+      assert.equal(ipq.BYPASS_MARK, 2 ^ 30)
+    end
+    assert.error_matches(function()
+      local kept
+      source.new { m.simple(1, "x") }:verdicts(function(pkt) kept = pkt end)
+      kept:bypass()
+    end, "packet used after its filter returned")
   end)
 
   it("raises for a mark that is none, at the script's line", function()
