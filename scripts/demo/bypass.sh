@@ -40,7 +40,7 @@ stream() {
 	echo "\$ ipq-lua $*"
 	"$program" "$@" 2> "$dir/err" &
 	filter=$!
-	until grep -q 'waiting for packets' "$dir/err"; do
+	until grep -qs 'waiting for packets' "$dir/err"; do
 		kill -0 $filter 2> /dev/null || { cat "$dir/err" >&2; exit 69; }
 		sleep 0.01
 	done
