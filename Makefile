@@ -98,7 +98,9 @@ $(BUILD)/spec/stream: spec/c/stream.c
 $(BUILD)/bench/%: spec/bench/%.c $(LIB_OBJ)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(MNL_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(MNL_LIBS) $(BENCH_LIBS)
+
+$(BUILD)/bench/nfq_sample: BENCH_LIBS = $(shell $(PKG_CONFIG) --libs libnetfilter_queue)
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -118,8 +120,8 @@ $(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
 DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libluajit-5.1-dev luajit lua-cjson iptables \
 	iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
-DEPS_BENCH := $(DEPS_BUILD)
 DEPS_DEMO := $(DEPS_BUILD) iperf3
+DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev
 
 deps: deps-build deps-test deps-bench deps-demo
 deps-build: ; $(Q).ci/deps $(DEPS_BUILD)

@@ -1,49 +1,40 @@
 #!/bin/sh
-# In a network namespace: queue.sh BUILD SECONDS REPETITIONS. Floods queue 0 with small UDP packets and
-# lets each program accept them, in turn. Prints a line a run:
-#     NAME PACKETS NANOSECONDS CPU_NANOSECONDS DROPPED
-# DROPPED above 0 says that the queue was full: the program, not the sender, is what was measured.
-set -eu
-build=$1 seconds=$2 repetitions=$3
-proc=/proc/net/netfilter/nfnetlink_queue
-last=$(($(nproc) - 1))
+# queue.sh PAYLOAD SECONDS COMMAND...: floods queue 0 with UDP packets that carry so many bytes, for the queue
+# program to judge. Prints
+#     packets, ns, cpu     judged by it in a time, and what processor time that took it
+#     dropped              that met a full queue meanwhile: above 0, the program is what was measured
+#     judged, arrived      all that it judged, and those that went on, by a rule behind the queue
+#     rewritten            of those, with the TTL that filters here set
+set -e
+. spec/bench/common.sh
+payload=$1 seconds=$2
+shift 2
 
-ip link set lo up
-iptables-legacy -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
-# Accepted packets end here: nothing behind the queue is measured.
-iptables-legacy -A INPUT -p udp --dport 9 -j DROP
+rule -t mangle -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+# Accepted packets end here, in the hook's next table: what is measured is the queue and nothing behind it.
+rule -A OUTPUT -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
+rule -A OUTPUT -p udp --dport 9 -j DROP
 
-# The CPU time of a program and of its workers.
-cpu() {
-	for process in "$1" $(cat "/proc/$1/task/$1/children"); do cat "/proc/$process/schedstat"; done |
-		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+figures() {
+	judged_packets
+	date +%s%N
+	cpu_of "$program"
+	turned_away
 }
 
-now() { awk '{ print $8 - $7, $6 }' $proc; date +%s%N; cpu "$1"; }
-
-# measure NAME COMMAND...
-measure() {
-	name=$1
-	shift
-	taskset -c "$last" "$@" > /dev/null 2>&1 &
-	program=$!
-	until grep -q '^ *0 ' $proc; do sleep 0.01; done
-	taskset -c 0 "$build/bench/flood" 9 18 "$((seconds + 1))" &
-	flood=$!
-	sleep 0.5
-	# shellcheck disable=SC2046
-	set -- $(now $program)
-	sleep "$seconds"
-	# shellcheck disable=SC2046
-	set -- "$@" $(now $program)
-	echo "$name $(($5 - $1)) $(($7 - $3)) $(($8 - $4)) $(($6 - $2))"
-	wait $flood
-	{ kill $program && wait $program; } 2> /dev/null || true
-	while grep -q '^ *0 ' $proc; do sleep 0.01; done
-}
-
-for _ in $(seq "$repetitions"); do
-	measure one_by_one "$build/bench/one_by_one" 0
-	measure best_loop "$build/bench/best_loop" 0
-	measure ipq-lua "$build/ipq-lua" --no-gso scripts/accept.lua
-done
+serve 0 taskset -c "$last" "$@"
+taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" &
+flood=$!
+sleep 0.5
+# shellcheck disable=SC2046
+set -- $(figures)
+sleep "$seconds"
+# shellcheck disable=SC2046
+set -- "$@" $(figures)
+wait "$flood"
+still_serves
+wait_for 5 nothing_waits
+rewritten=$(counted OUTPUT 1)
+echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
+	"judged=$(judged_packets) arrived=$((rewritten + $(counted OUTPUT 2))) rewritten=$rewritten"
+end_program

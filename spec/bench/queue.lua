@@ -1,0 +1,68 @@
+-- A saturated queue: what a packet costs a queue program.
+local bench = require "spec.bench.bench"
+
+local ONE, BEST = "C on libmnl, one by one", "C, best loop on lib"
+local ACCEPT, HEADER, EVERY = "ipq-lua, accept all", "ipq-lua, port and address", "ipq-lua, every TTL rewritten"
+
+local function cases()
+  local ipq = bench.program .. " --no-gso --default drop --on-error drop "
+  local list = {
+    { name = ONE, command = bench.build .. "/bench/one_by_one 0" },
+    { name = "C on libnetfilter_queue, its sample's loop", command = bench.build .. "/bench/nfq_sample 0" },
+    { name = BEST, command = bench.build .. "/bench/best_loop 0" },
+    { name = ACCEPT, command = ipq .. "scripts/accept.lua" },
+    { name = HEADER, command = ipq .. bench.filter "header" },
+    { name = "ipq-lua, one TTL in 16 rewritten", command = ipq .. bench.filter "ttl" .. " every=16", rewritten = 1 / 16 },
+    { name = EVERY, command = ipq .. bench.filter "ttl", rewritten = 1 },
+  }
+  if bench.succeeds "python3 -c 'import netfilterqueue'" then
+    table.insert(list, 3, { name = "python3, netfilterqueue", command = "python3 spec/bench/netfilterqueue_loop.py 0" })
+  end
+  return list
+end
+
+--- All that were judged went on, and as many were rewritten as was meant.
+local function check(case, f)
+  local wanted = f.judged * (case.rewritten or 0)
+  if f.packets < 1 or f.arrived ~= f.judged or math.abs(f.rewritten - wanted) > 1 then
+    error(("%s: %d packets judged, %d went on, %d rewritten"):format(case.name, f.judged, f.arrived, f.rewritten), 0)
+  end
+end
+
+local function measure(payload)
+  return function(case)
+    local f = bench.figures(bench.in_namespace(("sh spec/bench/queue.sh %d %d %s"):format(
+      payload, bench.options.seconds, case.command)))
+    check(case, f)
+    return { rate = f.packets / f.ns * 1e9, cpu = f.cpu / f.packets, full = f.dropped > 0 and 1 or 0 }
+  end
+end
+
+local function show(size, list)
+  bench.say("### %d-byte UDP packets\n", size)
+  local rows = bench.interleave(list, measure(size - 28))
+  rows:print {
+    bench.name_column "program",
+    rows:column("packets/s", "rate", "%.0f"),
+    rows:ratio_column("ratio", "rate", ONE),
+    rows:column("CPU µs a packet", "cpu", "%.2f", 1e-3),
+    rows:ratio_column("ratio", "cpu", ONE, true),
+    { "queue was full", function(name)
+      return rows:median(name, "full") == 1 and "yes" or "no: the sender is what was measured"
+    end },
+  }
+  rows:goals("rate", {
+    { ACCEPT, ONE, 2.5 }, { ACCEPT, BEST, 0.95 }, { HEADER, ACCEPT, 0.93 }, { EVERY, ONE, 1.8 },
+  })
+end
+
+return function()
+  local list = cases()
+  bench.say("## A saturated queue\n")
+  bench.say("%d × %d s each. The sender has processor 0, the program the last one. Accepted packets are dropped by the"
+    .. "\nnext table of the same hook, so that the queue is measured and no way behind it. C loops have the socket"
+    .. "\nbuffer that ipq-lua has; all see whole packets, none of them GSO.%s\n",
+    bench.options.repetitions, bench.options.seconds,
+    #list < 8 and " There is no row for python3's netfilterqueue: the\nmodule is not installed, and Debian has no package of it." or "")
+  for _, size in ipairs { 46, 1400 } do show(size, list) end
+end
