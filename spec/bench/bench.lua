@@ -127,11 +127,12 @@ function Rows:ratio_column(title, key, base, is_inverse)
   end }
 end
 
---- What is aimed at: { name, base, at least } each, as a list with what came of it.
-function Rows:goals(key, goals)
+--- What is aimed at: { name, base, at least } each, as a list with what came of it. is_inverse: of a figure that
+--- is better when it is less.
+function Rows:goals(key, goals, is_inverse)
   for _, goal in ipairs(goals) do
     local name, base, least = unpack(goal)
-    local ratio = self:ratio(name, base, key)
+    local ratio = is_inverse and self:ratio(base, name, key) or not is_inverse and self:ratio(name, base, key)
     if ratio then
       M.say("- %s / %s: %.2f; the goal is %.2f%s", name, base, ratio, least, ratio < least and ", missed" or "")
     end

@@ -60,5 +60,5 @@ end_program() {
 	wait "$program" 2> /dev/null || true
 }
 
-# Packets that a rule has counted: counted CHAIN NUMBER.
-counted() { iptables-legacy -nvxL "$1" "$2" | awk '{ print $1; exit }'; }
+# What a rule has counted: counted CHAIN NUMBER, of table mangle.
+counted() { iptables-legacy -t mangle -nvxL "$1" "$2" | awk '{ print $1; exit }'; }

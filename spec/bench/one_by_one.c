@@ -1,10 +1,11 @@
 /* What nearly every queue program does: one recv, one parse by libmnl, one verdict by one send. The
- * measure for the others: one_by_one QUEUE */
+ * measure for the others: one_by_one QUEUE [gso] */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -59,11 +60,14 @@ int main(int argc, char **argv)
 	struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND};
 	struct nfqnl_msg_config_params params = {.copy_mode = NFQNL_COPY_PACKET,
 						 .copy_range = htonl(0xffff)};
+	uint32_t flags = NFQA_CFG_F_UID_GID;
 	struct nlmsghdr *nlh;
 	int size = 128 << 20, on = 1;
 	ssize_t len;
 
 	queue_num = (uint16_t)(argc > 1 ? atoi(argv[1]) : 0);
+	if (argc > 2 && strcmp(argv[2], "gso") == 0)
+		flags |= NFQA_CFG_F_GSO;
 	nl = mnl_socket_open(NETLINK_NETFILTER);
 	if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0)
 		return 1;
@@ -76,8 +80,8 @@ int main(int argc, char **argv)
 		return 1;
 	nlh = header(buf, NFQNL_MSG_CONFIG);
 	mnl_attr_put(nlh, NFQA_CFG_PARAMS, sizeof(params), &params);
-	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_UID_GID));
-	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_UID_GID));
+	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(flags));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(flags));
 	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		return 1;
 	while ((len = mnl_socket_recvfrom(nl, buf, sizeof(buf))) > 0)

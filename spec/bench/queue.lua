@@ -34,7 +34,7 @@ local function measure(payload)
     local f = bench.figures(bench.in_namespace(("sh spec/bench/queue.sh %d %d %s"):format(
       payload, bench.options.seconds, case.command)))
     check(case, f)
-    return { rate = f.packets / f.ns * 1e9, cpu = f.cpu / f.packets, full = f.dropped > 0 and 1 or 0 }
+    return { rate = f.packets / f.ns * 1e9, cpu = f.cpu / f.packets, busy = f.cpu / f.ns }
   end
 end
 
@@ -47,13 +47,11 @@ local function show(size, list)
     rows:ratio_column("ratio", "rate", ONE),
     rows:column("CPU µs a packet", "cpu", "%.2f", 1e-3),
     rows:ratio_column("ratio", "cpu", ONE, true),
-    { "queue was full", function(name)
-      return rows:median(name, "full") == 1 and "yes" or "no: the sender is what was measured"
-    end },
+    rows:column("busy", "busy", "%.0f %%", 100),
   }
-  rows:goals("rate", {
+  rows:goals("cpu", {
     { ACCEPT, ONE, 2.5 }, { ACCEPT, BEST, 0.95 }, { HEADER, ACCEPT, 0.93 }, { EVERY, ONE, 1.8 },
-  })
+  }, true)
 end
 
 return function()
@@ -61,7 +59,8 @@ return function()
   bench.say("## A saturated queue\n")
   bench.say("%d × %d s each. The sender has processor 0, the program the last one. Accepted packets are dropped by the"
     .. "\nnext table of the same hook, so that the queue is measured and no way behind it. C loops have the socket"
-    .. "\nbuffer that ipq-lua has; all see whole packets, none of them GSO.%s\n",
+    .. "\nbuffer that ipq-lua has; all see whole packets, none of them GSO. A program that is not busy waited for the"
+    .. "\nsender, who costs some 1.5 µs a packet: what it can do is told by its own time a packet.%s\n",
     bench.options.repetitions, bench.options.seconds,
     #list < 8 and " There is no row for python3's netfilterqueue: the\nmodule is not installed, and Debian has no package of it." or "")
   for _, size in ipairs { 46, 1400 } do show(size, list) end

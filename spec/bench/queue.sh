@@ -10,10 +10,10 @@ set -e
 payload=$1 seconds=$2
 shift 2
 
-rule -t mangle -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+rule -t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE --queue-num 0
 # Accepted packets end here, in the hook's next table: what is measured is the queue and nothing behind it.
-rule -A OUTPUT -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
-rule -A OUTPUT -p udp --dport 9 -j DROP
+rule -t mangle -A PREROUTING -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
+rule -t mangle -A PREROUTING -p udp --dport 9 -j DROP
 
 figures() {
 	judged_packets
@@ -34,7 +34,7 @@ set -- "$@" $(figures)
 wait "$flood"
 still_serves
 wait_for 5 nothing_waits
-rewritten=$(counted OUTPUT 1)
+rewritten=$(counted PREROUTING 1)
 echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
-	"judged=$(judged_packets) arrived=$((rewritten + $(counted OUTPUT 2))) rewritten=$rewritten"
+	"judged=$(judged_packets) arrived=$((rewritten + $(counted PREROUTING 2))) rewritten=$rewritten"
 end_program
