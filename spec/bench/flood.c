@@ -1,7 +1,7 @@
 /* Sends UDP packets to a port of this host, faster than any queue program can take them:
- * flood PORT BYTES SECONDS [ADDRESSES]. In turn to 127.0.0.1 and the addresses behind it. One system
- * call sends up to 64 packets (UDP_SEGMENT), which the kernel cuts apart before a queue that does
- * not ask for GSO. */
+ * flood PORT BYTES SECONDS [ADDRESSES]. In turn to 127.0.0.1 and the addresses behind it. One
+ * system call sends up to 64 packets (UDP_SEGMENT), which the kernel cuts apart before a queue that
+ * does not ask for GSO. */
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <time.h>

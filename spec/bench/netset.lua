@@ -1,6 +1,4 @@
--- What a lookup in a set of networks costs: markdown on standard output.
---
---   LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.lua;;' LUA_CPATH='build/?.so;;' luajit spec/bench/netset.lua
+-- What a lookup in a set of networks costs.
 --
 -- Addresses come from a list of random ones that no cache holds (a hit: a random address of a random prefix;
 -- a miss: one of no prefix), each is looked up in turn, and the cost of reading the list is in the figure.
@@ -148,11 +146,13 @@ local function measure(kind, count)
   collectgarbage()
 end
 
-print "## Sets of networks\n"
-print "| prefixes | number | ns a hit | ns a miss | ns a packet, has_saddr | ms to build | ms to load as file | MiB |"
-print "|---|---|---|---|---|---|---|---|"
-math.randomseed(1)
-for _, kind in ipairs(kinds) do
-  for _, count in ipairs { 1000, 100000, 500000 } do measure(kind, count) end
+return function()
+  print "## Sets of networks\n"
+  print "| prefixes | number | ns a hit | ns a miss | ns a packet, has_saddr | ms to build | ms to load as file | MiB |"
+  print "|---|---|---|---|---|---|---|---|"
+  math.randomseed(1)
+  for _, kind in ipairs(kinds) do
+    for _, count in ipairs { 1000, 100000, 500000 } do measure(kind, count) end
+  end
+  print ""
 end
-print ""

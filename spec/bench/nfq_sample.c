@@ -1,5 +1,5 @@
-/* The loop of libnetfilter_queue's sample program, which most programs on that library have: one recv,
- * one callback, one verdict: nfq_sample QUEUE */
+/* The loop of libnetfilter_queue's sample program, which most programs on that library have: one
+ * recv, one callback, one verdict: nfq_sample QUEUE */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>

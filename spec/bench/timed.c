@@ -1,5 +1,5 @@
-/* Runs a command, and writes to a file what it took, from its start to its end, and the most memory that it
- * had: timed FILE COMMAND... Its exit status is the command's. */
+/* Runs a command, and writes to a file what it took, from its start to its end, and the most memory
+ * that it had: timed FILE COMMAND... Its exit status is the command's. */
 #include <spawn.h>
 #include <stdio.h>
 #include <time.h>

@@ -1,0 +1,37 @@
+#!/bin/sh
+# workers.sh QUEUES SECONDS COMMAND...: floods as many queues as there are in QUEUES (from 0 on), which the kernel
+# chooses by addresses, for one queue program. Prints packets, ns and cpu as queue.sh does, and least: what the
+# queue that got the fewest packets had of them.
+set -e
+. spec/bench/common.sh
+queues=$1 seconds=$2
+shift 2
+to="--queue-num 0"
+[ "$queues" -eq 1 ] || to="--queue-balance 0:$((queues - 1))"
+
+# shellcheck disable=SC2086
+rule -t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE $to
+rule -t mangle -A PREROUTING -p udp --dport 9 -j DROP
+
+figures() {
+	judged_packets
+	date +%s%N
+	cpu_of "$program"
+}
+
+serve "$(seq -s ' ' 0 $((queues - 1)))" "$@"
+taskset -c 0 "$bench/flood" 9 18 "$((seconds + 1))" 64 &
+flood=$!
+sleep 0.5
+# shellcheck disable=SC2046
+set -- $(figures)
+sleep "$seconds"
+# shellcheck disable=SC2046
+set -- "$@" $(figures)
+wait "$flood"
+still_serves
+wait_for 5 nothing_waits
+[ "$(counted PREROUTING 1)" -eq "$(judged_packets)" ] || fail "packets that were judged did not go on"
+echo "packets=$(($4 - $1)) ns=$(($5 - $2)) cpu=$(($6 - $3))" \
+	"least=$(awk 'NR == 1 || $8 < least { least = $8 } END { print least }' /proc/net/netfilter/nfnetlink_queue)"
+end_program
