@@ -134,7 +134,8 @@ function Rows:goals(key, goals, is_inverse)
     local name, base, least = unpack(goal)
     local ratio = is_inverse and self:ratio(base, name, key) or not is_inverse and self:ratio(name, base, key)
     if ratio then
-      M.say("- %s / %s: %.2f; the goal is %.2f%s", name, base, ratio, least, tonumber(("%.2f"):format(ratio)) < least and ", missed" or "")
+      local is_missed = tonumber(("%.2f"):format(ratio)) < least
+      M.say("- %s / %s: %.2f; the goal is %.2f%s", name, base, ratio, least, is_missed and ", missed" or "")
     end
   end
   print ""

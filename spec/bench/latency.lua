@@ -31,8 +31,9 @@ end
 return function()
   local last = tonumber(bench.capture "nproc") - 1
   bench.say("## Latency\n")
-  bench.say("A UDP packet to and fro over the loopback device, one at a time, %d × %d s: a round trip is two passes of the"
-    .. "\nqueue. Both that talk are on processor 0, the queue program on processor %d but where it says otherwise.\n",
+  bench.say("A UDP packet to and fro over the loopback device, one at a time, %d × %d s: a round trip is two passes"
+    .. "\nof the queue. Both that talk are on processor 0, the queue program on processor %d but where it says"
+    .. "\notherwise.\n",
     bench.options.repetitions, bench.options.seconds, last)
   local rows = bench.interleave(cases(last), measure)
   rows:print {

@@ -4,6 +4,8 @@ local bench = require "spec.bench.bench"
 local ONE, BEST = "C on libmnl, one by one", "C, best loop on lib"
 local ACCEPT, HEADER, EVERY = "ipq-lua, accept all", "ipq-lua, port and address", "ipq-lua, every TTL rewritten"
 
+local function has_python() return bench.succeeds "python3 -c 'import netfilterqueue'" end
+
 local function cases()
   local ipq = bench.program .. " --no-gso --default drop --on-error drop "
   local list = {
@@ -12,10 +14,11 @@ local function cases()
     { name = BEST, command = bench.build .. "/bench/best_loop 0" },
     { name = ACCEPT, command = ipq .. "scripts/accept.lua" },
     { name = HEADER, command = ipq .. bench.filter "header" },
-    { name = "ipq-lua, one TTL in 16 rewritten", command = ipq .. bench.filter "ttl" .. " every=16", rewritten = 1 / 16 },
+    { name = "ipq-lua, one TTL in 16 rewritten", command = ipq .. bench.filter "ttl" .. " every=16",
+      rewritten = 1 / 16 },
     { name = EVERY, command = ipq .. bench.filter "ttl", rewritten = 1 },
   }
-  if bench.succeeds "python3 -c 'import netfilterqueue'" then
+  if has_python() then
     table.insert(list, 3, { name = "python3, netfilterqueue", command = "python3 spec/bench/netfilterqueue_loop.py 0" })
   end
   return list
@@ -54,14 +57,18 @@ local function show(size, list)
   }, true)
 end
 
+local NO_PYTHON = [[
+There is no row for python3's netfilterqueue: the module is not installed, and Debian has no package of it.
+]]
+
 return function()
   local list = cases()
   bench.say("## A saturated queue\n")
   bench.say("%d × %d s each. The sender has processor 0, the program the last one. Accepted packets are dropped by the"
     .. "\nnext table of the same hook, so that the queue is measured and no way behind it. C loops have the socket"
     .. "\nbuffer that ipq-lua has; all see whole packets, none of them GSO. A program that is not busy waited for the"
-    .. "\nsender, who costs some 1.5 µs a packet: what it can do is told by its own time a packet.%s\n",
-    bench.options.repetitions, bench.options.seconds,
-    #list < 8 and " There is no row for python3's netfilterqueue: the\nmodule is not installed, and Debian has no package of it." or "")
+    .. "\nsender, who needs some 1.5 µs a packet: what it can do is told by its own time a packet, which the ratios"
+    .. "\nbelow the tables are of.\n", bench.options.repetitions, bench.options.seconds)
+  if not has_python() then print(NO_PYTHON) end
   for _, size in ipairs { 46, 1400 } do show(size, list) end
 end

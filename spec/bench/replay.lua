@@ -50,8 +50,8 @@ end
 
 return function()
   print "## Captures\n"
-  bench.say("Whole processes, with their start, %d times each (tshark and scapy 3 times at most). TCP and UDP in frames of"
-    .. "\n60 to 250 bytes, in a file in memory; ipq-lua writes none.\n", bench.options.repetitions)
+  bench.say("Whole processes, with their start, %d times each (tshark and scapy 3 times at most). TCP and UDP in frames"
+    .. "\nof 60 to 250 bytes, in a file in memory; ipq-lua writes none.\n", bench.options.repetitions)
   local by_size = measured(bench.options.repetitions)
   for _, size in ipairs { MILLION, 100000, 10000 } do show_speed(size, by_size[size]) end
   by_size[MILLION]:goals("rate", {

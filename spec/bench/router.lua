@@ -37,7 +37,8 @@ local function check(case, f)
   local is_right = (case.rules == "queue") == (f.queued >= f.packets) and (case.rules ~= "bypass" or f.queued > 0)
     and f.rewritten == (case.rewritten and f.packets or 0) and f.packets > 0
   if not is_right then
-    error(("%s: %d packets arrived, %d were queued, %d rewritten"):format(case.name, f.packets, f.queued, f.rewritten), 0)
+    error(("%s: %d packets arrived, %d were queued, %d rewritten"):format(
+      case.name, f.packets, f.queued, f.rewritten), 0)
   end
 end
 

@@ -4,8 +4,9 @@ local bench = require "spec.bench.bench"
 local ONE = "one worker, one queue"
 
 local function measure(case)
-  local f = bench.figures(bench.in_namespace(("sh spec/bench/workers.sh %d %d %s --no-gso %s scripts/accept.lua"):format(
-    case.queues, bench.options.seconds, bench.program, case.option)))
+  local command = ("sh spec/bench/workers.sh %d %d %s --no-gso %s scripts/accept.lua"):format(
+    case.queues, bench.options.seconds, bench.program, case.option)
+  local f = bench.figures(bench.in_namespace(command))
   if f.packets < 1 or f.least < 1 then error(case.name .. ": a queue got no packets", 0) end
   return { rate = f.packets / f.ns * 1e9, cpu = f.cpu / f.packets, busy = f.cpu / f.ns }
 end
