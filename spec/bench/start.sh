@@ -1,6 +1,7 @@
 #!/bin/sh
 # start.sh TIMES: starts ipq-lua so often, each time until it says that it serves its queue. Prints a line each
-# time: microseconds until then, and its resident memory then, in KiB.
+# time: microseconds until then, and the memory of its processes then, in KiB: resident pages, those that it
+# shares with other processes by its share of them (Pss).
 set -e
 . spec/bench/common.sh
 for _ in $(seq "$1"); do
@@ -9,7 +10,11 @@ for _ in $(seq "$1"); do
 	program=$!
 	until grep -qs waiting "$DIR/log"; do kill -0 $program || fail "$(cat "$DIR/log")"; done
 	end=$(date +%s%N)
-	echo "$(((end - begin) / 1000)) $(awk '/VmRSS/ { print $2 }' /proc/$program/status)"
+	kb=0
+	for pid in $(family "$program"); do
+		kb=$((kb + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")))
+	done
+	echo "$(((end - begin) / 1000)) $kb"
 	end_program
 	rm "$DIR/log"
 done

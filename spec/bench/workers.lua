@@ -13,13 +13,13 @@ end
 
 return function()
   print "## Workers\n"
-  if not bench.has_option "N:M" then
+  if not bench.has_option ":M" then
     print "This ipq-lua has no `-q N:M`.\n"
     return
   end
   bench.say("46-byte UDP packets to 64 addresses, %d × %d s, accepted. The sender has processor 0, workers go where the"
-    .. "\nscheduler puts them. On a machine of two processors, as with the sender one is taken: a second worker"
-    .. "\nhas to share with the sender, and cannot double anything there. This machine has %d.\n",
+    .. "\nscheduler puts them. Of two processors the sender takes one, so that a second worker cannot double anything:"
+    .. "\nit shares a processor with the sender or with the first one. This machine has %d.\n",
     bench.options.repetitions, bench.options.seconds, tonumber(bench.capture "nproc"))
   local rows = bench.interleave({
     { name = ONE, queues = 1, option = "-q 0" },
