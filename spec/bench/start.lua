@@ -7,7 +7,7 @@ return function()
     us[#us + 1], kb[#kb + 1] = tonumber(a), tonumber(b)
   end
   print "## Start and memory\n"
-  print "| from exec to serving the queue | memory of its processes then (Pss) |"
+  print "| from exec to serving the queue | resident memory of its processes then |"
   print "|---|---|"
   bench.say("| %.1f ms | %.1f MB |\n", bench.median(us) / 1000, bench.median(kb) / 1024)
 end

@@ -1,7 +1,6 @@
 #!/bin/sh
 # start.sh TIMES: starts ipq-lua so often, each time until it says that it serves its queue. Prints a line each
-# time: microseconds until then, and the memory of its processes then, in KiB: resident pages, those that it
-# shares with other processes by its share of them (Pss).
+# time: microseconds until then, and the resident memory of its processes then, added up, in KiB.
 set -e
 . spec/bench/common.sh
 for _ in $(seq "$1"); do
@@ -12,7 +11,7 @@ for _ in $(seq "$1"); do
 	end=$(date +%s%N)
 	kb=0
 	for pid in $(family "$program"); do
-		kb=$((kb + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")))
+		kb=$((kb + $(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status")))
 	done
 	echo "$(((end - begin) / 1000)) $kb"
 	end_program
