@@ -1,19 +1,27 @@
 #!/bin/sh
-# queue.sh PAYLOAD SECONDS COMMAND...: floods queue 0 with UDP packets that carry so many bytes, for the queue
-# program to judge. Prints
+# queue.sh PLACE PAYLOAD SECONDS COMMAND...: floods queue 0 with UDP packets that carry so many bytes, for the queue
+# program to judge. PLACE is
+#     alone     they are queued where they come in from the loopback device, and what is accepted is dropped by the
+#               hook's next table: what is measured is the queue and nothing behind it
+#     path      they are queued where they are sent, and what is accepted goes through the loopback device and is
+#               dropped where it comes in: all that in the program's time
+# Prints
 #     packets, ns, cpu     judged by it in a time, and what processor time that took it
 #     dropped              that met a full queue meanwhile: above 0, the program is what was measured
 #     judged, arrived      all that it judged, and those that went on, by a rule behind the queue
 #     rewritten            of those, with the TTL that filters here set
 set -e
 . spec/bench/common.sh
-payload=$1 seconds=$2
-shift 2
+place=$1 payload=$2 seconds=$3
+shift 3
+case $place in
+alone) from=PREROUTING to=PREROUTING ;;
+path) from=OUTPUT to=INPUT ;;
+esac
 
-rule -t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE --queue-num 0
-# Accepted packets end here, in the hook's next table: what is measured is the queue and nothing behind it.
-rule -t mangle -A PREROUTING -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
-rule -t mangle -A PREROUTING -p udp --dport 9 -j DROP
+rule -t raw -A $from -p udp --dport 9 -j NFQUEUE --queue-num 0
+rule -t mangle -A $to -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
+rule -t mangle -A $to -p udp --dport 9 -j DROP
 
 figures() {
 	judged_packets
@@ -34,7 +42,7 @@ set -- "$@" $(figures)
 wait "$flood"
 still_serves
 wait_for 5 nothing_waits
-rewritten=$(counted PREROUTING 1)
+rewritten=$(counted $to 1)
 echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
-	"judged=$(judged_packets) arrived=$((rewritten + $(counted PREROUTING 2))) rewritten=$rewritten"
+	"judged=$(judged_packets) arrived=$((rewritten + $(counted $to 2))) rewritten=$rewritten"
 end_program

@@ -26,14 +26,14 @@ measure() {
 	echo "$packets $name $(cat "$DIR/figures")"
 }
 
-# found NUMBER: what the last one printed has this number as a line's last word.
-found() { grep -q "^\(.*[^0-9]\)\?$1\$" "$DIR/out" || fail "$name: not $1 packets: $(cat "$DIR/out")"; }
+# found WORD NUMBER: the last one printed this line.
+found() { grep -q "^ *$1  *$2\$" "$DIR/out" || fail "$name: not $1 $2: $(cat "$DIR/out")"; }
 
 ipq_lua() {
 	measure "$1" ipq_lua_accept "$IPQ_BUILD/ipq-lua" -r "$DIR/$1.pcap" scripts/accept.lua
-	found "$1"
+	found accepted "$1"
 	measure "$1" ipq_lua_telnet "$IPQ_BUILD/ipq-lua" -r "$DIR/$1.pcap" spec/bench/filter/telnet.lua
-	found "$(cat "$DIR/$1.telnet")"
+	found dropped "$(cat "$DIR/$1.telnet")"
 }
 
 tcpdump_too() {
@@ -55,7 +55,7 @@ for repetition in $(seq "$repetitions"); do
 	done
 	[ "$repetition" -le 3 ] || continue
 	measure 100000 tshark_telnet tshark -q -X lua_script:spec/bench/telnet_tap.lua -r "$DIR/100000.pcap"
-	found "$(cat "$DIR/100000.telnet")"
+	found telnet "$(cat "$DIR/100000.telnet")"
 	measure 10000 scapy_telnet "$python" spec/bench/scapy_loop.py "$DIR/10000.pcap"
-	found "$(cat "$DIR/10000.telnet")"
+	found telnet "$(cat "$DIR/10000.telnet")"
 done

@@ -1,3 +1,4 @@
+-- What the captures' other programs test, too.
 local ipq = require "ipq"
 
 return function(pkt)
