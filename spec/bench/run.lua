@@ -35,6 +35,11 @@ for _, argument in ipairs(arg) do
   end
 end
 
+local load = tonumber(bench.capture("cat /proc/loadavg"):match "^%S+")
+if load > 0.5 then
+  io.stderr:write("bench: the machine is not idle (load ", load, "): what it does besides is in the figures\n")
+end
+
 io.stdout:setvbuf "line"
 for _, name in ipairs(run) do
   local ok, message = pcall(require("spec.bench." .. name))
