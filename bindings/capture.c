@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +13,8 @@
 #include <pcap/pcap.h>
 
 enum {
-	LINK_ROOM = 64, /* more than a link header with tags that is understood */
+	FILE_BUFFER = 64 << 10, /* stdio's own is a page */
+	LINK_ROOM = 64,		/* more than a link header with tags that is understood */
 	MAGIC_NSEC = 0xa1b23c4d,
 	MAGIC_NSEC_SWAPPED = 0x4d3cb2a1,
 	MAGIC_PCAPNG = 0x0a0d0d0a
@@ -39,6 +41,8 @@ struct ipq_capture {
 	uint32_t frame_count;
 	struct frame frames[IPQ_BATCH_MAX];
 	uint8_t *changed; /* a frame put together anew */
+	char in_buffer[FILE_BUFFER];
+	char out_buffer[FILE_BUFFER];
 	struct ipq_capture_counters counters;
 	bool is_damaged;
 	char damage[IPQ_CAPTURE_TEXT];
@@ -259,6 +263,15 @@ static unsigned int precision_of(const struct ipq_capture *capture)
 	return capture->is_nano ? PCAP_TSTAMP_PRECISION_NANO : PCAP_TSTAMP_PRECISION_MICRO;
 }
 
+/* libpcap reads and writes each frame by two calls of stdio, which lock; nobody else uses the file.
+ * The buffer is FILE_BUFFER bytes. Standard input and output outlive it, and keep their own. */
+static void file_prepare(FILE *file, char *buffer)
+{
+	__fsetlocking(file, FSETLOCKING_BYCALLER);
+	if (file != stdin && file != stdout)
+		setvbuf(file, buffer, _IOFBF, FILE_BUFFER);
+}
+
 static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char *path, char *text)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
@@ -272,6 +285,7 @@ static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char
 		return IPQ_CAPTURE_NO_FILE;
 	}
 	capture->size = size_of(file);
+	file_prepare(file, capture->in_buffer);
 	capture->is_nano = has_nanoseconds(file);
 	capture->in = pcap_fopen_offline_with_tstamp_precision(file, precision_of(capture), why);
 	if (!capture->in) {
@@ -313,7 +327,9 @@ static enum ipq_capture_fault output_open(struct ipq_capture *capture, const cha
 
 	if (like)
 		capture->out = pcap_dump_open(like, path);
-	if (!capture->out)
+	if (capture->out)
+		file_prepare(pcap_dump_file(capture->out), capture->out_buffer);
+	else
 		snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path,
 			 like ? pcap_geterr(like) : strerror(ENOMEM));
 	if (like)
