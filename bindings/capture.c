@@ -322,16 +322,23 @@ static enum ipq_capture_fault filter_set(struct ipq_capture *capture, const char
 
 static enum ipq_capture_fault output_open(struct ipq_capture *capture, const char *path, char *text)
 {
-	pcap_t *like = pcap_open_dead_with_tstamp_precision(
-		capture->link, pcap_snapshot(capture->in), precision_of(capture));
+	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
+	pcap_t *like = file ? pcap_open_dead_with_tstamp_precision(capture->link,
+								   pcap_snapshot(capture->in),
+								   precision_of(capture))
+			    : NULL;
 
+	/* Before the first byte: the buffer of a file in use is not to be changed. */
+	if (file)
+		file_prepare(file, capture->out_buffer);
 	if (like)
-		capture->out = pcap_dump_open(like, path);
-	if (capture->out)
-		file_prepare(pcap_dump_file(capture->out), capture->out_buffer);
-	else
+		capture->out = pcap_dump_fopen(like, file);
+	if (!capture->out) {
 		snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path,
-			 like ? pcap_geterr(like) : strerror(ENOMEM));
+			 like ? pcap_geterr(like) : strerror(errno));
+		if (file && file != stdout)
+			fclose(file);
+	}
 	if (like)
 		pcap_close(like);
 	return capture->out ? IPQ_CAPTURE_OK : IPQ_CAPTURE_NO_OUTPUT;
