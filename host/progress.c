@@ -1,21 +1,13 @@
 #include "progress.h"
+#include "clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BATCHES_A_LOOK = 32 };
 
 static const double first_after = 1, every = 0.2; /* seconds */
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static void tell(struct progress *progress)
 {
@@ -37,8 +29,8 @@ static int receive(struct ipq_source *source, struct ipq_batch *batch)
 
 	if (++progress->batches == BATCHES_A_LOOK) {
 		progress->batches = 0;
-		if (now() >= progress->next) {
-			progress->next = now() + every;
+		if (clock_seconds() >= progress->next) {
+			progress->next = clock_seconds() + every;
 			tell(progress);
 		}
 	}
@@ -64,7 +56,7 @@ struct ipq_source *progress_init(struct progress *progress, struct ipq_capture *
 	*progress = (struct progress){
 		.source = {.receive = receive, .commit = commit, .stop = stop},
 		.capture = capture,
-		.next = now() + first_after,
+		.next = clock_seconds() + first_after,
 	};
 	return isatty(STDERR_FILENO) ? &progress->source : ipq_capture_source(capture);
 }

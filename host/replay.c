@@ -1,11 +1,11 @@
 #include "replay.h"
+#include "clock.h"
 #include "log.h"
 #include "progress.h"
 #include "session.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <sysexits.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
@@ -32,14 +32,6 @@ static int capture_open(struct ipq_capture **capture, const struct options *opti
 	case IPQ_CAPTURE_NO_OUTPUT: return EX_CANTCREAT;
 	default: return EX_DATAERR;
 	}
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
 /* To standard error: the output may be a capture. */
@@ -96,11 +88,11 @@ int replay_run(const struct options *options, struct vm *vm)
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture));
 	if (code == EX_OK) {
-		start = now();
+		start = clock_seconds();
 		code = session_run(&session, options->capture.read);
 		progress_end(&progress);
 		code = files_check(capture, code);
-		tell_end(&batch->counters, ipq_capture_counters(capture), now() - start);
+		tell_end(&batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
 	}
 	ipq_capture_close(capture);
 	ipq_batch_free(batch);

@@ -81,8 +81,8 @@ END
     assert.matches("all\n", output)
     assert.matches("ended with status 8 while it judged packet 1", output)
     assert.equal(3, select(2, output:gsub("ended with status 9\n", "")))
-    assert.matches("from here on every packet gets the error verdict, until HUP or %-%-watch has the script loaded again",
-      output)
+    assert.matches("from here on every packet gets the error verdict, until HUP or %-%-watch has the script loaded "
+      .. "again", output)
     assert.matches("queue 0: 11 packets, 11 accepted, 0 dropped, 0 other verdicts, 6 errors", output)
   end)
 

@@ -1,0 +1,230 @@
+/* The workers, from their start to their end. */
+#include "supervision.h"
+#include "clock.h"
+#include "log.h"
+#include "notify.h"
+#include "report.h"
+
+#include <sysexits.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* Ending */
+
+/* Ends the workers. Those that wait for their queue end at once; those that run judge what waits in
+ * theirs, but when they leave it to another program. */
+void crew_stop(struct supervisor *s)
+{
+	if (s->is_stopping)
+		return;
+	s->is_stopping = true;
+	if (!s->is_leaving)
+		notify_send("STOPPING=1");
+	/* Before: with length 0 a queue is always full. */
+	if (s->is_bound)
+		guard_overflow(s);
+	s->overflow_at = NEVER;
+	FOR_EACH_CHILD (s, child) {
+		if (child->restart_at) {
+			child->restart_at = 0;
+			if (!s->is_leaving)
+				child_drain(child);
+		}
+		if (!child->pid)
+			continue;
+		shutdown(child->channel, SHUT_WR);
+		kill(child->pid, s->is_leaving ? SIGUSR2 : SIGTERM);
+	}
+}
+
+void crew_fail(struct supervisor *s, int code)
+{
+	if (s->code == EX_OK)
+		s->code = code;
+	crew_stop(s);
+}
+
+void crew_kill(struct supervisor *s, int number)
+{
+	s->last_signal = number;
+	FOR_EACH_CHILD (s, child)
+		if (child->pid)
+			kill(child->pid, SIGKILL);
+}
+
+/* Starting */
+
+void crew_start(struct supervisor *s, struct child *child)
+{
+	if (child_start(&s->children, child))
+		s->running++;
+	else
+		crew_fail(s, EX_OSERR);
+}
+
+static void tell_running(struct supervisor *s, struct child *child,
+			 const struct ipq_queue_options *settings)
+{
+	struct ipq_queue_options own = *settings;
+
+	own.queue_num = child->queue_num;
+	if (!child->has_run)
+		report_start(s->options, &own, child->queue, child->core);
+	else
+		log_write(LOG_LEVEL_INFO, "queue %u: a new worker, process %d, goes on",
+			  child->queue_num, child->pid);
+}
+
+/* The service manager, when all workers run for the first time. */
+static void tell_ready(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child)
+		if (!child->has_run)
+			return;
+	if (s->is_ready)
+		return;
+	s->is_ready = true;
+	notify_send("READY=1");
+	if (notify_watchdog_ms())
+		s->notify_at = clock_ms();
+}
+
+static void take_report(struct supervisor *s, struct child *child,
+			const struct worker_report *report)
+{
+	switch (report->news) {
+	case WORKER_FILE: watch_add(&s->watch, report->path); break;
+	case WORKER_LOADED:
+		child->stage = CHILD_LOADED;
+		if (s->is_bound)
+			child_let_go(child);
+		else
+			s->settings = report->settings;
+		break;
+	case WORKER_RUNNING:
+		child->stage = CHILD_RUNNING;
+		tell_running(s, child, &report->settings);
+		child->has_run = true;
+		tell_ready(s);
+		break;
+	case WORKER_RELOADED:
+		log_write(LOG_LEVEL_INFO, "queue %u: %s was reloaded", child->queue_num,
+			  s->options->script);
+		break;
+	}
+}
+
+void crew_read(struct supervisor *s, struct child *child)
+{
+	struct worker_report report;
+
+	while (child->channel >= 0 && child_read(child, &report))
+		take_report(s, child, &report);
+}
+
+void crew_restart_due(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child)
+		if (child->restart_at && child->restart_at <= clock_ms())
+			crew_start(s, child);
+}
+
+/* Replacing */
+
+static void give_up(struct supervisor *s, struct child *child)
+{
+	child->is_given_up = true;
+	log_write(
+		LOG_LEVEL_ERROR,
+		"queue %u: %u workers died within a minute, which is the most (--max-restarts); %s",
+		child->queue_num, s->options->max_restarts + 1,
+		s->options->exit_on_give_up ? "ending, as --on-give-up says"
+					    : "from here on every packet gets the error verdict, "
+					      "until HUP or --watch has "
+					      "the script loaded again");
+	if (s->options->exit_on_give_up)
+		crew_fail(s, EX_SOFTWARE);
+	else
+		crew_start(s, child);
+}
+
+/* A worker has died that should not have. */
+static void replace(struct supervisor *s, struct child *child)
+{
+	bool is_fruitless = child->batch->counters.packets == child->packets_at;
+	int delay =
+		backoff_next(&child->backoff, clock_ms(), is_fruitless, s->options->max_restarts);
+
+	child->restarts++;
+	if (delay < 0)
+		give_up(s, child);
+	else if (delay == 0)
+		crew_start(s, child);
+	else
+		child->restart_at = clock_ms() + delay;
+}
+
+/* A worker that judged without the script has ended, for it is to be tried again. */
+static void resume(struct supervisor *s, struct child *child)
+{
+	child->is_given_up = false;
+	child->backoff = (struct backoff){0};
+	crew_start(s, child);
+}
+
+static void bury(struct supervisor *s, struct child *child, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+	bool has_left = WIFEXITED(status) && (s->is_stopping || (child->is_given_up && code == 0));
+
+	crew_read(s, child);
+	if (child->channel >= 0)
+		close(child->channel);
+	child->channel = -1;
+	s->running--;
+	if (child->has_run && !has_left && !s->last_signal)
+		child_died(child, status);
+	child->pid = 0;
+	if (!child->has_run) {
+		crew_fail(s, code);
+	} else if (s->is_stopping) {
+		/* The first code that is not EX_OK counts. */
+		if (s->code == EX_OK)
+			s->code = code;
+		if (!has_left && !s->last_signal && !s->is_leaving)
+			child_drain(child);
+	} else if (has_left) {
+		resume(s, child);
+	} else {
+		replace(s, child);
+	}
+}
+
+void crew_reap(struct supervisor *s)
+{
+	int upgrade_status;
+
+	if (s->upgrade && waitpid(s->upgrade, &upgrade_status, WNOHANG) == s->upgrade)
+		takeover_checked(s, upgrade_status);
+	FOR_EACH_CHILD (s, child) {
+		int status;
+
+		while (child->pid && waitpid(child->pid, &status,
+					     WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
+			if (WIFSTOPPED(status) || WIFCONTINUED(status))
+				child->watchdog.is_stopped = WIFSTOPPED(status);
+			else
+				bury(s, child, status);
+		}
+	}
+}
+
+void crew_reload(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child) {
+		/* One without a script ends, and one with it follows. */
+		if (child->pid && child->has_run)
+			kill(child->pid, SIGHUP);
+	}
+}

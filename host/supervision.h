@@ -1,0 +1,72 @@
+/* What the parts of the supervisor share. */
+#ifndef HOST_SUPERVISION_H
+#define HOST_SUPERVISION_H
+
+#include "child.h"
+#include "watch.h"
+
+struct supervisor {
+	const struct options *options;
+	struct ipq_queue_options settings;
+	struct children children;
+	struct watch watch;
+	unsigned int running;
+	bool is_bound;
+	bool is_stopping;
+	bool is_leaving; /* packets wait for a program that follows */
+	bool is_upgrading;
+	bool is_ready;	 /* all workers run */
+	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
+	int code;	 /* the first that is not EX_OK */
+	int last_signal; /* the second that asked to end */
+	/* When to do what, CLOCK_MONOTONIC, ms */
+	int64_t overflow_at;
+	int64_t look_at;
+	int64_t memory_at;
+	int64_t notify_at;
+};
+
+#define FOR_EACH_CHILD(s, child)                     \
+	for (struct child *child = (s)->children.of; \
+	     child < (s)->children.of + (s)->children.count; child++)
+
+/* When nothing is to be done. */
+#define NEVER INT64_MAX
+
+/* crew.c: the workers, from their start to their end */
+
+void crew_start(struct supervisor *s, struct child *child);
+/* Takes all that a worker has to tell. */
+void crew_read(struct supervisor *s, struct child *child);
+/* Takes note of those that have ended, or were stopped. */
+void crew_reap(struct supervisor *s);
+/* Starts those whose time has come. */
+void crew_restart_due(struct supervisor *s);
+/* Has them take the script anew. */
+void crew_reload(struct supervisor *s);
+/* Ends them. Those that wait for their queue end at once; those that run judge what waits in
+ * theirs, but when they leave it to another program. */
+void crew_stop(struct supervisor *s);
+/* The same, with an exit code for the supervisor unless it has one already. */
+void crew_fail(struct supervisor *s, int code);
+/* Kills them, for the signal of that number. */
+void crew_kill(struct supervisor *s, int number);
+
+/* guard.c: what is looked at from time to time; each sets when it is to be done next */
+
+void guard_overflow(struct supervisor *s);
+void guard_progress(struct supervisor *s);
+void guard_memory(struct supervisor *s);
+
+/* takeover.c: another program, or another process of the service, on the same sockets */
+
+/* Asks the program that is installed now whether it can go on. */
+void takeover_begin(struct supervisor *s);
+/* It has answered, by a status of wait(2). */
+void takeover_checked(struct supervisor *s, int status);
+/* All workers have left. Comes back only where it fails. */
+void takeover_finish(struct supervisor *s);
+/* Has the service manager keep the sockets. */
+void takeover_store(struct supervisor *s);
+
+#endif
