@@ -104,11 +104,12 @@ bool child_start(struct children *children, struct child *child)
 		close(ends[0]);
 		exit(run(children, child, ends[1], parent));
 	}
+	if (pid < 0)
+		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s",
+			  child->queue_num, strerror(errno));
 	if (ends[1] >= 0)
 		close(ends[1]);
 	if (pid < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s",
-			  child->queue_num, strerror(errno));
 		if (ends[0] >= 0)
 			close(ends[0]);
 		return false;

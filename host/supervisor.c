@@ -202,8 +202,12 @@ static void tell_end(struct supervisor *s)
 }
 
 /* Warns where cores are too few for what is asked. */
-static void cores_check(const struct options *options, int cores)
+static void cores_check(const struct options *options)
 {
+	int cores = options->pin || options->spin_us ? affinity_count() : 0;
+
+	if (cores <= 0)
+		return;
 	if (options->pin && options->queue_count > (unsigned int)cores)
 		log_write(LOG_LEVEL_WARN, "--pin: %u queues share %d cores", options->queue_count,
 			  cores);
@@ -218,17 +222,15 @@ static int prepare(struct supervisor *s)
 {
 	struct children *children = &s->children;
 	struct inheritance inheritance;
-	int cores = affinity_count();
 	int code;
 
 	inherit_take(&inheritance);
 	children->signals = signals_open(&children->signals_before);
-	if (children->signals < 0 || cores < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot start: %s",
-			  strerror(children->signals < 0 ? -children->signals : -cores));
+	if (children->signals < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-children->signals));
 		return EX_OSERR;
 	}
-	cores_check(s->options, cores);
+	cores_check(s->options);
 	code = watch_open(&s->watch, s->options->watch);
 	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
 		code = child_prepare(&children->of[children->count], s->options, children->count,
