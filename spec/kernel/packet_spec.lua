@@ -195,6 +195,22 @@ print("received", got)
     assert.matches("most\t1500\tgso\tfalse\tready\ttrue", output)
   end)
 
+  it("come without their connection where the kernel cannot tell it, and with all else", function()
+    local output = netns.run [[
+      rule -A INPUT -m conntrack --ctstate NEW,ESTABLISHED
+      rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
+      filter ct <<'END'
+return function(pkt)
+  local ct = pkt.ct
+  print("ct", ct == nil or ct.id ~= nil and ct.state == "new", pkt.uid)
+end
+END
+      ping -c 1 127.0.0.1
+      stop ct]]
+    assert.matches("ct\ttrue\t0\n", output)
+    assert.matches("whole packets, GSO", output)
+  end)
+
   it("are counted by scripts/count.lua", function()
     local output = netns.run [[
       rule -A OUTPUT -j QUEUE
