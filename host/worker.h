@@ -3,6 +3,7 @@
 #define HOST_WORKER_H
 
 #include <limits.h>
+#include <signal.h>
 
 #include "options.h"
 

@@ -489,11 +489,8 @@ int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *opti
 		ret = request(queue, ipq_config_maxlen(buf, num, options->maxlen));
 	if (ret == 0)
 		ret = request_wanted_flags(queue, options->flags);
-	/* Last, for from here on packets come. */
-	if (ret == 0)
-		ret = request(queue,
-			      ipq_config_mode(buf, num, options->copy_mode, range_of(options)));
-	return ret;
+	/* Last, and without an answer: from here on packets come, which might be taken for it. */
+	return ret < 0 ? ret : ipq_queue_copy(queue, options);
 }
 
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options)
