@@ -59,7 +59,7 @@ PRELOADS := $(BUILD)/spec/refuse_socket.so $(BUILD)/spec/mangle_messages.so
 SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
-.PHONY: all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
+.PHONY: chaos soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
 	format bench install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -238,6 +238,11 @@ format:
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
+
+# What takes too long for every test.
+chaos soak: deps-test
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
+	$(Q)$(SPEC_ENV) luajit spec/chaos/$@.lua
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUA_LMOD)/ipq/test $(DESTDIR)$(LUA_CMOD)/ipq \

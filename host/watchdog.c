@@ -39,7 +39,7 @@ enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_
 
 int64_t watchdog_interval_ms(const struct watchdog *watchdog, int64_t limit_ms)
 {
-	int64_t interval = limit_ms / 5;
+	int64_t interval = limit_ms / 8;
 
 	if (watchdog->is_warned || interval < INTERVAL_LEAST_MS)
 		return INTERVAL_LEAST_MS;

@@ -40,14 +40,16 @@ end
 
 --- Runs a shell script after spec/support/netns.sh in a new namespace; raises with its output unless it
 --- succeeds. $DIR is a folder that is removed afterwards.
+---@param seconds? integer when it is given up, 120
 ---@return string output
-function M.run(script)
+function M.run(script, seconds)
   local dir = shell "mktemp -d":match "%S+"
   local path = dir .. "/spec.sh"
   local file = assert(io.open(path, "w"))
   file:write(". spec/support/netns.sh\n", script)
   file:close()
-  local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout 120 unshare -n sh %s"):format(dir, build, path))
+  local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout %d unshare -n sh %s"):format(dir, build,
+    seconds or 120, path))
   shell("rm -rf " .. dir)
   if status ~= 0 then error(("exit %d\n%s"):format(status, output), 2) end
   return output
