@@ -39,7 +39,7 @@ return function(pkt)
 end
 ]], act = "sleep $((N + 1))", log = { "was killed by signal 11 %(Segmentation fault%) while it judged packet %d+ "
       .. "%(127.0.0.1 > 127.0.0.1, protocol 17%)" } },
-  { name = "os.exit() in the script", seconds = { 2, 6 }, times = { 4, 15 }, gap = 50, own = true, filter = [[
+  { name = "os.exit() in the script", seconds = { 2, 6 }, times = { 4, 14 }, gap = 50, own = true, filter = [[
 local count = 0
 return function()
   count = count + 1
