@@ -24,6 +24,8 @@ static int line_read(FILE *file, char *text, size_t *len)
 			comment = true;
 		if (comment || (*len == 0 && is_blank(c)))
 			continue;
+		if (*len == LINE_MAX_LEN && is_blank(c))
+			continue;
 		if (*len == LINE_MAX_LEN)
 			return 0;
 		text[(*len)++] = (char)c;

@@ -368,6 +368,10 @@ describe("ipq.netset", function()
     end
     assert.equal(0, #with_file("", ipq.netset))
     assert.equal(0, #with_file("\n\n#\n", ipq.netset))
+    local blanks = (" \t"):rep(100)
+    set = with_file(blanks .. "10.0.0.0/8" .. blanks .. "# a column of remarks\n" .. blanks, ipq.netset)
+    assert.equal(1, #set)
+    assert.is_true(set:has "10.1.2.3")
   end)
 
   for _, case in ipairs {
@@ -375,6 +379,7 @@ describe("ipq.netset", function()
     { "\r\n\n::/129\r\n", 3, "at most 32 %(IPv4%) or 128" }, { "10.0.0.1 10.0.0.2\n", 1, "not an address" },
     { "10.0.0.1\0\n", 1, "not an address" }, { "::1\n" .. ("1"):rep(100000), 2, "not an address" },
     { "10.0.0.1\n/8", 2, "not an address" }, { "\0", 1, "not an address" },
+    { "10.0.0.1" .. (" "):rep(200) .. "/8", 1, "not an address" },
   } do
     it(("names the line of %q"):format(case[1]:sub(1, 30)), function()
       local path
