@@ -337,6 +337,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	if (options->test) {
 		options->argc = argc - optind + 1;
 		options->argv = argv + optind - 1;
+		options->argv[0] = optarg; /* without the "--test=" that may be before it */
 		return OPTIONS_RUN;
 	}
 	if (options->new_name && optind == argc)

@@ -191,6 +191,12 @@ describe("ipq-lua --new and --test", function()
     assert.matches("exit 1\nnot ok 1 %- a.lua drops Telnet\n.*exit 1\n$", output)
   end)
 
+  it("take the folder behind \"=\" as well", function()
+    local output, status = in_folder "$IPQ --new a >/dev/null; $IPQ --test=spec --filter Telnet"
+    assert.matches("1 success / 0 failures / 0 errors", output)
+    assert.equal(0, status)
+  end)
+
   it("say what is missing", function()
     assert.matches("cannot read the specs: nosuch: No such file or directory\n66\n",
       in_folder "$IPQ --test nosuch; echo $?")
