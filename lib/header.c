@@ -169,7 +169,9 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 		offset += len;
 	}
 	packet->protocol = type;
-	transport_parse(packet, (uint16_t)offset);
+	/* Not where the chain goes on behind what was looked at of it. */
+	if (extension_len(type, p + offset, packet->end - offset) == 0)
+		transport_parse(packet, (uint16_t)offset);
 }
 
 /* Where the IP header of a bridged packet begins, behind its VLAN tags; size where it has none. */

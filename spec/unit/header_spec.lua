@@ -294,6 +294,17 @@ describe("IPv6 extension headers", function()
     end)))
   end)
 
+  it("are no transport where there are more of them than anybody sends", function()
+    local ah = "\6\4" .. be16(0) .. be32(5) .. be32(6) .. ("i"):rep(12)
+    local function chain_of(count)
+      local rest = "\51\0" .. ("\0"):rep(6) .. ah .. packets.tcp ""
+      return ip6(60, ("\60\0\1\4\0\0\0\0"):rep(count - 2) .. rest)
+    end
+    local function look(pkt) return { pkt.dport or "no port", pkt.ah and pkt.ah.spi or "no AH" } end
+    assert.same({ 80, 5 }, (inside(chain_of(64), look)))
+    assert.same({ "no port", "no AH" }, (inside(chain_of(65), look)))
+  end)
+
   it("never make the parser read beyond the copy or run for ever", function()
     local long = ip6(0, ("\0\0\1\4\0\0\0\0"):rep(8000))
     assert.is_nil((inside(long, function(pkt) return pkt.tcp end)))
