@@ -172,6 +172,7 @@ static const struct key udp_keys[] = {{4, 0xff}, {5, 0xff}, {6, 0xff}, {7, 0xff}
 static const struct key icmp_keys[] = {{2, 0xff}, {3, 0xff}, {0, 0}};
 static const struct key dccp_keys[] = {{4, 0xff}, {5, 0x0f}, {6, 0xff}, {7, 0xff}, {8, 1}, {0, 0}};
 static const struct key gre_keys[] = {{0, 0xb0}, {4, 0xff}, {5, 0xff}, {0, 0}};
+static const struct key ah_keys[] = {{1, 0xff}, {0, 0}};
 static const struct key no_keys[] = {{0, 0}};
 
 static const struct key *transport_keys(uint8_t protocol)
@@ -184,6 +185,7 @@ static const struct key *transport_keys(uint8_t protocol)
 	case IPPROTO_ICMPV6: return icmp_keys;
 	case IPPROTO_DCCP: return dccp_keys;
 	case IPPROTO_GRE: return gre_keys;
+	case IPPROTO_AH: return ah_keys;
 	default: return no_keys;
 	}
 }

@@ -201,6 +201,19 @@ describe("a header's field", function()
     end
   end)
 
+  it("is gone when its header's length no longer fits", function()
+    local ah = ip(51, "\59\4" .. be16(0) .. be32(5) .. be32(7) .. ("i"):rep(12))
+    assert.same({ true, false, true }, (inside(ah, function(pkt)
+      pkt.fix = false
+      local seen = { pkt.ah ~= nil }
+      pkt.ah.hdrlength = 200
+      seen[2] = pkt.ah ~= nil
+      pkt.payload:set_u8(21, 4)
+      seen[3] = pkt.ah ~= nil
+      return seen
+    end)))
+  end)
+
   it("is gone when what made its header one has changed", function()
     assert.error_matches(function()
       inside(tcp, function(pkt)
