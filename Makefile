@@ -199,6 +199,46 @@ uninstall-libipq:
 		$(addprefix $(DESTDIR)$(MANDIR)/man3/,$(notdir $(LIBIPQ_MAN)))
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/libipq
 
+# Fuzzing, with clang's libFuzzer, AddressSanitizer and UBSan: each target FUZZ_S seconds. What is
+# found is in build/fuzz/finding.
+
+.PHONY: fuzz fuzz-report fuzz-build fuzz-programs deps-fuzz
+DEPS_FUZZ := $(DEPS_BUILD) clang llvm libclang-rt-dev
+FUZZ_S ?= 20
+FUZZ := $(BUILD)/fuzz
+FUZZ_TARGETS ?= $(sort $(basename $(notdir $(wildcard spec/fuzz/*.c))))
+FUZZ_PROGRAMS = $(addprefix $(BUILD)/target/,$(FUZZ_TARGETS))
+
+deps: deps-fuzz
+deps-fuzz: ; $(Q).ci/deps $(DEPS_FUZZ)
+
+fuzz: fuzz-build
+	$(Q)spec/fuzz/run.sh $(FUZZ) $(FUZZ_S) check $(FUZZ_TARGETS)
+
+fuzz-report: fuzz-build
+	$(Q)spec/fuzz/run.sh $(FUZZ) $(FUZZ_S) report $(FUZZ_TARGETS)
+
+fuzz-build: deps-fuzz
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(CORE) $(SPEC_LIBS)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) BUILD=$(FUZZ) CC=clang CFLAGS='-O1 -g' \
+		SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	$(Q)mkdir -p $(addprefix $(FUZZ)/seed/,$(FUZZ_TARGETS)) $(addprefix $(FUZZ)/corpus/,$(FUZZ_TARGETS))
+	$(Q)$(SPEC_ENV) luajit spec/fuzz/corpus.lua $(FUZZ)/seed
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+# An archive, so that a target can bring functions of its own in the place of the program's.
+$(BUILD)/all.a: $(LIB_OBJ) $(BINDINGS_OBJ) $(filter-out %/main.o,$(HOST_OBJ))
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/target/%: $(BUILD)/obj/spec/fuzz/%.o $(BUILD)/all.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS)
+
+-include $(patsubst %,$(BUILD)/obj/spec/fuzz/%.d,$(FUZZ_TARGETS))
+
 # Use and tests
 
 SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.lua;;' \

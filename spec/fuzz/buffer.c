@@ -1,0 +1,3 @@
+/* Buffers: see buffer.lua. */
+#define FUZZ_SCRIPT "spec/fuzz/buffer.lua"
+#include "script.h"

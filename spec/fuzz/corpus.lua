@@ -1,0 +1,89 @@
+-- Writes inputs for the fuzz targets to begin with: luajit spec/fuzz/corpus.lua FOLDER
+local capture = require "spec.support.capture"
+local craft = require "spec.support.craft"
+local m = require "spec.support.message"
+local rewrite = require "spec.support.rewrite"
+
+local folder = assert(arg[1], "which folder?")
+local random = rewrite.random(7)
+local be16 = m.be16
+
+local function write(target, name, bytes)
+  local file = assert(io.open(("%s/%s/%s"):format(folder, target, name), "wb"))
+  file:write(bytes)
+  file:close()
+end
+
+-- A packet of each kind, over both versions, behind each extension header.
+
+local packets = {}
+for _, kind in ipairs(craft.names) do
+  for _, version in ipairs { 4, 6 } do
+    for _, extension in ipairs(version == 6 and craft.extension_names or { "none" }) do
+      packets[#packets + 1] = craft.packet { random = random, name = kind, version = version, extension = extension,
+        body = random.bytes(16), ip_options = random.pick { "", "\148\4\0\0" } }
+    end
+  end
+end
+
+for i, packet in ipairs(packets) do
+  local bytes = packet.bytes
+  local family = packet.version == 4 and 0 or 1
+  local store = "\0" .. be16(packet.l4) .. be16(0) .. "\1\0\2ab"
+  local replace = "\1" .. be16(packet.body) .. be16(3) .. "\1\0\5hello"
+  local set = "\2" .. be16(0) .. be16(0) .. "\1\0\4" .. bytes:sub(1, 4)
+  write("header", i, "\0" .. bytes)
+  write("rewrite", i, string.char(family + 32) .. "\3" .. be16(#bytes) .. bytes .. store .. replace .. set)
+  write("rewrite", i .. "-store", string.char(family + 32) .. "\1" .. be16(#bytes) .. bytes .. store)
+  write("buffer", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
+  write("fields", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
+  if packet.version == 4 then
+    local more = i % 2 == 0 and m.attr(m.CT, m.attr(8, m.be32(7)) .. m.attr(18, be16(3))) or m.attr(m.MARK, m.be32(9))
+      .. m.attr(m.VLAN, m.attr(1, be16(0x8100)) .. m.attr(2, be16(5))) .. m.attr(m.HWADDR, be16(6) .. ("\1"):rep(10))
+    write("attr", i, m.simple(i, bytes, more))
+    write("message", i, "\4\0\100" .. m.simple(i, bytes, more))
+  end
+end
+write("message", "long", "\0\16\0" .. m.simple(1, ("x"):rep(2500)))
+for i, kind in ipairs { 0x0302, 0x0301 } do
+  local request = m.host32(40) .. m.host16(kind) .. m.host16(1) .. m.host32(0) .. m.host32(0) .. "\0\0\0\0"
+  write("message", "error" .. i, "\0\16\0" .. m.host32(60) .. m.host16(2) .. m.host16(0) .. m.host32(0) .. m.host32(0)
+    .. m.host32(-2) .. request .. m.attr(2, m.be32(1) .. m.be32(7)))
+end
+
+for i = 1, 20 do write("chain", i, "\0\0" .. string.char(i * 4) .. random.bytes(i * 40)) end
+
+-- Captures of each link type, in each format, behind 16 bytes of choices.
+
+local links = {
+  ETHERNET = ("\2"):rep(12) .. "\129\0\0\5\8\0", SLL = ("\0"):rep(14) .. "\8\0", SLL2 = "\8\0" .. ("\0"):rep(18),
+  RAW = "", NULL = m.host32(2), LOOP = m.be32(2),
+}
+for link, header in pairs(links) do
+  for i, options in ipairs { {}, { nano = true }, { swapped = true }, { ng = true }, { ng = true, swapped = true } } do
+    local path = os.tmpname()
+    options.link = capture[link]
+    capture.write(path, { { header .. packets[1].bytes }, { header .. "x" }, { header .. packets[2].bytes },
+      { "" }, { header .. packets[3].bytes, len = 9000 } }, options)
+    local file = assert(io.open(path, "rb"))
+    write("capture", link .. i, "\1" .. random.bytes(15) .. file:read "*a")
+    file:close()
+    os.remove(path)
+  end
+end
+
+for i = 1, 10 do write("netset", i, random.bytes(i * 20)) end
+write("netfile", "list", "# networks\n10.0.0.0/8\n 10.1.2.3 ; a host\r\n\n2001:db8::/32\n::/0\n0.0.0.0/0\n::1")
+write("netfile", "wrong", "10.0.0.0/8\n10.0.0.0/33\n")
+write("netfile", "wide", "10.0.0.0/8" .. (" "):rep(200) .. "# a column of remarks\n")
+local list = {}
+for i = 1, 100 do list[i] = ("10.%d.0.0/%d\n2001:db8:%x::/%d\n"):format(i, i % 17 + 8, i, i % 90 + 32) end
+write("netfile", "many", table.concat(list))
+
+for i, words in ipairs {
+  { "-q", "3:7", "--pin", "--spin", "50", "--default", "drop", "--on-error=accept", "f.lua", "key=value" },
+  { "--test", "spec", "-v" }, { "--test=spec" }, { "-r", "in", "-w", "out", "-F", "tcp", "--json", "f.lua" },
+  { "--copy-range", "64", "--queue-maxlen=10", "--rcvbuf", "65536", "--fail-open", "--no-gso", "--check", "f" },
+  { "--new", "x" }, { "--help" }, { "-V" }, { "-q" }, { "--nonsense" }, { "--json=1" }, { "f.lua", "--json" },
+  { "-x", "--", "f" },
+} do write("arguments", i, table.concat(words, "\0")) end

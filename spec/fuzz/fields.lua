@@ -1,0 +1,185 @@
+-- Fields of headers with any values, against what their bytes say by a table of their own.
+local bit = require "bit"
+local judge = require "spec.fuzz.judge"
+
+-- Offset, bytes, bits (all), shift from the right; true instead of bits: a flag.
+local fields = {
+  ip = { dscp = { 1, 1, 6, 2 }, ecn = { 1, 1, 2, 0 }, length = { 2, 2 }, id = { 4, 2 }, df = { 6, 1, true, 6 },
+    mf = { 6, 1, true, 5 }, frag_off = { 6, 2, 13, 0 }, ttl = { 8, 1 }, protocol = { 9, 1 }, checksum = { 10, 2 } },
+  ip6 = { dscp = { 0, 2, 6, 6 }, ecn = { 0, 2, 2, 4 }, flowlabel = { 0, 4, 20, 0 }, length = { 4, 2 },
+    nexthdr = { 6, 1 }, hoplimit = { 7, 1 } },
+  tcp = { sport = { 0, 2 }, dport = { 2, 2 }, sequence = { 4, 4 }, ackseq = { 8, 4 }, doff = { 12, 1, 4, 4 },
+    flags = { 13, 1 }, cwr = { 13, 1, true, 7 }, ece = { 13, 1, true, 6 }, urg = { 13, 1, true, 5 },
+    ack = { 13, 1, true, 4 }, psh = { 13, 1, true, 3 }, rst = { 13, 1, true, 2 }, syn = { 13, 1, true, 1 },
+    fin = { 13, 1, true, 0 }, window = { 14, 2 }, checksum = { 16, 2 }, urgptr = { 18, 2 } },
+  udp = { sport = { 0, 2 }, dport = { 2, 2 }, length = { 4, 2 }, checksum = { 6, 2 } },
+  udplite = { sport = { 0, 2 }, dport = { 2, 2 }, csumcov = { 4, 2 }, checksum = { 6, 2 } },
+  icmp = { type = { 0, 1 }, code = { 1, 1 }, checksum = { 2, 2 }, id = { 4, 2 }, sequence = { 6, 2 } },
+  sctp = { sport = { 0, 2 }, dport = { 2, 2 }, vtag = { 4, 4 }, checksum = { 8, 4 } },
+  dccp = { sport = { 0, 2 }, dport = { 2, 2 }, doff = { 4, 1 }, csumcov = { 5, 1, 4, 0 }, checksum = { 6, 2 },
+    type = { 8, 1, 4, 1 } },
+  gre = { flags = { 0, 1 }, version = { 1, 1, 3, 0 }, protocol = { 2, 2 } },
+  esp = { spi = { 0, 4 }, sequence = { 4, 4 } },
+}
+fields.icmpv6 = fields.icmp
+
+local names, headers = {}, {}
+for header, list in pairs(fields) do
+  headers[#headers + 1] = header
+  names[header] = {}
+  for name in pairs(list) do table.insert(names[header], name) end
+  table.sort(names[header])
+end
+table.sort(headers)
+
+local function number_at(bytes, at, size)
+  local n = 0
+  for i = 1, size do n = n * 256 + bytes:byte(at + i) end
+  return n
+end
+
+local function to_bytes(n, size)
+  local bytes = {}
+  for i = size, 1, -1 do
+    bytes[i] = string.char(n % 256)
+    n = math.floor(n / 256)
+  end
+  return table.concat(bytes)
+end
+
+--- Where the header begins. Transports are known by where what follows them begins.
+local function place_of(m, view, header)
+  if header == "ip" or header == "ip6" then return 0 end
+  local body = m:reach() - #view.payload
+  if header == "tcp" or header == "dccp" then
+    local length = view.doff * 4
+    return body - length
+  end
+  if header == "gre" then
+    local flags, words = view.flags, 1
+    for _, flag in ipairs { 0x80, 0x20, 0x10 } do words = words + (bit.band(flags, flag) ~= 0 and 1 or 0) end
+    return body - words * 4
+  end
+  return body - (header == "sctp" and 12 or 8)
+end
+
+local function expected(whole, f)
+  local value = math.floor(whole / 2 ^ (f[4] or 0))
+  if f[3] == true then return value % 2 == 1 end
+  return value % 2 ^ (f[3] or f[2] * 8)
+end
+
+local act = {}
+
+local values = { 0, 1, true, false, -1, 0.5, 0 / 0, 1 / 0, "1", 255, 256, 65535, 65536, 2 ^ 32 - 1, 2 ^ 32, {} }
+
+function act.assign(c, m, view, header, at)
+  local name = c.pick(names[header])
+  local f = fields[header][name]
+  local whole = number_at(m.bytes, at + f[1], f[2])
+  local value = c.pick(values)
+  if c.byte() % 2 == 1 and type(value) == "number" then value = c.u16() end
+  judge.equal(expected(whole, f), view[name], header .. "." .. name)
+  local width = f[3] == true and 1 or f[3] or f[2] * 8
+  local possible = f[3] == true and type(value) == "boolean"
+    or f[3] ~= true and type(value) == "number" and value % 1 == 0 and value >= 0 and value < 2 ^ width
+  if possible then
+    local step, old = 2 ^ (f[4] or 0), expected(whole, f)
+    local raw = type(value) == "boolean" and (value and 1 or 0) or value
+    old = type(old) == "boolean" and (old and 1 or 0) or old
+    m:replace(at + f[1], f[2], to_bytes(whole + (raw - old) * step, f[2]))
+  end
+  m:does(possible, header .. "." .. name, function() view[name] = value end)
+end
+
+--- Kinds and data of TCP options, by RFC 9293 section 3.1.
+local function options_of(bytes)
+  local list, o = {}, 1
+  while o <= #bytes and bytes:byte(o) ~= 0 do
+    local length = bytes:byte(o + 1)
+    if bytes:byte(o) == 1 then
+      length = 1
+    elseif not length or length < 2 or o + length - 1 > #bytes then
+      break
+    else
+      list[#list + 1] = { kind = bytes:byte(o), data = bytes:sub(o + 2, o + length - 1) }
+    end
+    o = o + length
+  end
+  return list
+end
+
+function act.options(c, m, view, header, at)
+  if header ~= "tcp" and header ~= "ip" then return end
+  local length_at = header == "tcp" and at + 12 or at
+  local words = header == "tcp" and math.floor(m.bytes:byte(length_at + 1) / 16) or m.bytes:byte(length_at + 1) % 16
+  local old = m.bytes:sub(at + 21, at + words * 4)
+  if header == "tcp" then
+    local list, first = options_of(old), {}
+    judge.equal(#list, #view.options, "options")
+    for i, option in ipairs(view.options) do
+      judge.equal(list[i].kind, option.kind, "kind")
+      judge.equal(list[i].data, option.data, "data")
+      first[option.kind] = first[option.kind] or option.data
+    end
+    local kind = c.byte()
+    judge.equal(first[kind], view:option(kind), "option")
+  else
+    judge.equal(old, view.options, "options")
+  end
+  local new = c.bytes(c.byte() % 48)
+  local padded = new .. ("\0"):rep(-#new % 4)
+  local possible = #new <= 40 and m:takes(at + 20, #old, padded)
+  if possible then
+    local byte = m.bytes:byte(length_at + 1)
+    local count = 5 + #padded / 4
+    m:replace(at + 20, #old, padded)
+    m:replace(length_at, 1, string.char(header == "tcp" and count * 16 + byte % 16 or byte - byte % 16 + count))
+  end
+  m:does(possible, header .. ".options", function() view.options = new end)
+end
+
+local extensions = { [0] = 8, [43] = 8, [44] = 0, [51] = 4, [60] = 8, [135] = 8 }
+
+function act.exthdr(c, m, view, header)
+  if header ~= "ip6" then return end
+  local kind = c.pick { 0, 43, 44, 51, 60, 135 }
+  local stop, at, this, found = m:reach(), 40, m.bytes:byte(7), nil
+  while extensions[this] and at + 8 <= stop and not found do
+    local units = m.bytes:byte(at + 2)
+    local length = this == 44 and 8 or this == 51 and (units + 2) * 4 or (units + 1) * 8
+    if at + length > stop then break end
+    if this == kind then found = m.bytes:sub(at + 1, at + length) end
+    this, at = m.bytes:byte(at + 1), at + length
+  end
+  judge.equal(found, m:does(true, "exthdr", view.exthdr, view, kind), "exthdr")
+end
+
+function act.address(c, m, view, header)
+  if header ~= "ip" and header ~= "ip6" then return end
+  local name = c.pick { "saddr", "daddr" }
+  local size = header == "ip" and 4 or 16
+  local offset = (header == "ip" and 12 or 8) + (name == "daddr" and size or 0)
+  local text = view[name]
+  if size == 4 then
+    judge.equal(("%d.%d.%d.%d"):format(m.bytes:byte(offset + 1, offset + 4)), text, name)
+  end
+  judge.equal(text, m.pkt[name], name)
+  local zeros = size == 4 and "0.0.0.0" or "::"
+  m:replace(offset, size, ("\0"):rep(size))
+  m:does(true, name, function() m.pkt[name] = zeros end)
+  if c.byte() % 2 == 1 then return end
+  m:does(false, name, function() m.pkt[name] = c.bytes(5) .. "/" end)
+end
+
+local acts = { "assign", "assign", "assign", "options", "exthdr", "address" }
+
+return judge.player(function(c, m, pkt)
+  pkt.fix = m.fix
+  while not c.is_over() do
+    local header = c.pick(headers)
+    local view = pkt[header]
+    if view then act[c.pick(acts)](c, m, view, header, place_of(m, view, header)) end
+  end
+  m:does(true, "tostring", tostring, pkt)
+end)

@@ -1,0 +1,60 @@
+/* Packet headers: places in order and inside, twice the same, whatever the bytes say. */
+#include "fuzz.h"
+#include "lib/transport.h"
+
+#include <linux/netfilter.h>
+
+static void places_check(const struct ipq_packet *p)
+{
+	uint32_t size = p->data_len < IPQ_PACKET_MAX ? p->data_len : IPQ_PACKET_MAX;
+
+	CHECK(p->parsed == 1);
+	CHECK(p->l3 <= p->end && p->end <= size);
+	CHECK(p->ip_version == 0 || p->ip_version == p->data[p->l3] >> 4);
+	CHECK(p->ip_version || (p->l4 == 0 && p->ah == 0 && p->protocol == 0));
+	if (p->l4)
+		CHECK(p->l3 < p->l4 && p->l4 < p->body && p->body <= p->end);
+	else
+		CHECK(p->body == 0);
+	CHECK(p->l4 == 0 || p->fragment != IPQ_FRAGMENT_LATER);
+	CHECK(p->ah == 0 || (p->ah > p->l3 && p->ah + 8 <= p->end));
+}
+
+static void transport_check(const struct ipq_packet *p)
+{
+	struct ipq_transport t;
+
+	ipq_transport_find(p, &t);
+	CHECK(t.start <= p->end && t.len <= p->end - t.start);
+	CHECK(t.covered == 0 || (t.start <= t.covered && t.covered <= p->end));
+	CHECK(t.source + t.address_len <= p->end && t.destination + t.address_len <= p->end);
+	/* A checksum lies in the transport's header, which has a size that is known. */
+	if (t.field)
+		CHECK(p->l4 && t.sum != IPQ_SUM_NONE && t.field > p->l4 && t.field < p->body);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+	struct input in = {bytes, len};
+	uint8_t flags = take8(&in);
+	uint16_t bridged = flags & 1 ? take16(&in) : 0;
+	struct ipq_packet packet = {
+		.family = flags & 1 ? NFPROTO_BRIDGE : NFPROTO_IPV4,
+		.hw_protocol = flags & 1 ? bridged : 0x0800,
+		.dirty = flags & 2 ? IPQ_DIRTY_ALL : 0,
+		.data_len = (uint32_t)in.len,
+		.len = (uint32_t)in.len,
+	};
+	struct ipq_packet before;
+
+	packet.data = own(in.bytes, in.len);
+	ipq_header_parse(&packet);
+	places_check(&packet);
+	if (packet.ip_version)
+		transport_check(&packet);
+	before = packet;
+	ipq_header_parse(&packet);
+	CHECK(memcmp(&before, &packet, sizeof(packet)) == 0);
+	free(packet.data);
+	return 0;
+}
