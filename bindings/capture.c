@@ -27,6 +27,14 @@ struct frame {
 	int packet;	 /* its number in the batch, -1: it is none */
 };
 
+/* A frame whose packet is held: it is written when that has its verdict. */
+struct held {
+	struct held *next;
+	uint32_t packet_id;
+	struct frame frame;
+	uint8_t bytes[];
+};
+
 struct ipq_capture {
 	struct ipq_source source;
 	pcap_t *in;
@@ -39,7 +47,10 @@ struct ipq_capture {
 	off_t size; /* of the input, 0: not known */
 	uint32_t slot_size;
 	uint32_t frame_count;
+	uint32_t frames_done; /* written, dropped or held */
 	struct frame frames[IPQ_BATCH_MAX];
+	struct held *held; /* as they came */
+	struct held **held_end;
 	uint8_t *changed; /* a frame put together anew */
 	char in_buffer[FILE_BUFFER];
 	char out_buffer[FILE_BUFFER];
@@ -83,22 +94,76 @@ static void write_changed(struct ipq_capture *capture, const struct frame *frame
 	write_frame(capture, &header, capture->changed);
 }
 
-static void write_frames(struct ipq_capture *capture, const struct ipq_batch *batch)
+/* Only what is written is kept. */
+static void hold_frame(struct ipq_capture *capture, const struct frame *frame, const uint8_t *slot,
+		       const struct ipq_packet *packet)
 {
-	for (uint32_t i = 0; i < capture->frame_count; i++) {
-		const struct frame *frame = &capture->frames[i];
-		const uint8_t *slot = batch->slots + (size_t)i * batch->slot_size;
-		const struct ipq_packet *packet =
-			frame->packet < 0 ? NULL : &batch->packets[frame->packet];
+	struct held *held;
 
-		if (packet && packet->verdict == IPQ_DROP)
-			continue;
-		if (packet && packet->set & IPQ_SET_PAYLOAD)
-			write_changed(capture, frame, slot, packet);
-		else
-			write_frame(capture, &frame->header, slot);
+	if (!capture->out)
+		return;
+	held = malloc(sizeof(*held) + frame->header.caplen);
+	if (!held) {
+		note_damage(capture, "cannot keep a held packet", strerror(ENOMEM));
+		return;
 	}
+	*held = (struct held){.packet_id = packet->packet_id, .frame = *frame};
+	memcpy(held->bytes, slot, frame->header.caplen);
+	*capture->held_end = held;
+	capture->held_end = &held->next;
+}
+
+static void write_judged(struct ipq_capture *capture, const struct frame *frame,
+			 const uint8_t *slot, const struct ipq_packet *packet)
+{
+	if (packet->held)
+		hold_frame(capture, frame, slot, packet);
+	else if (packet->verdict == IPQ_DROP)
+		return;
+	else if (packet->set & IPQ_SET_PAYLOAD)
+		write_changed(capture, frame, slot, packet);
+	else
+		write_frame(capture, &frame->header, slot);
+}
+
+/* The frames before packet number end of the batch. */
+static void write_frames(struct ipq_capture *capture, const struct ipq_batch *batch, uint32_t end)
+{
+	for (; capture->frames_done < capture->frame_count; capture->frames_done++) {
+		const struct frame *frame = &capture->frames[capture->frames_done];
+		const uint8_t *slot =
+			batch->slots + (size_t)capture->frames_done * batch->slot_size;
+
+		if (frame->packet < 0)
+			write_frame(capture, &frame->header, slot);
+		else if ((uint32_t)frame->packet < end)
+			write_judged(capture, frame, slot, &batch->packets[frame->packet]);
+		else
+			return;
+	}
+}
+
+static void write_all(struct ipq_capture *capture, const struct ipq_batch *batch)
+{
+	write_frames(capture, batch, batch->count);
 	capture->frame_count = 0;
+	capture->frames_done = 0;
+}
+
+/* The kept frame of a held packet, which is the caller's to free; NULL where there is none. */
+static struct held *held_take(struct ipq_capture *capture, uint32_t packet_id)
+{
+	struct held **link = &capture->held;
+	struct held *held;
+
+	while (*link && (*link)->packet_id != packet_id)
+		link = &(*link)->next;
+	held = *link;
+	if (held)
+		*link = held->next;
+	if (held && capture->held_end == &held->next)
+		capture->held_end = link;
+	return held;
 }
 
 /* Reading */
@@ -210,16 +275,35 @@ static int capture_receive(struct ipq_source *source, struct ipq_batch *batch)
 		}
 		/* A batch of frames that are no packets has nobody to commit it. */
 		if (capture->frame_count == batch->capacity && batch->count == 0)
-			write_frames(capture, batch);
+			write_all(capture, batch);
 	}
 	if (batch->count == 0)
-		write_frames(capture, batch);
+		write_all(capture, batch);
 	return (int)batch->count;
 }
 
 static int capture_commit(struct ipq_source *source, struct ipq_batch *batch)
 {
-	write_frames((struct ipq_capture *)source, batch);
+	write_all((struct ipq_capture *)source, batch);
+	return 0;
+}
+
+/* Frames are written in the order in which their packets got their verdicts: what was judged
+ * before, in this batch too, comes first. */
+static int capture_settle(struct ipq_source *source, struct ipq_batch *batch,
+			  struct ipq_packet *packet)
+{
+	struct ipq_capture *capture = (struct ipq_capture *)source;
+	struct held *held;
+
+	write_frames(capture, batch, batch->current);
+	held = held_take(capture, packet->packet_id);
+	packet->held = 0;
+	if (held)
+		write_judged(capture, &held->frame, held->bytes, packet);
+	else if (packet->verdict != IPQ_DROP && packet->set & IPQ_SET_PAYLOAD)
+		capture->counters.changed++;
+	free(held);
 	return 0;
 }
 
@@ -376,6 +460,7 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 		ipq_capture_close(c);
 		return fault;
 	}
+	c->held_end = &c->held;
 	c->is_meta = options->is_meta;
 	c->copy_range = options->copy_range;
 	snapshot = (uint32_t)pcap_snapshot(c->in);
@@ -383,6 +468,7 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 	c->source = (struct ipq_source){
 		.receive = capture_receive,
 		.commit = capture_commit,
+		.settle = capture_settle,
 		.stop = capture_stop,
 		.close = capture_close,
 	};
@@ -429,6 +515,8 @@ void ipq_capture_close(struct ipq_capture *capture)
 {
 	if (!capture)
 		return;
+	while (capture->held)
+		free(held_take(capture, capture->held->packet_id));
 	if (capture->out)
 		pcap_dump_close(capture->out);
 	if (capture->in)

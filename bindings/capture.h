@@ -39,7 +39,8 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 					const struct ipq_capture_options *options, char *text);
 
 /* The capture as a source; closing either closes both. Every packet but the dropped ones is
- * written, in the order of reading, together with the frames that are no packets. receive() gives 0
+ * written, in the order of reading, a held one when it gets its verdict, together with the frames
+ * that are no packets. receive() gives 0
  * at the end of the file and where it is damaged. */
 struct ipq_source *ipq_capture_source(struct ipq_capture *capture);
 

@@ -48,6 +48,11 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+static double monotonic(void)
+{
+	return (double)(ipq_monotonic_ns() / 1000);
+}
+
 static int find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		uint32_t needle_len)
 {
@@ -62,10 +67,14 @@ static void state_push(lua_State *L)
 
 	*state = (struct state){
 		.calls = {.driver_next = ipq_driver_next,
+			  .driver_hold = ipq_driver_hold,
+			  .driver_release = ipq_driver_release,
+			  .driver_settle = ipq_driver_settle,
 			  .conntrack_parse = ipq_conntrack_parse,
 			  .device_get = ipq_device_get,
 			  .devices = &state->devices,
 			  .now = now,
+			  .monotonic = monotonic,
 			  .find = find,
 			  .memcmp = memcmp,
 			  .header_parse = ipq_header_parse,

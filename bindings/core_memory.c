@@ -28,6 +28,16 @@ static int memory_commit(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
+/* The held packet is a copy that Lua has. */
+static int memory_settle(struct ipq_source *source, struct ipq_batch *batch,
+			 struct ipq_packet *packet)
+{
+	(void)source;
+	(void)batch;
+	(void)packet;
+	return 0;
+}
+
 /* core.memory() → memory | nil, message, code. Its driver's batch has one packet with a slot of
  * IPQ_PACKET_MAX bytes. */
 int ipq_core_memory(lua_State *L)
@@ -35,7 +45,9 @@ int ipq_core_memory(lua_State *L)
 	struct memory *memory = lua_newuserdata(L, sizeof(*memory));
 
 	*memory = (struct memory){
-		.source = {.receive = memory_receive, .commit = memory_commit},
+		.source = {.receive = memory_receive,
+			   .commit = memory_commit,
+			   .settle = memory_settle},
 	};
 	memory->driver.source = &memory->source;
 	luaL_getmetatable(L, MEMORY);

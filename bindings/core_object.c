@@ -29,7 +29,15 @@ static int ended(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
-struct ipq_source ipq_object_no_source = {.receive = ended, .commit = ended};
+static int nowhere(struct ipq_source *source, struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	(void)source;
+	(void)batch;
+	(void)packet;
+	return 0;
+}
+
+struct ipq_source ipq_object_no_source = {.receive = ended, .commit = ended, .settle = nowhere};
 
 lua_Number ipq_option_number(lua_State *L, const char *name, lua_Number otherwise, lua_Number max)
 {

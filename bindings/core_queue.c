@@ -74,6 +74,7 @@ int ipq_core_open(lua_State *L)
 		return fail_open(L, &options, ret);
 	queue->driver.batch->default_verdict = default_verdict;
 	queue->driver.batch->error_verdict = error_verdict;
+	ipq_batch_limit_held(queue->driver.batch, options.maxlen);
 	queue->driver.source = ipq_queue_source(queue->queue);
 	return 1;
 }

@@ -38,6 +38,7 @@ int session_batch_new(struct ipq_batch **batch, const struct options *options, u
 		return cannot_start(ret);
 	(*batch)->default_verdict = options->default_verdict;
 	(*batch)->error_verdict = options->error_verdict;
+	ipq_batch_limit_held(*batch, options->queue.maxlen);
 	return EX_OK;
 }
 
@@ -98,6 +99,9 @@ int session_run(struct session *session, const char *name)
 {
 	int ret = judge(session);
 	enum vm_result stopped = vm_stop(session->vm);
+
+	/* What a broken Lua state could not settle. */
+	ipq_driver_settle_all(&session->driver, session->driver.batch->error_verdict);
 
 	if (ret == 0)
 		return session_exit_code(stopped);

@@ -4,20 +4,26 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { CACHE_LINE = 64, PAGE = 4096 };
+enum {
+	CACHE_LINE = 64,
+	PAGE = 4096,
+	HELD_DEFAULT = 512 /* half of what ipq_queue_defaults() lets wait */
+};
 
 #define ALIGNED(size, to) (((size) + (to)-1) / (to) * (to))
 
-/* One mapping: the batch, its packets, and from the next page on slots and spares. */
+/* One mapping: the batch, its packets, the held ones' ids, and from the next page on slots and
+ * spares. */
 struct layout {
-	size_t packets, slots, spares, end; /* offsets */
+	size_t packets, held, slots, spares, end; /* offsets */
 };
 
 static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
 {
 	struct layout at = {.packets = ALIGNED(sizeof(struct ipq_batch), CACHE_LINE)};
 
-	at.slots = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), PAGE);
+	at.held = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), CACHE_LINE);
+	at.slots = ALIGNED(at.held + IPQ_HELD_MAX * sizeof(uint64_t), PAGE);
 	at.spares = at.slots + (size_t)capacity * slot_size;
 	at.end = at.spares + (size_t)capacity * IPQ_PACKET_MAX;
 	return at;
@@ -45,6 +51,8 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 		.error_verdict = IPQ_DROP,
 		.slots = base + at.slots,
 		.spares = base + at.spares,
+		.held = (uint64_t *)(base + at.held),
+		.held_limit = HELD_DEFAULT,
 	};
 	for (uint32_t i = 0; i < capacity; i++)
 		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
@@ -100,6 +108,7 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 	packet->parsed = 0;
 	packet->dirty = 0;
 	packet->as_is = 0;
+	packet->held = 0;
 	return packet;
 }
 
@@ -113,30 +122,98 @@ void ipq_batch_fail_rest(struct ipq_batch *batch)
 	for (; batch->current < batch->count; batch->current++) {
 		struct ipq_packet *packet = &batch->packets[batch->current];
 
+		ipq_batch_release(batch, packet);
 		packet->verdict = batch->error_verdict;
 		packet->set = 0;
 		batch->counters.errors++;
 	}
 }
 
-void ipq_batch_tally(struct ipq_batch *batch)
+static void count_verdict(struct ipq_counters *counters, uint32_t verdict)
+{
+	switch (verdict & IPQ_VERDICT_MASK) {
+	case IPQ_ACCEPT: counters->accepted++; break;
+	case IPQ_DROP: counters->dropped++; break;
+	case IPQ_QUEUE: counters->queued++; break;
+	case IPQ_REPEAT: counters->repeated++; break;
+	case IPQ_STOP: counters->stopped++; break;
+	default: break;
+	}
+}
+
+void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet)
 {
 	struct ipq_counters *counters = &batch->counters;
 
-	counters->batches++;
-	counters->packets += batch->count;
+	counters->packets++;
+	counters->bytes += packet->data_len;
+	counters->marked += (packet->set & IPQ_SET_MARK) != 0;
+	count_verdict(counters, packet->verdict);
+}
+
+void ipq_batch_tally(struct ipq_batch *batch)
+{
+	struct ipq_counters *counters = &batch->counters;
+	uint64_t packets = batch->count, bytes = 0, marked = 0;
+
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct ipq_packet *packet = &batch->packets[i];
 
-		counters->bytes += packet->data_len;
-		counters->marked += (packet->set & IPQ_SET_MARK) != 0;
-		switch (packet->verdict & IPQ_VERDICT_MASK) {
-		case IPQ_ACCEPT: counters->accepted++; break;
-		case IPQ_DROP: counters->dropped++; break;
-		case IPQ_QUEUE: counters->queued++; break;
-		case IPQ_REPEAT: counters->repeated++; break;
-		case IPQ_STOP: counters->stopped++; break;
-		default: break;
+		if (packet->held) {
+			packets--;
+			continue;
 		}
+		bytes += packet->data_len;
+		marked += (packet->set & IPQ_SET_MARK) != 0;
+		count_verdict(counters, packet->verdict);
 	}
+	counters->batches++;
+	counters->packets += packets;
+	counters->bytes += bytes;
+	counters->marked += marked;
+}
+
+void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen)
+{
+	batch->held_limit = maxlen / 2 < IPQ_HELD_MAX ? maxlen / 2 : IPQ_HELD_MAX;
+}
+
+/* Where entry is in the table, or the first free place (entry 0). It is looked for where the id
+ * points to: ids ascend, so that as long as few are held it is there. NULL where it is nowhere. */
+static uint64_t *held_find(const struct ipq_batch *batch, uint32_t packet_id, uint64_t entry)
+{
+	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++) {
+		uint64_t *place = &batch->held[(packet_id + i) % IPQ_HELD_MAX];
+
+		if (*place == entry)
+			return place;
+	}
+	return NULL;
+}
+
+int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	uint64_t *place = NULL;
+
+	if (batch->held_count < batch->held_limit)
+		place = held_find(batch, packet->packet_id, 0);
+	if (!place)
+		return -ENOSPC;
+	*place = (uint64_t)packet->packet_id + 1;
+	batch->held_count++;
+	packet->held = 1;
+	return 0;
+}
+
+void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	uint64_t *place = NULL;
+
+	if (packet->held)
+		place = held_find(batch, packet->packet_id, (uint64_t)packet->packet_id + 1);
+	packet->held = 0;
+	if (!place)
+		return;
+	*place = 0;
+	batch->held_count--;
 }

@@ -20,11 +20,20 @@ struct nlmsghdr;
 struct ipq_source {
 	/* Fills the batch with what waits, waiting for the first packet. Gives the number of
 	 * packets, 0 at the end of the source, -EINTR when a signal came before any packet, -EAGAIN
-	 * when only messages without a packet came, or another negative errno, after which the
-	 * source is of no more use. Every packet has the batch's default verdict. */
+	 * when only messages without a packet came, -ETIME when the batch's wake_ns came before any
+	 * packet (a source that does not wait need not look at it), or another negative errno,
+	 * after which the source is of no more use. Every packet has the batch's default verdict.
+	 */
 	int (*receive)(struct ipq_source *source, struct ipq_batch *batch);
-	/* Carries out the verdicts of a batch. 0 or a negative errno. */
+	/* Carries out the verdicts of a batch, but of those packets that are held: what it needs of
+	 * them it keeps. 0 or a negative errno. */
 	int (*commit)(struct ipq_source *source, struct ipq_batch *batch);
+	/* Carries out the verdict of a packet that was held, and came with this batch or with one
+	 * before it. packet need not be the one in the batch, which may be gone: packet_id tells
+	 * which it is, and it has the bytes where set says that they changed. 0 or a negative
+	 * errno, after which the source is of no more use. */
+	int (*settle)(struct ipq_source *source, struct ipq_batch *batch,
+		      struct ipq_packet *packet);
 	/* Takes no new packets from now on: receive() gives what still waits, then 0. */
 	int (*stop)(struct ipq_source *source);
 	/* Ends the source and frees it. */
@@ -62,15 +71,47 @@ void ipq_batch_drop_last(struct ipq_batch *batch);
 /* Gives the error verdict to each packet from current on. */
 void ipq_batch_fail_rest(struct ipq_batch *batch);
 
-/* Adds the batch's packets and verdicts to its counters. */
+/* Adds the batch's packets and verdicts to its counters, but for those that are held. */
 void ipq_batch_tally(struct ipq_batch *batch);
+
+/* Adds one packet and its verdict. */
+void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet);
+
+/* Lets at most half of the maxlen packets that a queue takes be held, and at most IPQ_HELD_MAX.
+ * Until it is called, that is half of ipq_queue_defaults()'s maxlen. */
+void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen);
+
+/* Enters the packet into the held ones, and takes it out again. -ENOSPC: held_limit are there. */
+int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet);
+void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet);
 
 /* driver.c */
 
 /* Commits the verdicts of the driver's batch, counts them, and receives the next packets. Gives
  * their number; 0 at the end of the source; -EINTR when a signal came while it waited or interrupt
- * is set; another negative errno of the source. The batch is empty unless there are packets. */
+ * is set; -ETIME when the batch's wake_ns has come; another negative errno of the source. The batch
+ * is empty unless there are packets. After -ETIME what waits is looked at first: timers that are
+ * always due do not keep packets out. */
 int ipq_driver_next(struct ipq_driver *driver);
+
+/* Holds a packet of the driver's batch: it gets no verdict with its batch, but by
+ * ipq_driver_settle(). -ENOSPC: too many are held. */
+int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet);
+
+/* The packet, which is still in the batch, gets its verdict with the batch after all. */
+void ipq_driver_release(struct ipq_driver *driver, struct ipq_packet *packet);
+
+/* Carries out the verdict of a held packet at once, and counts it. packet may be a copy of the one
+ * that was held; its held becomes 0. 0 or a negative errno of the source, which ipq_driver_next()
+ * gives too. */
+int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet);
+
+/* The same for all that are still held, as they came, by their ids alone: for a worker that cannot
+ * do it any more. */
+int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
+
+/* CLOCK_MONOTONIC, as wake_ns has it. */
+int64_t ipq_monotonic_ns(void);
 
 /* settle.c */
 
@@ -254,12 +295,12 @@ struct ipq_verdict_buffer {
 
 /* Encodes verdicts of batch from packet number next on, as many as one sendmsg() of at most limit
  * bytes takes (a single message may be longer), and gives the number of the packet to go on with,
- * batch->count at the end. Packets in a row with the same verdict, mark and priority become one
- * NFQNL_MSG_VERDICT_BATCH, which settles every id up to its own; may_merge is false where an
- * earlier packet of the queue waits for a verdict of its own. Payloads are pointed to, not copied:
- * they must stay until the buffer is sent. Packet number next itself may be impossible, and nothing
- * is encoded then: -EMSGSIZE for a payload over IPQ_PAYLOAD_MAX, -EINVAL for a verdict that the
- * kernel would refuse. */
+ * batch->count at the end. Held packets are left out. Packets in a row with the same verdict, mark
+ * and priority become one NFQNL_MSG_VERDICT_BATCH, which settles every id up to its own; may_merge
+ * is false where an earlier packet of the queue waits for a verdict of its own that is not held.
+ * Payloads are pointed to, not copied: they must stay until the buffer is sent. Packet number next,
+ * which is not held, may be impossible, and nothing is encoded then: -EMSGSIZE for a payload over
+ * IPQ_PAYLOAD_MAX, -EINVAL for a verdict that the kernel would refuse. */
 int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
 		       uint32_t next, size_t limit, bool may_merge);
 

@@ -57,7 +57,9 @@ enum ipq_limits {
 	IPQ_BATCH_MAX = 64,
 	/* nla_len is 16 bits and counts its own 4 */
 	IPQ_PAYLOAD_MAX = 65531,
-	IPQ_PACKET_MAX = 65535
+	IPQ_PACKET_MAX = 65535,
+	IPQ_HELD_MAX = 4096, /* packets that one filter may hold */
+	IPQ_ETIME = 62	     /* errno.h: what ipq_driver_next() gives when timers are due */
 };
 
 /*
@@ -108,6 +110,7 @@ struct ipq_packet {
 	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
 	uint16_t dirty;	   /* enum ipq_dirty */
 	uint8_t as_is;	   /* changed bytes are sent as they are, right or not */
+	uint8_t held;	   /* it has no verdict yet, and waits for one of its own */
 	uint32_t l4_delta; /* what changes have added to the transport's sum: see rewrite.c */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
@@ -182,6 +185,15 @@ struct ipq_batch {
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
 	uint8_t *slots;	 /* capacity × slot_size bytes */
+	/* Packets of earlier batches, and of this one, that wait for a verdict of their own: their
+	 * packet_id + 1, 0 where there is none. IPQ_HELD_MAX places. */
+	uint64_t *held;
+	uint32_t held_count;
+	uint32_t held_limit; /* how many there may be */
+	/* Goes up when a timer's function is called and again when it has returned: odd while one
+	 * runs. */
+	uint32_t in_timer;
+	int64_t wake_ns; /* CLOCK_MONOTONIC: when the next timer is due; 0: there is none */
 	struct ipq_counters counters;
 };
 
@@ -242,15 +254,20 @@ struct ipq_driver {
 	struct ipq_source *source;
 	struct ipq_batch *batch;
 	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
+	uint32_t woken;		/* timers had their turn last: it is the packets' */
 };
 
 /* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h, string.h. */
 struct ipq_calls {
 	int (*driver_next)(struct ipq_driver *driver);
+	int (*driver_hold)(struct ipq_driver *driver, struct ipq_packet *packet);
+	void (*driver_release)(struct ipq_driver *driver, struct ipq_packet *packet);
+	int (*driver_settle)(struct ipq_driver *driver, struct ipq_packet *packet);
 	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
 	struct ipq_devices *devices;
-	double (*now)(void); /* seconds since 1970 */
+	double (*now)(void);	   /* seconds since 1970 */
+	double (*monotonic)(void); /* whole microseconds, CLOCK_MONOTONIC */
 	/* Where needle is in haystack first: its offset, -1 where it is not. */
 	int (*find)(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 		    uint32_t needle_len);

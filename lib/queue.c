@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -195,6 +196,10 @@ static int verdicts_commit(struct ipq_queue *queue, struct ipq_batch *batch)
 	int ret;
 
 	while (next < batch->count) {
+		if (batch->packets[next].held) {
+			next++;
+			continue;
+		}
 		ret = ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT,
 					 !queue->outstanding);
 		if (ret < 0) {
@@ -220,6 +225,27 @@ static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
 
 	if (batch == queue->attached)
 		slots_clear(queue);
+	return ret;
+}
+
+static int queue_settle(struct ipq_source *source, struct ipq_batch *batch,
+			struct ipq_packet *packet)
+{
+	struct ipq_queue *queue = (struct ipq_queue *)source;
+	struct ipq_batch one = {
+		.packets = packet,
+		.count = 1,
+		.capacity = 1,
+		.error_verdict = batch->error_verdict,
+	};
+	int ret;
+
+	packet->held = 0;
+	packet->queue_num = queue->queue_num;
+	ret = verdicts_commit(queue, &one);
+	batch->counters.errors += one.counters.errors;
+	if (ret < 0)
+		queue->failed = ret;
 	return ret;
 }
 
@@ -279,45 +305,62 @@ static int take(struct ipq_queue *queue, struct ipq_batch *batch, const void *me
 	return 0;
 }
 
-static uint64_t monotonic_ns(void)
+/* Polls for packets until spin_us have passed without any, or it is time to wake: then -1 and
+ * EAGAIN. The clock is read only where a poll was in vain. */
+static int spin(struct ipq_queue *queue, uint32_t capacity, int64_t wake_ns)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-/* Polls for packets until spin_us have passed without any: then -1 and EAGAIN. The clock is read
- * only where a poll was in vain. */
-static int spin(struct ipq_queue *queue, uint32_t capacity)
-{
-	uint64_t now, end = 0;
+	int64_t now, end = 0;
 	int count;
 
 	for (;;) {
 		count = recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
 		if (count >= 0 || errno != EAGAIN)
 			return count;
-		now = monotonic_ns();
+		now = ipq_monotonic_ns();
 		if (end == 0)
-			end = now + (uint64_t)queue->spin_us * 1000;
-		if (now >= end)
+			end = now + (int64_t)queue->spin_us * 1000;
+		if (now >= end || (wake_ns && now >= wake_ns))
 			return -1;
 	}
 }
 
-static int messages_receive(struct ipq_queue *queue, uint32_t capacity)
+/* Waits for packets until wake_ns: then -1 and ETIME. Where packets wait already it is the one
+ * system call that it is without a timer. */
+static int receive_until(struct ipq_queue *queue, uint32_t capacity, int64_t wake_ns)
+{
+	struct pollfd poll = {.fd = queue->fd, .events = POLLIN};
+	int count = recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
+	struct timespec left;
+	int64_t ns;
+
+	if (count >= 0 || errno != EAGAIN)
+		return count;
+	ns = wake_ns - ipq_monotonic_ns();
+	if (ns < 0)
+		ns = 0;
+	left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	count = ppoll(&poll, 1, &left, NULL);
+	if (count > 0)
+		return recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
+	if (count == 0)
+		errno = ETIME;
+	return -1;
+}
+
+static int messages_receive(struct ipq_queue *queue, const struct ipq_batch *batch)
 {
 	int count;
 
 	if (queue->stopping)
-		return recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
+		return recvmmsg(queue->fd, queue->messages, batch->capacity, MSG_DONTWAIT, NULL);
 	if (queue->spin_us) {
-		count = spin(queue, capacity);
+		count = spin(queue, batch->capacity, batch->wake_ns);
 		if (count >= 0 || errno != EAGAIN)
 			return count;
 	}
-	return recvmmsg(queue->fd, queue->messages, capacity, MSG_WAITFORONE, NULL);
+	if (batch->wake_ns)
+		return receive_until(queue, batch->capacity, batch->wake_ns);
+	return recvmmsg(queue->fd, queue->messages, batch->capacity, MSG_WAITFORONE, NULL);
 }
 
 static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
@@ -332,7 +375,7 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	slots_clear(queue);
 	if (queue->failed)
 		return queue->failed;
-	count = messages_receive(queue, batch->capacity);
+	count = messages_receive(queue, batch);
 	if (count < 0) {
 		if (errno == EAGAIN && queue->stopping)
 			return 0;
@@ -422,6 +465,7 @@ static struct ipq_queue *queue_make(uint16_t queue_num)
 	queue->source = (struct ipq_source){
 		.receive = queue_receive,
 		.commit = queue_commit,
+		.settle = queue_settle,
 		.stop = queue_stop,
 		.close = queue_close,
 	};

@@ -37,7 +37,7 @@ bool ipq_verdict_valid(uint32_t verdict)
 
 static bool is_same(const struct ipq_packet *a, const struct ipq_packet *b)
 {
-	return a->verdict == b->verdict && a->set == b->set &&
+	return !b->held && a->verdict == b->verdict && a->set == b->set &&
 	       (!(a->set & IPQ_SET_MARK) || a->mark == b->mark) &&
 	       (!(a->set & IPQ_SET_PRIORITY) || a->priority == b->priority);
 }
@@ -164,11 +164,18 @@ int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch
 	buffer->iovlen = 0;
 	buffer->total = 0;
 	buffer->messages = 0;
+	/* A batch verdict would settle what is held. */
+	may_merge = may_merge && batch->held_count == 0;
 	while (next < batch->count) {
 		const struct ipq_packet *packet = &batch->packets[next];
 		uint32_t last = run_end(batch, next, may_merge);
 		size_t size = message_size(packet);
 		int ret = check(packet);
+
+		if (packet->held) {
+			next++;
+			continue;
+		}
 
 		if (ret < 0 && buffer->messages == 0)
 			return ret;

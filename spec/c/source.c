@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SETTLED_KEPT = 64 };
+
 struct message {
 	void *bytes;
 	size_t len;
@@ -20,6 +22,8 @@ struct spec_source {
 	size_t batches; /* left to give */
 	bool still;	/* the packets of the last batch again, as they lie */
 	uint64_t committed;
+	uint64_t settled;
+	struct ipq_packet last_settled[SETTLED_KEPT]; /* in turn, with bytes of their own */
 };
 
 static int receive(struct ipq_source *source, struct ipq_batch *batch)
@@ -53,6 +57,23 @@ static int commit(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
+static int settle(struct ipq_source *source, struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	struct spec_source *s = (struct spec_source *)source;
+
+	struct ipq_packet *copy = &s->last_settled[s->settled++ % SETTLED_KEPT];
+
+	(void)batch;
+	free(copy->data);
+	*copy = *packet;
+	copy->data = malloc(packet->data_len + 1);
+	if (!copy->data)
+		return -ENOMEM;
+	if (packet->data_len)
+		memcpy(copy->data, packet->data, packet->data_len);
+	return 0;
+}
+
 static int stop(struct ipq_source *source)
 {
 	((struct spec_source *)source)->batches = 0;
@@ -74,13 +95,15 @@ int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
 void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
 		      size_t batches);
 void spec_source_still(struct spec_source *s, bool still);
+uint64_t spec_source_settled(struct spec_source *s);
+const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number);
 
 struct spec_source *spec_source_new(void)
 {
 	struct spec_source *s = calloc(1, sizeof(*s));
 
 	if (s)
-		s->source = (struct ipq_source){receive, commit, stop, close_};
+		s->source = (struct ipq_source){receive, commit, settle, stop, close_};
 	return s;
 }
 
@@ -113,4 +136,16 @@ void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_
 void spec_source_still(struct spec_source *s, bool still)
 {
 	s->still = still;
+}
+
+/* How many held packets have had their verdict, and number 0, 1, ... of the last 64 as it was
+ * then. */
+uint64_t spec_source_settled(struct spec_source *s)
+{
+	return s->settled;
+}
+
+const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number)
+{
+	return &s->last_settled[number % SETTLED_KEPT];
 }

@@ -19,6 +19,9 @@ if not core.spec_declared then
     void ipq_batch_drop_last(struct ipq_batch *batch);
     void ipq_batch_fail_rest(struct ipq_batch *batch);
     void ipq_batch_tally(struct ipq_batch *batch);
+    void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen);
+    int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet);
+    void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet);
     int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
     int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
     const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
@@ -27,11 +30,17 @@ if not core.spec_declared then
                            uint32_t next, size_t limit, bool may_merge);
     bool ipq_verdict_valid(uint32_t verdict);
     int ipq_driver_next(struct ipq_driver *driver);
+    int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet);
+    int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet);
+    int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
+    int64_t ipq_monotonic_ns(void);
     struct spec_source *spec_source_new(void);
     int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
     void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
                           size_t batches);
     void spec_source_still(struct spec_source *s, bool still);
+    uint64_t spec_source_settled(struct spec_source *s);
+    const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number);
     uint32_t spec_filter_accept(struct ipq_packet *packet);
     uint32_t spec_filter_dport(struct ipq_packet *packet);
     uint32_t spec_filter_dport_saddr(struct ipq_packet *packet);
@@ -48,6 +57,6 @@ local M = {
 M.C = ffi.load("./" .. M.build .. "/spec/lib.so")
 
 -- errno.h
-M.errno = { EINVAL = 22, EMSGSIZE = 90, EBADMSG = 74, ENOMSG = 42, ENOENT = 2 }
+M.errno = { EINVAL = 22, EMSGSIZE = 90, EBADMSG = 74, ENOMSG = 42, ENOENT = 2, ENOSPC = 28, ETIME = 62 }
 
 return M

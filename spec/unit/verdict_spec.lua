@@ -103,6 +103,42 @@ describe("ipq_verdict_encode", function()
     }, messages)
   end)
 
+  it("leaves held packets out, and merges nothing while one is held, of this batch or of one before", function()
+    local b = with { A, A, A, A }
+    assert.equal(0, C.ipq_batch_hold(b, b.packets + 1))
+    local ret, messages = encode(b)
+    assert.equal(4, ret)
+    assert.same({
+      { type = VERDICT, queue_num = 0, verdict = A, id = 1 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 3 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 4 },
+    }, messages)
+    batch.fill(b, { m.simple(5, "payload"), m.simple(6, "payload") })
+    ret, messages = encode(b)
+    assert.same({ 2, 2 }, { ret, #messages })
+    b.packets[0].packet_id, b.packets[0].held = 2, 1
+    C.ipq_batch_release(b, b.packets)
+    batch.fill(b, { m.simple(5, "payload"), m.simple(6, "payload") })
+    ret, messages = encode(b)
+    assert.same({ 2, 1 }, { ret, #messages })
+  end)
+
+  it("does not merge over a packet that was held and has its verdict", function()
+    local b = with { A, A, A }
+    b.packets[1].held = 1
+    local _, messages = encode(b)
+    assert.same({ { type = VERDICT, queue_num = 0, verdict = A, id = 1 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 3 } }, messages)
+  end)
+
+  it("encodes nothing where all are held", function()
+    local b = with { A, A }
+    for i = 0, 1 do C.ipq_batch_hold(b, b.packets + i) end
+    local ret, messages = encode(b)
+    assert.equal(2, ret)
+    assert.same({}, messages)
+  end)
+
   it("does not set a mark that was only read", function()
     local b = with { A, A }
     b.packets[0].mark, b.packets[1].mark = 1, 2
@@ -215,6 +251,69 @@ describe("ipq_batch", function()
     assert.same({ 1, 6, 42, 2, 1, 1, 1, 1, 1 }, { tonumber(c.batches), tonumber(c.packets),
       tonumber(c.bytes), tonumber(c.accepted), tonumber(c.dropped), tonumber(c.repeated),
       tonumber(c.stopped), tonumber(c.queued), tonumber(c.marked) })
+  end)
+
+  it("counts no held packet, and forgets that it was held with the next batch", function()
+    local b = with { A, D, A }
+    C.ipq_batch_hold(b, b.packets + 1)
+    C.ipq_batch_tally(b)
+    assert.same({ 1, 2, 14, 2, 0 }, { tonumber(b.counters.batches), tonumber(b.counters.packets),
+      tonumber(b.counters.bytes), tonumber(b.counters.accepted), tonumber(b.counters.dropped) })
+    batch.fill(b, { m.simple(4, "payload"), m.simple(5, "payload") })
+    assert.equal(0, b.packets[1].held)
+    assert.equal(1, b.held_count)
+  end)
+
+  it("keeps the ids of held packets, equal and colliding ones too, until they are released", function()
+    local b = with { A, A, A, A }
+    for i, id in ipairs { 4095, 8191, 0xffffffff, 8191 } do
+      b.packets[i - 1].packet_id = id
+      assert.equal(0, C.ipq_batch_hold(b, b.packets + i - 1))
+    end
+    local function ids()
+      local list = {}
+      for i = 0, E.IPQ_HELD_MAX - 1 do
+        if b.held[i] ~= 0 then list[#list + 1] = tonumber(b.held[i]) - 1 end
+      end
+      table.sort(list)
+      return list
+    end
+    assert.same({ 4095, 8191, 8191, 0xffffffff }, ids())
+    C.ipq_batch_release(b, b.packets + 1)
+    C.ipq_batch_release(b, b.packets + 1)
+    assert.same({ 4095, 8191, 0xffffffff }, ids())
+    C.ipq_batch_release(b, b.packets + 0)
+    C.ipq_batch_release(b, b.packets + 2)
+    assert.same({ 8191 }, ids())
+    assert.equal(1, b.held_count)
+  end)
+
+  it("lets half of the queue be held, and 4096 at most", function()
+    local b = with { A }
+    assert.equal(512, b.held_limit)
+    for maxlen, limit in pairs { [1] = 0, [2] = 1, [1000] = 500, [8192] = 4096, [0xffffffff] = 4096 } do
+      C.ipq_batch_limit_held(b, maxlen)
+      assert.equal(limit, b.held_limit)
+    end
+    C.ipq_batch_limit_held(b, 0xffffffff)
+    for i = 1, 4096 do
+      b.packets[0].packet_id = i * 7
+      assert.equal(0, C.ipq_batch_hold(b, b.packets))
+    end
+    assert.equal(-errno.ENOSPC, C.ipq_batch_hold(b, b.packets))
+    b = with { A }
+    C.ipq_batch_limit_held(b, 0)
+    assert.equal(-errno.ENOSPC, C.ipq_batch_hold(b, b.packets))
+    assert.equal(0, b.packets[0].held)
+  end)
+
+  it("does not leave a packet held that it fails", function()
+    local b = with { A, A }
+    C.ipq_batch_hold(b, b.packets + 0)
+    C.ipq_batch_hold(b, b.packets + 1)
+    b.current = 1
+    C.ipq_batch_fail_rest(b)
+    assert.same({ 1, 1, 0, D }, { b.held_count, b.packets[0].held, b.packets[1].held, b.packets[1].verdict })
   end)
 
   it("refuses a capacity or a slot that cannot be", function()
