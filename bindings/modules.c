@@ -10,6 +10,7 @@
 	M(buffer, "ipq.buffer", "buffer.lua")                            \
 	M(dispatch, "ipq.dispatch", "dispatch.lua")                      \
 	M(header, "ipq.header", "header.lua")                            \
+	M(held, "ipq.held", "held.lua")                                  \
 	M(ip, "ipq.ip", "ip.lua")                                        \
 	M(live, "ipq.live", "live.lua")                                  \
 	M(log, "ipq.log", "log.lua")                                     \
@@ -17,8 +18,10 @@
 	M(packet, "ipq.packet", "packet.lua")                            \
 	M(record, "ipq.record", "record.lua")                            \
 	M(script, "ipq.script", "script.lua")                            \
+	M(settle, "ipq.settle", "settle.lua")                            \
 	M(summary, "ipq.summary", "summary.lua")                         \
 	M(test, "ipq.test", "test.lua")                                  \
+	M(timer, "ipq.timer", "timer.lua")                               \
 	M(transport, "ipq.transport", "transport.lua")                   \
 	M(verdict, "ipq.verdict", "verdict.lua")                         \
 	M(test_assertions, "ipq.test.assertions", "test/assertions.lua") \

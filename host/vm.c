@@ -15,6 +15,7 @@ struct vm {
 	lua_State *L;
 	int script; /* registry references */
 	int run;
+	int keeper; /* of the packets that the filter holds */
 	int observe; /* LUA_NOREF: nobody */
 	int carried; /* LUA_REFNIL: nothing */
 	struct ipq_driver *driver;
@@ -119,7 +120,8 @@ static int protected_start(lua_State *L)
 		lua_pushnil(L);
 	else
 		lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->observe);
-	lua_call(L, 3, 1);
+	lua_call(L, 3, 2);
+	start->vm->keeper = luaL_ref(L, LUA_REGISTRYINDEX);
 	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_pushlightuserdata(L, (void *)on_overtime);
 	lua_pushlightuserdata(L, start->vm);
@@ -183,6 +185,10 @@ static int protected_files(lua_State *L)
 		files->each(files->data, lua_tostring(L, -1));
 		lua_pop(L, 1);
 	}
+	lua_rawgeti(L, LUA_REGISTRYINDEX, stop->vm->keeper);
+	lua_getfield(L, -1, "finish");
+	lua_insert(L, -2);
+	lua_call(L, 1, 0);
 	return 0;
 }
 

@@ -8,41 +8,25 @@
 --- A filter that raises ends it; its packet gets the error verdict, and the loop is entered again behind
 --- it. The loop, the view and the settling of a verdict allocate nothing and make no system call.
 local abi = require "ipq.abi"
-local bit = require "bit"
-local buffer = require "ipq.buffer"
 local ffi = require "ffi"
+local held = require "ipq.held"
 local live = require "ipq.live"
 local log = require "ipq.log"
 local packet = require "ipq.packet"
+local settle = require "ipq.settle"
+local timer = require "ipq.timer"
 local verdict = require "ipq.verdict"
 
-local C, begin, finish, is_valid = abi.C, packet.begin, live.finish, verdict.is_valid
+local C, begin, finish, live_view = abi.C, packet.begin, live.finish, packet.live_view
+local apply, packet_time = settle.apply, timer.packet_time
 -- A script may overwrite globals, by a forgotten "local" if not on purpose.
 local debug_traceback, coroutine_running = debug.traceback, coroutine.running
-local error, pcall, tostring, type, xpcall = error, pcall, tostring, type, xpcall
-local live_view = packet.live_view
-local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
-local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
-local NO_PAYLOAD = bit.bnot(PAYLOAD)
+local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
+local TIMERS_ARE_DUE = -ffi.C.IPQ_ETIME
 local ERRORS_A_SECOND = 10
 local REPORTED = {} -- what the error handler gives
 
 local M = {}
-
-local function describe(value)
-  local kind = type(value)
-  if kind == "string" then return ("the string %q"):format(value) end
-  if kind == "number" or kind == "boolean" then return "the " .. kind .. " " .. tostring(value) end
-  return "a " .. kind
-end
-
-local function bad_return(value, bytes)
-  if is_valid(value) or value == nil then
-    return "filter returned " .. describe(bytes) .. " as the packet's bytes; they are a string or a Buffer"
-  end
-  return "filter returned " .. describe(value) .. "; it may return nothing, ipq.ACCEPT, ipq.DROP, "
-    .. "ipq.REPEAT, ipq.STOP or ipq.queue(n)"
-end
 
 --- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().
 local function traceback(err)
@@ -50,77 +34,79 @@ local function traceback(err)
   return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
 end
 
+--- The same down to a timer's function, which xpcall() itself calls.
+function M.timer_traceback(err)
+  local text = debug_traceback(tostring(err), 4)
+  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+end
+
 --- The function that runs filter over all packets of a driver (struct ipq_driver). It returns when the
 --- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
----@param driver_address any lightuserdata or pointer; driver and batch outlive the function
+---
+--- Timers run between packets: by the clock, or before the packet whose time they have reached where the time is
+--- the packets' own (live.is_replay).
+---@param driver_address any lightuserdata or pointer; driver and batch outlive the functions
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
----@param observe? fun(p: any, pkt: ipq.Packet, why?: string) called when a packet is judged, with its struct
----  ipq_packet, its view, and what went wrong with it
+---@param observe? fun(p: any, pkt: ipq.Packet, why?: string, held?: ipq.Held) called when a packet is judged, with
+---  its struct ipq_packet, its view, what went wrong with it, and its handle where it was held
+---@param timers? any a heap of timer.lua, or false: none are run; those of ipq.after() and ipq.every()
 ---@return fun(): integer run
-function M.new(driver_address, filter, observe)
+---@return any keeper of the packets that the filter holds (see held.lua): its finish() gives what is left of them
+---  the default verdict, when the source has ended for good and has not been closed
+function M.new(driver_address, filter, observe, timers)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
   local batch = driver.batch
   local may_log = log.limiter(ERRORS_A_SECOND)
+  if timers == nil then timers = timer.current end
+  local is_replay = live.is_replay
 
   local last_error
 
-  local function report(text)
-    last_error = text
+  --- Whether to log an error now.
+  local function may_report()
     local yes, suppressed = may_log()
-    if not yes then return end
-    local p = batch.packets[batch.current]
-    if suppressed > 0 then log.error(("%d more filter errors were not written"):format(suppressed)) end
+    if yes and suppressed > 0 then log.error(("%d more filter errors were not written"):format(suppressed)) end
+    return yes
+  end
+
+  local function report(p, text)
+    last_error = text
+    if not may_report() then return end
     log.error(("packet %d of queue %d: %s\nIts verdict: %s"):format(
       p.packet_id, p.queue_num, text, verdict.name(batch.error_verdict)))
   end
 
-  -- xpcall's handler: the stack is still there. Must not raise.
+  -- xpcall's handlers: the stack is still there. Must not raise.
   local function on_raise(err)
     local ok, text = pcall(traceback, err)
-    report(ok and text or "error with no message")
+    report(batch.packets[batch.current], ok and text or "error with no message")
     return REPORTED
   end
 
+  local function report_timer(text)
+    if may_report() then log.error("timer: " .. text) end
+  end
+
+  local function on_timer_raise(err)
+    local ok, text = pcall(M.timer_traceback, err)
+    pcall(report_timer, ok and text or "error with no message")
+  end
+
+  local keeper = held.new(driver, observe, report)
+
   local function fail(p)
-    p.verdict = batch.error_verdict
-    p.set = 0
-    batch.counters.errors = batch.counters.errors + 1
+    if p.held ~= 0 then keeper:release(p) end
+    settle.fail(batch, p)
   end
 
-  --- Takes what the filter returned as the packet's bytes. Gives why it cannot be, or nil.
-  local function take_bytes(p, value, bytes)
-    local result
-    if type(bytes) == "string" then
-      result = C.rewrite_set(p, bytes, #bytes)
-    elseif is_buffer(bytes) then
-      result = C.rewrite_set(p, open_buffer(bytes))
-    else
-      return bad_return(value, bytes)
-    end
-    if result ~= 0 then return "bytes returned: " .. ffi.string(C.rewrite_strerror(result)) end
-  end
-
-  --- Makes a changed packet fit to be sent. Gives why it cannot be, or nil.
-  local function complete(p)
-    if p.verdict == DROP then
-      p.set = band(p.set, NO_PAYLOAD)
-    elseif p.as_is == 0 then
-      local result = C.rewrite_finish(p)
-      if result ~= 0 then return "packet changed: " .. ffi.string(C.rewrite_strerror(result)) end
-    end
-  end
-
-  local function settle(p, value, bytes)
+  --- What the filter returned is what becomes of the packet.
+  local function judge(p, value, bytes)
     local why
-    if value ~= nil then
-      if is_valid(value) then p.verdict = value else why = bad_return(value) end
-    end
-    if bytes ~= nil and not why then why = take_bytes(p, value, bytes) end
-    if band(p.set, PAYLOAD) ~= 0 and not why then why = complete(p) end
+    if p.held == 0 then why = apply(p, value, bytes) else why = keeper:keep(p, value, bytes) end
     if why then fail(p) end
-    if observe then observe(p, live_view(), why) end
+    if observe and p.held == 0 then observe(p, live_view(), why) end
     finish()
-    if why then report(why) end
+    if why then report(p, why) end
     batch.current = batch.current + 1
   end
 
@@ -128,29 +114,54 @@ function M.new(driver_address, filter, observe)
     while true do
       if batch.current >= batch.count then
         local count = C.driver_next(driver)
+        if count <= 0 then
+          if count ~= TIMERS_ARE_DUE then return count end
+          timers:run(C.monotonic(), on_timer_raise, batch)
+          goto next
+        end
+      end
+      local p = batch.packets[batch.current]
+      judge(p, filter(begin(p)))
+      ::next::
+    end
+  end
+
+  --- The same where the packets tell the time.
+  local function drive_timed()
+    while true do
+      if batch.current >= batch.count then
+        local count = C.driver_next(driver)
         if count <= 0 then return count end
       end
       local p = batch.packets[batch.current]
-      settle(p, filter(begin(p)))
+      local now = packet_time(p)
+      if now >= timers.due then timers:run(now, on_timer_raise, batch) end
+      judge(p, filter(begin(p)))
     end
   end
 
   --- What a raise leaves to be told. Scripts can break what this calls.
   local function tell(count)
+    local p = batch.packets[batch.current]
     -- No room for the handler itself: the stack is full, or the memory.
-    if count ~= REPORTED then report(tostring(count)) end
-    if observe then observe(batch.packets[batch.current], live_view(), last_error) end
+    if count ~= REPORTED then report(p, tostring(count)) end
+    if observe then observe(p, live_view(), last_error) end
   end
 
-  return function()
+  local loop = timers and is_replay and drive_timed or drive
+
+  local function run()
     -- A coroutine that is left in a filter would leave its packet's view open.
     local thread, is_main = coroutine_running()
     if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
-    local packet_before, handle_before = live.save()
+    local packet_before, handle_before, keeper_before = live.save()
+    live.keeper = keeper
+    if timers then timers:enter(batch, is_replay) end
     while true do
-      local ok, count = xpcall(drive, on_raise)
+      local ok, count = xpcall(loop, on_raise)
       if ok then
-        live.restore(packet_before, handle_before)
+        if timers then timers:leave() end
+        live.restore(packet_before, handle_before, keeper_before)
         return count
       end
       fail(batch.packets[batch.current])
@@ -159,6 +170,8 @@ function M.new(driver_address, filter, observe)
       batch.current = batch.current + 1
     end
   end
+
+  return run, keeper
 end
 
 return M

@@ -6,6 +6,7 @@ if core.module then return core.module end
 
 local live = require "ipq.live"
 local log = require "ipq.log"
+local timer = require "ipq.timer"
 local verdict = require "ipq.verdict"
 
 ---@class ipq
@@ -23,9 +24,11 @@ local M = {
   queue = verdict.queue,
   log = log,
   netset = require "ipq.netset".new,
+  after = timer.after,
+  every = timer.every,
 }
 
---- Seconds since 1970, with microseconds: in replay the time of the packet, live the clock's.
+--- Seconds since 1970, with microseconds: in replay the time of the packet or of the timer, live the clock's.
 ---@return number
 function M.now() return live.now() end
 
@@ -66,7 +69,7 @@ function M.open(options)
 end
 
 --- Judges packets until the queue is stopped. A packet whose filter raises gets the error verdict,
---- and the error is logged.
+--- and the error is logged. What is held in the end gets the default verdict.
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?
 ---@return boolean? ok nil after an error of the system
 ---@return string? message
@@ -74,12 +77,18 @@ end
 function Queue:run(filter)
   if type(filter) ~= "function" then error("Queue:run() takes a function", 2) end
   local queue = self.core -- and not only its driver's address: it must live as long as the loop
-  local run = require "ipq.dispatch".new(queue:driver(), filter)
+  local run, keeper = require "ipq.dispatch".new(queue:driver(), filter)
   while true do
     local count = run()
-    if count == 0 then return queue ~= nil end
+    if count == 0 then
+      keeper:finish()
+      return queue ~= nil
+    end
     local message, code = core.strerror(count)
-    if code ~= "EINTR" then return nil, message, code end
+    if code ~= "EINTR" then
+      keeper:finish()
+      return nil, message, code
+    end
   end
 end
 

@@ -65,18 +65,28 @@ end
 --- Ends all views.
 function M.finish() live.handle = 0 end
 
---- Seconds since 1970: the packet's own time with is_replay, else the clock's.
+--- The packet whose filter runs, or ran last; NULL where none did.
+function M.packet() return live.packet end
+
+--- Seconds since 1970: with is_replay the time of the timer that runs (timer_time), or the packet's own; else the
+--- clock's.
 M.is_replay = false
 function M.now()
-  if M.is_replay and live.packet ~= nil then
-    return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
+  if M.is_replay then
+    if M.timer_time then return M.timer_time end
+    if live.packet ~= nil then
+      return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
+    end
   end
   return C.now()
 end
 
+--- What holds packets for the loop that runs: see held.lua.
+M.keeper = nil
+
 --- What ran before: a filter may itself run filters over packets (tests do).
-function M.save() return live.packet, live.handle end
-function M.restore(packet, handle) live.packet, live.handle = packet, handle end
+function M.save() return live.packet, live.handle, M.keeper end
+function M.restore(packet, handle, keeper) live.packet, live.handle, M.keeper = packet, handle, keeper end
 
 core.live = M
 return M

@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local ip = require "ipq.ip"
 local header = require "ipq.header"
+local held = require "ipq.held"
 local live = require "ipq.live"
 local transport = require "ipq.transport"
 local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
@@ -267,6 +268,10 @@ function methods:bypass()
   if band(p.mark, E.IPQ_BYPASS_MARK) == 0 then p.mark = p.mark + E.IPQ_BYPASS_MARK end
   p.set = bor(p.set, E.IPQ_SET_MARK)
 end
+
+--- Holds the packet: what the filter returns is ignored, and the packet waits for held:verdict().
+---@return ipq.Held held
+function methods:hold() return held.hold(packet_of(self)) end
 
 local function no_field(key, level)
   error(("a packet has no field '%s'"):format(tostring(key)), level + 1)

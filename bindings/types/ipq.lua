@@ -20,9 +20,31 @@ local ipq = {}
 ---@return ipq.verdict
 function ipq.queue(n, bypass) end
 
----Seconds since 1970: in replay the time of the packet, live the clock's.
+---Seconds since 1970: in replay the time of the packet or of the timer that runs, live the clock's.
 ---@return number
 function ipq.now() end
+
+---Calls fn(value) once, when so many seconds have passed: between packets, by the clock, or in replay by the packets' time.
+---An error in it is logged. Raises unless seconds is a number from 0 to 1e9.
+---@param seconds number
+---@param fn fun(value: any)
+---@param value? any spares a closure a packet, which LuaJIT does not compile
+---@return ipq.Timer
+function ipq.after(seconds, fn, value) end
+
+---Calls fn(value) every so many seconds. After a pause it is called once, and then goes on with the first multiple that is
+---still to come.
+---@param seconds number at least a microsecond
+---@param fn fun(value: any)
+---@param value? any
+---@return ipq.Timer
+function ipq.every(seconds, fn, value) end
+
+---@class ipq.Timer
+local Timer = {}
+
+---Its function is not called any more. A second time does nothing.
+function Timer:cancel() end
 
 ---@class ipq.OpenOptions
 ---@field queue_num? integer 0
@@ -59,7 +81,7 @@ function ipq.netset(networks) end
 ---@class ipq.Queue
 local Queue = {}
 
----Judges packets until the queue is stopped.
+---Judges packets until the queue is stopped. What is held then gets the default verdict.
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@return boolean? ok
 ---@return string? message
@@ -71,6 +93,17 @@ function Queue:stop() end
 
 ---Closes the queue; the kernel drops what still waits in it.
 function Queue:close() end
+
+---A packet that waits for its verdict: see pkt:hold().
+---@class ipq.Held
+local Held = {}
+
+---Gives the packet its verdict, and where there are bytes makes it these, as a filter does that returns them. What the
+---filter changed that held the packet goes out with it. Raises, at the caller's line, the second time, and for what is
+---no verdict and no bytes. Bytes that cannot be sent cost the packet the error verdict, which is logged.
+---@param verdict? ipq.verdict nil: the default verdict
+---@param bytes? string|ipq.Buffer a whole IP packet
+function Held:verdict(verdict, bytes) end
 
 ---A set of networks; #set is how many were given.
 ---@class ipq.Netset
@@ -156,6 +189,12 @@ function Packet:copy() end
 ---Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK in the mark, beside what else
 ---is there. The packet gets its verdict as ever. README.md has the rules.
 function Packet:bypass() end
+
+---Holds the packet until its handle gets a verdict: from another packet's filter, from a timer, or from stop(). The
+---filter is to return nothing then. Raises where half of --queue-maxlen packets are held, or 4096. A second time in the
+---same filter gives the same handle.
+---@return ipq.Held
+function Packet:hold() end
 
 ---RFC 791
 ---@class ipq.IP

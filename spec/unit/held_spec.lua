@@ -1,0 +1,390 @@
+-- Packets that a filter holds: from pkt:hold() to held:verdict().
+local ffi = require "ffi"
+local bit = require "bit"
+local ipq = require "ipq"
+local lib = require "spec.support.lib"
+local log = require "ipq.log"
+local m = require "spec.support.message"
+local packets = require "spec.support.packet"
+local source = require "spec.support.source"
+
+local C, E, errno = lib.C, ffi.C, lib.errno
+local A, D = ipq.ACCEPT, ipq.DROP
+
+local function udp(id, payload, more) return m.simple(id, packets.ip(17, packets.udp(payload)), more) end
+
+local function new(n)
+  local messages = {}
+  for i = 1, n do messages[i] = udp(i, "hello " .. i, m.attr(m.CT, m.attr(12, m.be32(i)))) end
+  return source.new(messages)
+end
+
+--- What went to the source of held packets.
+local function sent(src)
+  local result = {}
+  for i, p in ipairs(src:settled_packets()) do
+    result[i] = { id = p.packet_id, verdict = p.verdict, set = p.set, mark = p.mark, priority = p.priority,
+      bytes = ffi.string(p.data, p.data_len), present = p.present,
+      has_pointers = p.ct ~= nil or p.secctx ~= nil or p.l2hdr ~= nil }
+  end
+  return result
+end
+
+describe("pkt:hold()", function()
+  local lines, sink
+  before_each(function()
+    lines, sink = {}, log.sink
+    log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  end)
+  after_each(function() log.sink = sink end)
+
+  it("keeps a packet from the verdicts of its batch until its handle gets one", function()
+    local src = new(4)
+    local held
+    local run = src:plan({ 2, 2 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() return end
+      if pkt.packet_id == 4 then
+        assert.equal(1, src.batch.held_count)
+        assert.equal(2, tonumber(src.batch.held[1])) -- id + 1
+        assert.same({}, src:settled())
+        held:verdict(D)
+        assert.same({ { 1, D } }, src:settled())
+        assert.equal(0, src.batch.held_count)
+        assert.equal(4, pkt.packet_id) -- its own packet is live again
+      end
+    end)
+    assert.equal(0, run())
+    local counters = src.batch.counters
+    assert.same({ 4, 3, 1 }, { tonumber(counters.packets), tonumber(counters.accepted), tonumber(counters.dropped) })
+    assert.same({}, lines)
+  end)
+
+  it("may be judged from the same batch", function()
+    local src = new(3)
+    local held
+    local run = src:plan({ 3 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() else if held then held:verdict(D) end held = nil end
+    end)
+    run()
+    assert.same({ { 1, D } }, src:settled())
+    assert.same({ 3, 2 }, { tonumber(src.batch.counters.packets), tonumber(src.batch.counters.accepted) })
+  end)
+
+  it("takes every verdict that a filter may return", function()
+    for _, v in ipairs { A, D, ipq.REPEAT, ipq.STOP, ipq.queue(3), ipq.queue(9, true) } do
+      local src = new(2)
+      local held
+      src:plan({ 1, 1 }):judge(function(pkt)
+        if pkt.packet_id == 1 then held = pkt:hold() else held:verdict(v) end
+      end)()
+      assert.same({ { 1, v } }, src:settled())
+    end
+    local src = new(2)
+    src.batch.default_verdict = ipq.STOP
+    local held
+    src:plan({ 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() else held:verdict() end
+    end)()
+    assert.same({ { 1, ipq.STOP } }, src:settled())
+  end)
+
+  it("keeps what the filter changed, before and after it, though other packets come to the same place", function()
+    local src = new(3)
+    local held
+    src:plan({ 1, 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then
+        pkt.ip.ttl = 9
+        held = pkt:hold()
+        pkt.mark, pkt.priority = 7, 8
+        pkt.udp.payload:replace(0, 5, "good day")
+      elseif pkt.packet_id == 3 then
+        held:verdict(A)
+      end
+    end)()
+    local seen = sent(src)
+    local expected = packets.ip(17, packets.udp "good day 1", { ttl = 9 })
+    assert.same({ 1, 1, A, 7, 7, 8 }, { #seen, seen[1].id, seen[1].verdict, seen[1].set, seen[1].mark,
+      seen[1].priority })
+    assert.equal(#expected, #seen[1].bytes)
+    assert.same({ "\9", "good day 1" }, { seen[1].bytes:sub(9, 9), seen[1].bytes:sub(-10) })
+    assert.is_true(require "ipq.test".packet(seen[1].bytes).udp.length == 18)
+    assert.valid_checksums(require "ipq.test".packet(seen[1].bytes))
+    assert.is_false(seen[1].has_pointers)
+    assert.equal(0, bit.band(seen[1].present, E.IPQ_HAS_CT))
+  end)
+
+  it("sends the bytes that come with the verdict, a string's or a Buffer's, complete", function()
+    local src = new(3)
+    local held = {}
+    src:plan({ 2, 1 }):judge(function(pkt)
+      if pkt.packet_id < 3 then
+        pkt.ip.ttl, pkt.mark = 3, 5
+        held[pkt.packet_id] = pkt:hold()
+        return
+      end
+      held[1]:verdict(A, packets.ip(17, packets.udp(("much longer"):rep(100))))
+      held[2]:verdict(ipq.STOP, pkt.payload)
+    end)()
+    local seen = sent(src)
+    local t = require "ipq.test"
+    local long = t.packet(seen[1].bytes)
+    assert.same({ ("much longer"):rep(100), E.IPQ_SET_PAYLOAD + E.IPQ_SET_MARK, 5 }, { long.udp.payload, seen[1].set,
+      seen[1].mark })
+    assert.valid_checksums(long)
+    assert.equal("hello 3", t.packet(seen[2].bytes).udp.payload)
+    assert.equal(ipq.STOP, seen[2].verdict)
+    assert.same({}, lines)
+  end)
+
+  it("does not send the changes of a packet that is dropped", function()
+    local src = new(2)
+    local held
+    src:plan({ 1, 1 }):judge(function(pkt)
+      pkt.ip.ttl = 9
+      if pkt.packet_id == 1 then held = pkt:hold() else held:verdict(D) end
+    end)()
+    local seen = sent(src)
+    assert.equal(0, seen[1].set)
+  end)
+
+  it("keeps changes where the default verdict is drop", function()
+    local src = new(2)
+    src.batch.default_verdict = D
+    local held
+    src:plan({ 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then
+        pkt.ip.ttl = 9
+        held = pkt:hold()
+      else
+        held:verdict(A)
+      end
+    end)()
+    local seen = sent(src)
+    assert.same({ E.IPQ_SET_PAYLOAD, "\9" }, { seen[1].set, seen[1].bytes:sub(9, 9) })
+  end)
+
+  it("sends the bytes as they are with fix = false", function()
+    local src = new(2)
+    local held
+    src:plan({ 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then
+        pkt.fix = false
+        held = pkt:hold()
+      else
+        held:verdict(A, "\69 no packet")
+      end
+    end)()
+    local seen = sent(src)
+    assert.equal("\69 no packet", seen[1].bytes)
+  end)
+
+  it("gives the same handle each time, with a name", function()
+    local src = new(1)
+    src:verdicts(function(pkt)
+      local held = pkt:hold()
+      assert(held == pkt:hold())
+      assert(tostring(held) == "held packet 1")
+    end)
+    assert.same({}, lines)
+    assert.equal(1, src.batch.held_count)
+  end)
+
+  it("and a verdict or bytes returned cost the packet the error verdict", function()
+    for _, returned in ipairs { { A }, { nil, "x" }, { "nonsense" } } do
+      local src = new(1)
+      local held
+      assert.same({ D }, src:verdicts(function(pkt)
+        held = pkt:hold()
+        return unpack(returned, 1, 2)
+      end))
+      assert.matches("filter returned a verdict for a packet that it holds", lines[#lines])
+      assert.same({ 0, 1, 1 }, { src.batch.held_count, tonumber(src.batch.counters.errors),
+        tonumber(src.batch.counters.dropped) })
+      assert.has_error(function() held:verdict(A) end,
+        "the packet was not held: its filter failed, and it got the error verdict")
+      assert.same({}, src:settled())
+    end
+  end)
+
+  it("does not hold the packet of a filter that raises behind it, or changes what cannot be changed", function()
+    local src = source.new { udp(1, "hello"), udp(2, "hello", m.attr(m.CAP_LEN, m.be32(100))), udp(3, "hello") }
+    assert.same({ D, D, A }, src:verdicts(function(pkt)
+      if pkt.packet_id == 3 then return end
+      pkt:hold()
+      pkt.ip.ttl = 3
+      if pkt.packet_id == 1 then error "no" end
+    end))
+    assert.equal(0, src.batch.held_count)
+    assert.matches("packet 1 of queue 0: .*no\n", lines[1])
+    assert.matches("packet 2 of queue 0: packet changed: only a part", lines[2])
+    assert.same({ 3, 2 }, { tonumber(src.batch.counters.packets), tonumber(src.batch.counters.errors) })
+  end)
+
+  it("raises where the limit is reached, with the reason, and the packet gets the error verdict", function()
+    local src = new(4)
+    C.ipq_batch_limit_held(src.batch, 5)
+    local held = {}
+    local run = src:plan({ 3, 1 }):judge(function(pkt)
+      held[#held + 1] = pkt:hold()
+      if pkt.packet_id == 2 then return end
+    end)
+    run()
+    assert.equal(2, #lines)
+    assert.matches("packet 3 of queue 0: spec/unit/held_spec.lua:%d+: 2 packets are held already, the most that may "
+      .. "be: half of %-%-queue%-maxlen, and 4096 at most", lines[1])
+    assert.same({ 2, 2, 2 }, { src.batch.held_count, tonumber(src.batch.counters.dropped),
+      tonumber(src.batch.counters.errors) })
+    held[1]:verdict()
+    assert.equal(1, src.batch.held_count)
+    src:plan({ 1 })
+    run()
+    assert.equal(2, src.batch.held_count)
+  end)
+
+  it("is no longer there when the filter has returned", function()
+    local kept
+    new(1):verdicts(function(pkt) kept = pkt end)
+    assert.has_error(function() kept:hold() end, "packet used after its filter returned")
+  end)
+end)
+
+describe("held:verdict()", function()
+  local lines, sink
+  before_each(function()
+    lines, sink = {}, log.sink
+    log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  end)
+  after_each(function() log.sink = sink end)
+
+  local function hold_one(src)
+    local held
+    local run, keeper = src:plan({ 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() end
+    end)
+    run()
+    return held, keeper
+  end
+
+  --- What work() raises, with the line of this file that it is told at.
+  local function raised(work)
+    local ok, message = pcall(work)
+    assert.is_false(ok)
+    return message
+  end
+  local here = "^spec/unit/held_spec.lua:%d+: "
+
+  it("raises the second time, at the caller's line", function()
+    local src = new(1)
+    local held = hold_one(src)
+    held:verdict(A)
+    assert.matches(here .. "the packet has had its verdict already", raised(function() held:verdict(A) end))
+    assert.same({ { 1, A } }, src:settled())
+  end)
+
+  it("raises for what is no verdict and no bytes, and can be given one then", function()
+    local src = new(1)
+    local held = hold_one(src)
+    for _, v in ipairs { "drop", 2, {}, true, 1.5 } do
+      assert.matches(here .. "held:verdict%(%) was given .*; it may return nothing, ipq.ACCEPT",
+        raised(function() held:verdict(v) end))
+    end
+    assert.matches(here .. "held:verdict%(%) was given the number 5 as the packet's bytes; they are",
+      raised(function() held:verdict(A, 5) end))
+    assert.matches(here .. "verdict%(%) is a method of what pkt:hold%(%) gives", raised(function() held.verdict(A) end))
+    assert.matches(here .. "verdict%(%) is a method", raised(function() held.verdict({}, A) end))
+    assert.matches(here .. "a held packet has no 'drop'", raised(function() held:drop() end))
+    assert.matches(here .. "a held packet's fields cannot be assigned", raised(function() held.mark = 1 end))
+    local kept
+    new(1):verdicts(function(pkt) kept = pkt.payload end)
+    assert.matches(here .. "packet used after its filter returned", raised(function() held:verdict(A, kept) end))
+    assert.same({}, src:settled())
+    held:verdict(D)
+    assert.same({ { 1, D } }, src:settled())
+  end)
+
+  it("is for later, not for the filter that holds", function()
+    local src = new(1)
+    src:verdicts(function(pkt) pkt:hold():verdict(A) end)
+    assert.matches("spec/unit/held_spec.lua:%d+: the filter that holds the packet has not returned yet", lines[1])
+    assert.equal(0, src.batch.held_count)
+  end)
+
+  it("costs the packet the error verdict, and no other, where the bytes cannot be sent", function()
+    local src = new(2)
+    src.batch.error_verdict = ipq.STOP
+    local held
+    local run = src:plan({ 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() return end
+      held:verdict(A, ("x"):rep(40))
+    end)
+    run()
+    assert.same({ { 1, ipq.STOP } }, src:settled())
+    assert.matches("error: packet 1 of queue 0: packet changed: the packet is not of the IP version", lines[1])
+    assert.same({ 1, 1, 1 }, { tonumber(src.batch.counters.errors), tonumber(src.batch.counters.accepted),
+      tonumber(src.batch.counters.stopped) })
+    held = hold_one(new(1))
+    held:verdict(A, ("\69"):rep(65532))
+    assert.matches("bytes returned: the packet would be over 65531 bytes", lines[2])
+  end)
+
+  it("leaves no view of the packet behind", function()
+    local src = new(2)
+    local held
+    src:plan({ 1, 1 }):judge(function(pkt)
+      if pkt.packet_id == 1 then held = pkt:hold() return end
+      local payload = pkt.payload
+      held:verdict(A)
+      assert(payload:string(28) == "hello 2" and pkt.udp.sport)
+    end)()
+    assert.same({}, lines)
+  end)
+
+  it("tells observers then, and not when the packet is held", function()
+    local src = new(2)
+    local seen, held = {}, nil
+    local run = require "ipq.dispatch".new(src:plan({ 1, 1 }).driver, function(pkt)
+      if pkt.packet_id == 1 then
+        pkt.ip.ttl, held = 5, pkt:hold()
+      else
+        held:verdict(ipq.REPEAT)
+      end
+    end, function(p, pkt, why, handle)
+      seen[#seen + 1] = { p.packet_id, p.verdict, pkt.ip.ttl, why or false, handle == held }
+    end)
+    run()
+    assert.same({ { 1, ipq.REPEAT, 5, false, true }, { 2, A, 64, false, false } }, seen)
+  end)
+end)
+
+describe("what is still held", function()
+  it("gets the default verdict in the end, in its order, and takes none any more", function()
+    local src = new(5)
+    src.batch.default_verdict = ipq.STOP
+    local held = {}
+    local run, keeper = src:plan({ 5 }):judge(function(pkt)
+      if pkt.packet_id == 2 then pkt.mark = 9 end
+      held[pkt.packet_id] = pkt:hold()
+    end)
+    run()
+    held[3]:verdict(D)
+    keeper:finish()
+    local seen = sent(src)
+    local ids = {}
+    for i, packet in ipairs(seen) do ids[i] = { packet.id, packet.verdict, packet.mark } end
+    assert.same({ { 3, D, 0 }, { 1, ipq.STOP, 0 }, { 2, ipq.STOP, 9 }, { 4, ipq.STOP, 0 }, { 5, ipq.STOP, 0 } }, ids)
+    assert.equal(0, src.batch.held_count)
+    assert.has_error(function() held[1]:verdict() end, "the packet got the default verdict when its filter ended")
+    keeper:finish()
+    assert.equal(5, #src:settled())
+  end)
+
+  it("can be settled without Lua, by the ids", function()
+    local src = new(3)
+    src:plan({ 3 }):judge(function(pkt) if pkt.packet_id ~= 2 then pkt:hold() end end)()
+    assert.equal(0, C.ipq_driver_settle_all(src.driver, D))
+    assert.same({ { 1, D }, { 3, D } }, src:settled())
+    assert.same({ 0, 2, 3 }, { src.batch.held_count, tonumber(src.batch.counters.dropped),
+      tonumber(src.batch.counters.packets) })
+    assert.truthy(errno)
+  end)
+end)
