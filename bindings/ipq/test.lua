@@ -44,6 +44,17 @@ function M.set_time(seconds)
   memory.time = seconds
 end
 
+--- Lets time pass: moves what ipq.now() gives, as set_time() does, and runs the timers that are due meanwhile, of all
+--- filters, in the order of their times.
+---@param seconds number
+---@return string[] log what was logged meanwhile: "level: text"
+function M.advance(seconds)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
+    error("advance() takes a number of seconds", 2)
+  end
+  return memory.advance(seconds)
+end
+
 local has_luassert, luassert = pcall(require, "luassert")
 if has_luassert then require "ipq.test.assertions".register(luassert, require "say") end
 

@@ -133,6 +133,109 @@ describe("t.run()", function()
   end)
 end)
 
+describe("a held packet", function()
+  local held
+  local function hold(pkt)
+    pkt.ip.ttl, pkt.mark = 7, 3
+    held = pkt:hold()
+  end
+
+  it("has the verdict hold, until it gets another, which its result tells", function()
+    local r = t.run(hold, t.udp { payload = "hello" })
+    assert.verdict("hold", r)
+    assert.verdict("hold", hold, t.tcp {})
+    assert.is_not.verdict("accept", hold, t.tcp {})
+    assert.same({ nil, nil, false, "hold" }, { r.value, r.packet, r.changed, tostring(r) })
+    local message = select(2, pcall(assert.rewritten, { ttl = 7 }, hold, t.tcp {}))
+    assert.matches("expected a packet, but the filter holds it", tostring(message))
+    r = t.run(hold, t.udp { payload = "hello" })
+    held:verdict(ipq.queue(3))
+    assert.same({ "queue 3", ipq.queue(3), true, 7, 3, "hello" }, { r.verdict, r.value, r.changed, r.packet.ip.ttl,
+      r.packet.mark, r.packet.udp.payload })
+    assert.valid_checksums(r)
+    r = t.run(hold, t.udp {})
+    held:verdict(ipq.DROP)
+    assert.same({ "drop", false }, { r.verdict, r.changed })
+    assert.is_nil(r.packet)
+  end)
+
+  it("is told apart from others of the same number, and from those of other runs", function()
+    local a = t.run(hold, t.udp { dport = 1 })
+    local first = held
+    local b = t.run(hold, t.udp { dport = 2 })
+    t.run(function() held:verdict(ipq.STOP, t.udp { dport = 9 }.bytes) end, t.tcp {})
+    assert.same({ "hold", "stop", 9 }, { a.verdict, b.verdict, b.packet.dport })
+    first:verdict(ipq.ACCEPT)
+    assert.same({ "accept", 1 }, { a.verdict, a.packet.dport })
+  end)
+
+  it("tells what went wrong with its bytes", function()
+    local r = t.run(hold, t.udp {})
+    t.run(function() held:verdict(ipq.ACCEPT, "nonsense") end, t.tcp {})
+    assert.equal("drop", r.verdict)
+    assert.matches("is not of the IP version", r.error)
+  end)
+
+  it("gets the default verdict behind stop(), which may give another", function()
+    local f = t.load(script [[
+local ipq, held = require "ipq", {}
+return { filter = function(pkt) held[#held + 1] = pkt:hold() end,
+  stop = function() held[2]:verdict(ipq.DROP) end }
+]])
+    local first, second = t.run(f, t.udp {}), t.run(f, t.udp {})
+    f:stop()
+    assert.same({ "accept", "drop" }, { first.verdict, second.verdict })
+  end)
+end)
+
+describe("t.advance()", function()
+  after_each(function() t.set_time(0) end)
+
+  it("moves the time, and runs the timers that are due, at theirs", function()
+    local seen = {}
+    t.set_time(1000)
+    local function filter()
+      seen[#seen + 1] = ipq.now()
+      ipq.after(1, function() seen[#seen + 1] = ipq.now() end)
+    end
+    t.run(filter, t.tcp {})
+    t.advance(0.5)
+    assert.same({ 1000 }, seen)
+    t.run(filter, t.tcp {})
+    t.advance(0.75)
+    assert.same({ 1000, 1000.5, 1001 }, seen)
+    t.advance(10)
+    t.run(filter, t.tcp {})
+    assert.same({ 1000, 1000.5, 1001, 1001.5, 1011.25 }, seen)
+    t.advance(1)
+  end)
+
+  it("runs those of all filters that are there, in the order of their times", function()
+    local path = script [[
+local ipq = require "ipq"
+return { start = function(args)
+  ipq.every(tonumber(args.every), function() ipq.log.info(args.every .. " " .. ipq.now()) end)
+end, filter = function() end }
+]]
+    local a, b = t.load(path, { every = 2 }), t.load(path, { every = 3 })
+    assert.same({ "info: 2 2", "info: 3 3", "info: 2 4" }, t.advance(5))
+    assert.truthy(a and b)
+  end)
+
+  it("gives the errors of timers as the log does", function()
+    t.run(function() ipq.after(1, function() error "oh no" end) end, t.tcp {})
+    local log = t.advance(1)
+    assert.equal(1, #log)
+    assert.matches("^error: timer: spec/unit/test_run_spec.lua:%d+: oh no\nstack traceback:", log[1])
+  end)
+
+  it("takes a number of seconds", function()
+    for _, seconds in ipairs { -1, 0 / 0, 1 / 0, "1" } do
+      assert.has_error(function() t.advance(seconds) end, "advance() takes a number of seconds")
+    end
+  end)
+end)
+
 describe("t.load()", function()
   it("loads a script as the program does", function()
     local f = t.load("scripts/drop_port.lua", { ports = "23,80" })

@@ -22,14 +22,14 @@ local function result_of(name, filter, pkt)
   return filters.run(filter, pkt)
 end
 
-local is_verdict = { accept = true, drop = true, ["repeat"] = true, stop = true, error = true }
+local is_verdict = { accept = true, drop = true, ["repeat"] = true, stop = true, hold = true, error = true }
 
 local function verdict_name(expected)
   if type(expected) == "number" and verdict.is_valid(expected) then return verdict.name(expected) end
   if is_verdict[expected] or type(expected) == "string" and expected:match "^queue %d+$"
     or type(expected) == "string" and expected:match "^queue %d+ bypass$" then return expected end
-  bad("there is no verdict '%s'; there are accept, drop, repeat, stop, \"queue 3\", \"queue 3 bypass\", and "
-    .. "error for a filter that raises", tostring(expected))
+  bad("there is no verdict '%s'; there are accept, drop, repeat, stop, \"queue 3\", \"queue 3 bypass\", "
+    .. "hold for a packet that is held, and error for a filter that raises", tostring(expected))
 end
 
 local checks = {}
@@ -54,7 +54,10 @@ end
 local function packet_check(name, expected, filter, pkt)
   local result = result_of(name, filter, pkt)
   if result.error then return false, "the filter raised: " .. result.error, "", result end
-  if not result.packet then return false, "expected a packet, but the filter dropped it", "", result end
+  if not result.packet then
+    local has = result.verdict == "hold" and "holds" or "dropped"
+    return false, ("expected a packet, but the filter %s it"):format(has), "", result
+  end
   return result.packet == expected, "the filter made another packet:\n" .. text.compare(expected, result.packet),
     "expected another packet than\n" .. text.describe(expected), result
 end

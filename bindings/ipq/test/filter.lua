@@ -15,10 +15,11 @@ local M = {}
 local Filter = {}
 Filter.__index = Filter
 
---- Calls the script's stop().
+--- Calls the script's stop(). What the filter still holds gets the default verdict then.
 ---@return any carried what it returned
 function Filter:stop()
-  local ok, carried = script.stop(self.script)
+  local ok, carried = memory.with_timers(self.timers, script.stop, self.script)
+  memory.finish(self.filter)
   if not ok then error(carried, 2) end
   return carried
 end
@@ -42,13 +43,14 @@ end
 ---@return ipq.test.Filter
 function M.load(path, args, options)
   options = options or {}
-  local loaded, message = script.load(path, argv_of(args or {}))
+  local timers = memory.new_timers()
+  local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args or {}))
   if not loaded then error(message, 2) end
-  local ok, why = script.start(loaded, options.carried)
+  local ok, why = memory.with_timers(timers, script.start, loaded, options.carried)
   if not ok then error(why, 2) end
   return setmetatable({
     script = loaded, filter = loaded.filter, queue = loaded.queue, args = loaded.args,
-    default = options.default, on_error = options.on_error,
+    default = options.default, on_error = options.on_error, timers = timers,
   }, Filter)
 end
 
@@ -59,9 +61,10 @@ function M.of(value)
 end
 
 ---@class ipq.test.Result
----@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"
----@field value ipq.verdict the same as a number
----@field packet ipq.test.Packet? what goes on; nil where it was dropped
+---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that
+---  is held has its verdict
+---@field value ipq.verdict? the same as a number; nil while the packet is held
+---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
@@ -84,6 +87,14 @@ local function meta_after(before, outcome)
   return meta
 end
 
+local function fill_in(result, pkt, outcome)
+  result.verdict, result.value, result.error = verdict.name(outcome.value), outcome.value, outcome.why
+  result.changed = outcome.bytes ~= nil
+  if outcome.value ~= ipq.DROP then
+    result.packet = packet.new(outcome.bytes or pkt.bytes, meta_after(pkt.meta, outcome))
+  end
+end
+
 --- Judges a packet, by the dispatch and the rewriting that live packets go through.
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param pkt ipq.test.Packet
@@ -95,12 +106,11 @@ function M.run(filter, pkt)
   ipq.args = under_test.args
   local ok, outcome = pcall(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
   if not ok then error(packet.plain(outcome), 2) end
-  local result = setmetatable({
-    verdict = verdict.name(outcome.value), value = outcome.value, changed = outcome.bytes ~= nil,
-    error = outcome.why, log = outcome.log,
-  }, Result)
-  if outcome.value ~= ipq.DROP then
-    result.packet = packet.new(outcome.bytes or pkt.bytes, meta_after(pkt.meta, outcome))
+  local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log }, Result)
+  if outcome.is_held then
+    outcome.on_verdict = function(later) fill_in(result, pkt, later) end
+  else
+    fill_in(result, pkt, outcome)
   end
   return result
 end

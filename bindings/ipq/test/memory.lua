@@ -7,6 +7,7 @@ local dispatch = require "ipq.dispatch"
 local ffi = require "ffi"
 local live = require "ipq.live"
 local log = require "ipq.log"
+local timer = require "ipq.timer"
 
 local C, E = abi.C, ffi.C
 local SLOT = E.IPQ_PACKET_MAX
@@ -18,6 +19,84 @@ M.time = 0
 
 --- Misuse, to be told at the line of the kit's user: see packet.lua.
 local function bad(format, ...) error(format:format(...), 0) end
+
+-- Timers, by that time
+
+local function now_us() return math.floor(M.time * 1e6 + 0.5) end
+
+local heaps = setmetatable({}, { __mode = "v" })
+
+--- The timers of a filter.
+function M.new_timers()
+  local heap = timer.new(now_us)
+  heap:start(now_us())
+  heaps[#heaps + 1] = heap
+  return heap
+end
+
+--- What functions that are no script's have: one for all of them.
+local shared_timers = M.new_timers()
+
+--- Calls work(...): the timers that it makes go to that heap.
+function M.with_timers(heap, work, ...)
+  local before = timer.current
+  timer.current = heap or shared_timers
+  local ok, result, more = pcall(work, ...)
+  timer.current = before
+  if not ok then error(result, 0) end
+  return result, more
+end
+
+--- Calls work(heap) where the packets of a capture tell the time, not the kit.
+function M.with_capture_time(heap, work)
+  heap = heap or shared_timers
+  heap:stop(now_us())
+  local ok, why = pcall(M.with_timers, heap, work, heap)
+  heap.clock = now_us
+  heap:start(now_us())
+  if not ok then error(why, 0) end
+end
+
+local function on_raise(err) log.error("timer: " .. dispatch.timer_traceback(err)) end
+
+--- The heap that has something to run, up to that time.
+local function next_heap(target)
+  local next
+  for _, heap in pairs(heaps) do
+    if heap.due <= target and (not next or heap.due < next.due) then next = heap end
+  end
+  return next
+end
+
+local function run_timers(target)
+  local heap = next_heap(target)
+  while heap do
+    M.time = heap.due / 1e6
+    heap:run(heap.due, on_raise)
+    heap = next_heap(target)
+  end
+  M.time = target / 1e6
+end
+
+--- Time and log as they are in replay, while work(...) runs. Gives what it gives, and what was logged.
+local function in_replay(work, ...)
+  local is_replay, sink, lines = live.is_replay, log.sink, {}
+  live.is_replay = true
+  log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  local ok, result = pcall(work, ...)
+  live.is_replay, log.sink = is_replay, sink
+  if not ok then error(result, 0) end
+  return result, lines
+end
+M.in_replay = in_replay
+
+--- Lets time pass.
+---@param seconds number
+---@return string[] log
+function M.advance(seconds)
+  local _, lines = in_replay(run_timers, math.floor((M.time + seconds) * 1e6 + 0.5))
+  return lines
+end
 
 -- Metadata, by the names of fields
 
@@ -202,24 +281,34 @@ local function new_slot()
   local memory = assert(core.memory())
   local driver = ffi.cast(abi.driver_pointer, memory:driver())
   return setmetatable({ memory = memory, driver = driver, batch = driver.batch, p = driver.batch.packets[0],
-    runs = setmetatable({}, { __mode = "k" }) }, Slot)
+    loops = setmetatable({}, { __mode = "k" }), held = {} }, Slot)
 end
 
---- What came of the packet, when its filter has returned.
-function Slot:observe(p, why)
-  self.outcome = {
-    value = p.verdict, why = why, set = p.set, mark = p.mark, priority = p.priority,
-    bytes = bit.band(p.set, E.IPQ_SET_PAYLOAD) ~= 0 and ffi.string(p.data, p.data_len) or nil,
-  }
-end
-
-function Slot:run_of(filter)
-  local run = self.runs[filter]
-  if not run then
-    run = dispatch.new(self.memory:driver(), filter, function(p, _, why) self:observe(p, why) end)
-    self.runs[filter] = run
+--- What came of the packet, when its filter has returned, or when the packet that it held has its verdict.
+function Slot:observe(p, why, held)
+  local outcome = held and self.held[held] or {}
+  outcome.value, outcome.why, outcome.set, outcome.mark, outcome.priority = p.verdict, why, p.set, p.mark, p.priority
+  outcome.bytes = bit.band(p.set, E.IPQ_SET_PAYLOAD) ~= 0 and ffi.string(p.data, p.data_len) or nil
+  if not held then
+    self.outcome = outcome
+    return
   end
-  return run
+  self.held[held] = nil
+  outcome.is_held = false
+  if outcome.on_verdict then outcome.on_verdict(outcome) end
+end
+
+--- The loop over packets with that filter: { run, keeper }.
+function Slot:loop_of(filter)
+  local loop = self.loops[filter]
+  if not loop then
+    local run, keeper = dispatch.new(self.memory:driver(), filter, function(p, _, why, held)
+      self:observe(p, why, held)
+    end, false)
+    loop = { run = run, keeper = keeper }
+    self.loops[filter] = loop
+  end
+  return loop
 end
 
 local slots, depth = {}, 0
@@ -232,31 +321,42 @@ local function judge(slot, bytes, meta, filter, options)
   local devices = fill(slot.p, slot.batch.slots, bytes, meta, options.queue or {}, anchors)
   slot.outcome = nil
   slot.memory:offer()
-  slot:run_of(filter)()
+  local loop = slot:loop_of(filter)
+  loop.run()
+  if slot.p.held ~= 0 then
+    slot.outcome = { is_held = true }
+    slot.held[loop.keeper.newest] = slot.outcome
+  end
   for number in pairs(devices) do C.devices.slots[number].until_ms = 0 end
   return slot.outcome
 end
 
---- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts).
+--- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts), timers.
 ---@param bytes string an IP packet
 ---@param meta table its metadata, by the names of fields
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? table
 ---@return {value: integer, why: string?, set: integer, mark: integer, priority: integer, bytes: string?,
----  log: string[]} outcome  bytes: what the packet has become, where it was changed; log: "level: text"
+---  is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[]} outcome  bytes: what the packet has become,
+---  where it was changed; is_held: it has no value yet, and on_verdict() is called when it has; log: "level: text"
 function M.judge(bytes, meta, filter, options)
   if #bytes > SLOT then bad("a packet of %d bytes; %d is the most", #bytes, SLOT) end
+  options = options or {}
   depth = depth + 1
   slots[depth] = slots[depth] or new_slot()
-  local is_replay, sink, lines = live.is_replay, log.sink, {}
-  live.is_replay = true
-  log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
-  local ok, outcome = pcall(judge, slots[depth], bytes, meta, filter, options or {})
-  live.is_replay, log.sink = is_replay, sink
+  local ok, outcome, lines = pcall(in_replay, M.with_timers, options.timers, judge, slots[depth], bytes, meta, filter,
+    options)
   depth = depth - 1
   if not ok then error(outcome, 0) end
   outcome.log = lines
   return outcome
+end
+
+--- Gives the default verdict to all packets that the filter holds.
+function M.finish(filter)
+  for _, slot in ipairs(slots) do
+    if slot.loops[filter] then slot.loops[filter].keeper:finish() end
+  end
 end
 
 local current -- the work of the filter below, and what it gave

@@ -4,24 +4,23 @@ local dispatch = require "ipq.dispatch"
 local ffi = require "ffi"
 local ipq = require "ipq"
 local filters = require "ipq.test.filter"
-local live = require "ipq.live"
-local log = require "ipq.log"
+local memory = require "ipq.test.memory"
 local packet = require "ipq.test.packet"
 local record = require "ipq.record"
+local timer = require "ipq.timer"
 
 local M = {}
 
 --- Runs all packets of a capture through a filter, with the time and the log as they are in replay. Gives the
 --- capture, its driver, what is wrong with its files, and what was logged.
-local function run(options, filter, observe)
+local function run(options, filter, observe, timers)
   local capture, message = core.capture(options)
   if not capture then return nil, message end
-  local is_replay, sink, lines = live.is_replay, log.sink, {}
-  live.is_replay = true
-  log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
-  local ok, why = pcall(function() dispatch.new(capture:driver(), filter, observe)() end)
-  live.is_replay, log.sink = is_replay, sink
-  if not ok then error(why, 0) end
+  local _, lines = memory.in_replay(memory.with_capture_time, timers, function(heap)
+    local judge, keeper = dispatch.new(capture:driver(), filter, observe, heap)
+    judge()
+    keeper:finish()
+  end)
   return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:finish(), lines
 end
 
@@ -38,7 +37,8 @@ end
 ---@field changed integer
 ---@field errors integer
 ---@field damage string? what is wrong with the file; what was readable was judged
----@field records table[] one a packet: number, time, verdict, mark, changed, packet (a line), error
+---@field records table[] one a packet, in the order of verdicts: number, time, verdict, mark, changed, packet (a
+---  line), error
 ---@field log string[]
 
 local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", "stopped", "marked", "errors" }
@@ -58,7 +58,7 @@ function M.replay(path, filter, options)
   local capture, driver, damage, lines = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
-  }, under_test.filter, function(p, pkt, why) records[#records + 1] = record.of(p, pkt, why) end)
+  }, under_test.filter, function(p, pkt, why) records[#records + 1] = record.of(p, pkt, why) end, under_test.timers)
   if not capture then error(driver, 2) end
 
   local result = { records = records, damage = damage, log = lines }
@@ -82,7 +82,7 @@ function M.read(path, select)
       vlan_proto = pkt.vlan_proto, vlan_tci = pkt.vlan_tci, hook = pkt.hook,
       len = pkt.truncated and pkt.len or nil,
     })
-  end)
+  end, nil, timer.new())
   if not capture then error(message, 2) end
   capture:close()
   return packets, damage

@@ -52,14 +52,14 @@ function Packet:hex() end
 ---@field args table<string, string>
 local Filter = {}
 
----Calls the script's stop(). Raises where that does.
+---Calls the script's stop(). Raises where that does. What the filter still holds gets the default verdict then.
 ---@return any carried what it returned
 function Filter:stop() end
 
 ---@class ipq.test.Result
----@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"
----@field value ipq.verdict the same as a number
----@field packet ipq.test.Packet? what goes on; nil where it was dropped
+---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that is held has its verdict, which then is in this Result
+---@field value ipq.verdict? the same as a number; nil while the packet is held
+---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
@@ -86,7 +86,7 @@ function Filter:stop() end
 ---@field changed integer
 ---@field errors integer
 ---@field damage string? what is wrong with the files; what could be read was judged
----@field records ipq.test.Record[] one a packet
+---@field records ipq.test.Record[] one a packet, in the order of verdicts
 ---@field log string[]
 
 ---@class ipq.test
@@ -220,12 +220,18 @@ function test.describe(packet) end
 ---@param seconds number since 1970
 function test.set_time(seconds) end
 
+---Lets time pass: moves what ipq.now() gives, as set_time() does, and runs the timers that are due meanwhile, of all
+---filters, in the order of their times.
+---@param seconds number
+---@return string[] log what was logged meanwhile: "level: text"
+function test.advance(seconds) end
+
 ---The assertions, once ipq.test is required.
 ---@class luassert.internal
 local assertions = {}
 
----The filter's verdict: "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass", a number as ipq.DROP, or
----"error" for a filter that raises, which no other verdict stands for.
+---The filter's verdict: "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass", a number as ipq.DROP,
+---"hold" for a packet that is held, or "error" for a filter that raises, which no other verdict stands for.
 ---@param expected string|ipq.verdict
 ---@param filter ipq.test.Filter|ipq.test.Result|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param packet? ipq.test.Packet left out behind a Result

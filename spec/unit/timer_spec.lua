@@ -1,0 +1,270 @@
+-- Timers: when they run, in which order, and what their errors cost.
+local capture = require "spec.support.capture"
+local ipq = require "ipq"
+local lib = require "spec.support.lib"
+local log = require "ipq.log"
+local m = require "spec.support.message"
+local source = require "spec.support.source"
+local t = require "ipq.test"
+local timer = require "ipq.timer"
+
+local C, errno = lib.C, lib.errno
+
+local function new(n)
+  local messages = {}
+  for i = 1, n do messages[i] = m.simple(i, ("x"):rep(40)) end
+  return source.new(messages)
+end
+
+--- What work() raises.
+local function raised(work)
+  local ok, message = pcall(work)
+  assert.is_false(ok)
+  return message
+end
+
+describe("timers", function()
+  local lines, sink, heap
+  before_each(function()
+    lines, sink, heap = {}, log.sink, timer.current
+    log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+    timer.current = timer.new()
+  end)
+  after_each(function() log.sink, timer.current = sink, heap end)
+
+  --- Runs what is due up to a time in seconds. The heap's time is that of its timers.
+  local function run_to(seconds)
+    timer.current:run(seconds * 1e6, function(err) lines[#lines + 1] = tostring(err) end)
+  end
+
+  it("run in the order of their times, and those of the same time in the order of their making", function()
+    local seen = {}
+    local seconds = {}
+    for i = 1, 200 do
+      seconds[i] = (i * 7919) % 50
+      ipq.after(seconds[i], function() seen[#seen + 1] = i end)
+    end
+    run_to(0)
+    run_to(24.5)
+    local early = #seen
+    run_to(100)
+    assert.equal(200, #seen)
+    for i = 2, 200 do
+      local a, b = seen[i - 1], seen[i]
+      assert.is_true(seconds[a] < seconds[b] or seconds[a] == seconds[b] and a < b)
+    end
+    assert.equal(24, seconds[seen[early]])
+    assert.equal(0, timer.current.count)
+  end)
+
+  it("are given their value", function()
+    local got
+    ipq.after(1, function(value) got = value end, "value")
+    run_to(0)
+    run_to(1)
+    assert.equal("value", got)
+  end)
+
+  it("can be cancelled, before, meanwhile and afterwards", function()
+    local seen, all, every = {}, {}, nil
+    for i = 1, 100 do all[i] = ipq.after(i % 10, function() seen[#seen + 1] = i end) end
+    for i = 1, 100 do if i % 3 > 0 then all[i]:cancel() end end
+    every = ipq.every(1, function()
+      seen[#seen + 1] = "every"
+      if #seen > 30 then every:cancel() end
+    end)
+    run_to(0)
+    run_to(100)
+    local numbers, times = {}, 0
+    for _, what in ipairs(seen) do
+      if what == "every" then times = times + 1 else numbers[what] = true end
+    end
+    for i = 1, 100 do assert.equal(i % 3 == 0 or nil, numbers[i]) end
+    assert.is_true(times > 0 and #seen < 45)
+    all[1]:cancel()
+    every:cancel()
+    assert.equal(0, timer.current.count)
+  end)
+
+  it("may make others, which run when they are due", function()
+    local seen = {}
+    ipq.after(1, function()
+      seen[#seen + 1] = "first"
+      ipq.after(0.5, function() seen[#seen + 1] = "third" end)
+      ipq.after(0, function() seen[#seen + 1] = "second" end)
+    end)
+    ipq.after(3, function() seen[#seen + 1] = "last" end)
+    run_to(0)
+    run_to(2)
+    assert.same({ "first", "second", "third" }, seen)
+  end)
+
+  it("that raise are told with a traceback, and cost nothing else", function()
+    local src, seen = new(2), 0
+    ipq.after(0, function() error "oh no" end)
+    ipq.after(0, function() seen = seen + 1 end)
+    src:plan({ 1 }, 2):judge(function()
+      local start = C.ipq_monotonic_ns()
+      while C.ipq_monotonic_ns() - start < 10000 do end -- luacheck: ignore 542
+    end)()
+    assert.equal(1, seen)
+    assert.equal(1, #lines)
+    assert.matches("^error: timer: spec/unit/timer_spec.lua:%d+: oh no\nstack traceback:\n.*timer_spec.lua:%d+: in ",
+      lines[1])
+    assert.not_matches("dispatch.lua", lines[1])
+    assert.equal(0, tonumber(src.batch.counters.errors))
+    assert.same({ 2, 2 }, { tonumber(src.batch.counters.packets), tonumber(src.batch.counters.accepted) })
+  end)
+
+  it("that raise with what is no string, or for ever, are told, ten a second", function()
+    for _ = 1, 20 do ipq.after(0, function() error(setmetatable({}, { __tostring = error })) end) end
+    local function deep() return 1 + deep() end
+    ipq.after(0, deep)
+    local src = new(1)
+    local done
+    ipq.after(0, function() done = true end)
+    local run = src:plan({ 1 }, 1000000):judge(function() if done then src.driver.interrupt = 1 end end)
+    run()
+    assert.is_true(#lines >= 10 and #lines <= 22)
+    assert.matches("error: timer: error with no message", lines[1])
+  end)
+
+  it("run by the clock between packets, and while one runs the supervisor can see it", function()
+    local src = new(1)
+    local before, during, fired
+    ipq.after(0.02, function()
+      during, fired = src.batch.in_timer, C.ipq_monotonic_ns()
+      assert(src.batch.count == 0)
+      src.driver.interrupt = 1
+    end)
+    before = C.ipq_monotonic_ns()
+    assert.equal(-4, src:plan({ 1 }, 1e9):judge(function() end)())
+    local took = tonumber(fired - before) / 1e9
+    assert.is_true(took >= 0.02 and took < 2)
+    assert.equal(1, during)
+    assert.equal(2, src.batch.in_timer)
+    assert.equal(0, tonumber(src.batch.wake_ns))
+  end)
+
+  it("that are periodic are called once after a pause, and then at a multiple", function()
+    local src = new(1)
+    local times, start = {}, tonumber(C.ipq_monotonic_ns()) / 1e9
+    ipq.every(0.01, function()
+      times[#times + 1] = tonumber(C.ipq_monotonic_ns()) / 1e9 - start
+      if #times == 3 then src.driver.interrupt = 1 end
+    end)
+    src:plan({ 1 }, 1e9):judge(function()
+      local now = tonumber(C.ipq_monotonic_ns()) / 1e9 - start
+      if #times == 1 and now < 0.055 then
+        while tonumber(C.ipq_monotonic_ns()) / 1e9 - start < 0.055 do end -- luacheck: ignore 542
+      end
+    end)()
+    assert.is_true(times[2] >= 0.055)
+    -- Had they piled up, the third would have come with it.
+    assert.is_true(times[3] - times[2] > 0.0005, times[3] - times[2])
+    local phase = (times[3] % 0.01)
+    assert.is_true(phase < 0.009)
+  end)
+
+  it("that were made before their loop began count from its beginning, and cancel the deadline with them", function()
+    local src = new(1)
+    local fired
+    local one = ipq.after(1000, function() fired = true end)
+    local run = src:plan({ 1 }, 1):judge(function()
+      local left = tonumber(src.batch.wake_ns - C.ipq_monotonic_ns()) / 1e9
+      assert(left > 990 and left <= 1000)
+      one:cancel()
+      assert(src.batch.wake_ns == 0)
+    end)
+    run()
+    assert.same({}, lines)
+    assert.is_nil(fired)
+  end)
+
+  it("raise at the caller's line where they are misused", function()
+    local here = "^spec/unit/timer_spec.lua:%d+: "
+    for _, seconds in ipairs { -1, 0 / 0, 1 / 0, "1", 1e10 } do
+      assert.matches(here .. "ipq.after%(%) takes a number of seconds",
+        raised(function() ipq.after(seconds, print) end))
+    end
+    assert.matches(here .. "ipq.every%(%) takes", raised(function() ipq.every(1) end))
+    assert.matches(here .. "ipq.every%(%) takes a period of at least", raised(function() ipq.every(0, print) end))
+    local one = ipq.after(1, print)
+    assert.matches(here .. "cancel%(%) is a method of what", raised(function() one.cancel() end))
+    assert.matches(here .. "a timer's fields cannot be assigned", raised(function() one.x = 1 end))
+  end)
+end)
+
+describe("ipq_driver_next", function()
+  it("gives -ETIME when the deadline has come, and packets their turn after it", function()
+    local src = new(1):plan({ 1 }, 3)
+    src.batch.wake_ns = 1
+    local given = {}
+    for i = 1, 7 do given[i] = C.ipq_driver_next(src.driver) end
+    assert.same({ -errno.ETIME, 1, -errno.ETIME, 1, -errno.ETIME, 1, -errno.ETIME }, given)
+    assert.equal(3, tonumber(src.batch.counters.packets))
+    src:plan({ 1 }, 1)
+    src.batch.wake_ns = C.ipq_monotonic_ns() + 1000000000000LL
+    assert.same({ 1, 0 }, { C.ipq_driver_next(src.driver), C.ipq_driver_next(src.driver) })
+  end)
+end)
+
+describe("timers in replay", function()
+  local function replay(seconds, filter)
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local frames = {}
+    for i, at in ipairs(seconds) do
+      frames[i] = { t.udp { payload = tostring(i) }.bytes, sec = math.floor(at), sub = (at % 1) * 1e6 }
+    end
+    capture.write(path, frames)
+    return t.replay(path, filter)
+  end
+
+  it("run before the packet whose time they have reached, at their own time", function()
+    local seen = {}
+    local r = replay({ 100, 100.25, 100.5, 103 }, function(pkt)
+      seen[#seen + 1] = ("%d %.6f"):format(pkt.packet_id, ipq.now())
+      if pkt.packet_id > 1 then return end
+      ipq.after(0.25, function() seen[#seen + 1] = ("at %.6f"):format(ipq.now()) end)
+      ipq.after(0.250001, function() seen[#seen + 1] = ("at %.6f"):format(ipq.now()) end)
+      local every
+      every = ipq.every(1, function()
+        seen[#seen + 1] = ("every %.6f"):format(ipq.now())
+        if ipq.now() >= 102 then every:cancel() end
+      end)
+      ipq.after(60, function() seen[#seen + 1] = "never" end)
+    end)
+    assert.same({ "1 100.000000", "at 100.250000", "2 100.250000", "at 100.250001", "3 100.500000", "every 101.000000",
+      "every 102.000000", "4 103.000000" }, seen)
+    assert.same({}, r.log)
+  end)
+
+  it("that start() made count from the first packet", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local file = io.open(path, "w")
+    file:write [[
+local ipq = require "ipq"
+local first = ipq.after(2, function() ipq.log.info("top " .. ipq.now()) end)
+return { start = function() ipq.after(1, function() ipq.log.info("start " .. ipq.now()) end) end,
+  filter = function(pkt) ipq.log.info("packet " .. ipq.now()) end }
+]]
+    file:close()
+    local f = t.load(path)
+    assert.same({ "info: packet 5", "info: start 6", "info: packet 6.5", "info: top 7", "info: packet 9" },
+      replay({ 5, 6.5, 9 }, f).log)
+  end)
+
+  it("judge held packets, whose records come when they are judged", function()
+    local r = replay({ 1, 1.5, 2, 4 }, function(pkt)
+      if pkt.packet_id % 2 == 1 then
+        ipq.after(1.25, function(held) held:verdict(ipq.DROP) end, pkt:hold())
+      end
+    end)
+    local numbers = {}
+    for i, record in ipairs(r.records) do numbers[i] = record.number .. " " .. record.verdict end
+    assert.same({ "2 accept", "1 drop", "3 drop", "4 accept" }, numbers)
+    assert.same({ 4, 2, 2 }, { r.packets, r.accepted, r.dropped })
+  end)
+end)
