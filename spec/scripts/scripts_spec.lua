@@ -214,6 +214,47 @@ describe("scripts/redirect_port.lua", function()
   end)
 end)
 
+describe("scripts/delay.lua", function()
+  local t = require "ipq.test"
+
+  it("lets packets go as they are, when their time has come", function()
+    local f = t.load("scripts/delay.lua", { ms = 20 })
+    local p = t.udp { payload = "hello" }
+    local first = t.run(f, p)
+    t.advance(0.015)
+    local second = t.run(f, p)
+    assert.verdict("hold", first)
+    t.advance(0.005)
+    assert.same({ "accept", "hold" }, { first.verdict, second.verdict })
+    t.advance(0.015)
+    assert.verdict("accept", second)
+    assert.equal(p, second.packet)
+  end)
+
+  it("spreads them over twice the jitter", function()
+    local f = t.load("scripts/delay.lua", { ms = 20, jitter = 10 })
+    local results = {}
+    for i = 1, 200 do results[i] = t.run(f, t.udp {}) end
+    local function gone()
+      local count = 0
+      for _, r in ipairs(results) do if r.verdict == "accept" then count = count + 1 end end
+      return count
+    end
+    t.advance(0.0099)
+    assert.equal(0, gone())
+    t.advance(0.01)
+    assert.is_true(gone() > 50 and gone() < 150)
+    t.advance(0.0102)
+    assert.equal(200, gone())
+  end)
+
+  it("does not load with times that are none", function()
+    for _, argument in ipairs { "ms=x", "ms=-1", "ms=60001", "jitter=x" } do
+      assert.is_nil((script.load("scripts/delay.lua", { argument })))
+    end
+  end)
+end)
+
 describe("scripts/dns_log.lua", function()
   local function question(name, kind, flags)
     return m.be16(7) .. (flags or "\1\0") .. "\0\1\0\0\0\0\0\0" .. name .. m.be16(kind) .. m.be16(1)

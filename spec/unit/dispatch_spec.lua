@@ -4,6 +4,7 @@ local log = require "ipq.log"
 local m = require "spec.support.message"
 local script = require "ipq.script"
 local source = require "spec.support.source"
+local timer = require "ipq.timer"
 local traces = require "spec.support.traces"
 
 local function packets(n, payload)
@@ -249,10 +250,17 @@ describe("dispatch", function()
       return ipq.queue(3)
     end,
   }
-  for name, filter in pairs(filters) do
+  local armed -- a timer that never runs
+  after_each(function()
+    if armed then armed:cancel() end
+    armed = nil
+  end)
+
+  local function specs(name, filter, with_timer)
     for _, sizes in ipairs { { 64 }, { 1 }, { 1, 2, 3, 64 } } do
       it("is compiled with " .. name .. ", batches of " .. table.concat(sizes, ", "), function()
         local src = source.new { tcp, udp, icmp }
+        armed = with_timer and ipq.after(1000, print)
         local compiled, aborted = traces.of(src:plan(sizes, 2000):judge(filter))
         assert.same({}, not_compiled(aborted))
         local loops = 0
@@ -268,6 +276,7 @@ describe("dispatch", function()
       local src = source.new { tcp, udp, icmp }
       local run = src:judge(filter)
       local garbage
+      armed = with_timer and ipq.after(1000, print)
       jit.flush()
       -- A long time of single packets first: a loop over batches would have been given up by then.
       src:plan({ 1 }, 100000)
@@ -295,6 +304,26 @@ describe("dispatch", function()
       assert.is_true(#compiled <= 3, #compiled .. " traces")
     end)
   end
+  for name, filter in pairs(filters) do specs(name, filter, false) end
+  for _, name in ipairs { "scripts/accept.lua", "a filter that changes fields" } do
+    specs(name .. " and a timer that is not due", filters[name], true)
+  end
+
+  it("is compiled where all packets are held by timers", function()
+    local heap = timer.current
+    timer.current = timer.new()
+    finally(function() timer.current = heap end)
+    local src = source.new { tcp, udp, icmp }
+    local compiled, aborted = traces.of(src:plan({ 1, 2, 3, 64 }, 2000):judge(script.load("scripts/delay.lua",
+      { "ms=0" }).filter))
+    assert.same({}, not_compiled(aborted))
+    local loops = 0
+    for _, trace in ipairs(compiled) do
+      if trace.start:match "dispatch.lua" and trace.link == "loop" then loops = loops + 1 end
+    end
+    assert.is_true(loops > 0)
+    assert.same({}, lines)
+  end)
 end)
 
 describe("ipq_driver_next", function()
