@@ -141,6 +141,62 @@ end
       count(output, "passed unjudged %(no IP%)"), count(output, "frames written") })
   end)
 
+  it("writes held packets when they are judged, behind their link header, and what is left at the end", function()
+    local frames = {}
+    for i = 1, 150 do
+      frames[i] = { i % 50 == 0 and arp .. i or ethernet .. "\8\0" .. ip(17, udp("number " .. i)), sec = i, sub = i }
+    end
+    local written, output, status = replay(frames, [[
+local ipq = require "ipq"
+local held = {}
+return { filter = function(pkt)
+  local id = pkt.packet_id
+  if id == 1 then pkt.udp.payload:replace(0, 6, "changed and longer,") end
+  if id <= 4 or id == 149 or id == 148 then held[id] = pkt:hold() end
+  if id == 4 then ipq.after(65.5, function() held[4]:verdict(ipq.ACCEPT) end) end
+  if id == 10 then held[1]:verdict(ipq.ACCEPT) end
+  if id == 120 then
+    held[3]:verdict(ipq.DROP)
+    held[2]:verdict(ipq.ACCEPT, pkt.payload)
+  end
+end, stop = function() held[149]:verdict() end }
+]], { link = capture.ETHERNET })
+    assert.equal(0, status)
+    local order = {}
+    for i, frame in ipairs(written) do order[i] = frame.sub end
+    local expected = {}
+    for i = 5, 147 do
+      if i == 10 then expected[#expected + 1] = 1 end
+      if i == 70 then expected[#expected + 1] = 4 end
+      if i == 120 then expected[#expected + 1] = 2 end
+      expected[#expected + 1] = i
+    end
+    expected[#expected + 1] = 150
+    expected[#expected + 1] = 149
+    expected[#expected + 1] = 148
+    assert.same(expected, order)
+    assert.equal(ethernet .. "\8\0", written[6][1]:sub(1, 14))
+    assert.equal("changed and longer, 1", written[6][1]:sub(-21))
+    assert.same({ 147, 1, 2, 149 }, { count(output, "packets judged"), count(output, "dropped"),
+      count(output, "changed"), count(output, "frames written") })
+  end)
+
+  it("has a line of JSON for a held packet when it is judged", function()
+    local frames = {}
+    for i = 1, 3 do frames[i] = { packet, sec = i } end
+    local _, output = replay(frames, [[
+local held
+return function(pkt)
+  if pkt.packet_id == 2 then held:verdict(require "ipq".DROP) else held = pkt:hold() end
+end
+]], nil, "--json")
+    local lines = {}
+    for number, verdict in output:gmatch '{"number":(%d+),"time":"[%d.]+","verdict":"(%w+)"' do
+      lines[#lines + 1] = number .. " " .. verdict
+    end
+    assert.same({ "1 drop", "2 accept", "3 accept" }, lines)
+  end)
+
   it("refuses to change a packet that the capture cut off", function()
     local _, output, status = replay({ { packet:sub(1, 30), len = #packet } },
       "return function(pkt) assert(pkt.truncated and pkt.len == 33) pkt.ip.ttl = 3 end\n")
