@@ -134,6 +134,15 @@ struct stop {
 	enum vm_result result;
 };
 
+/* What is still held gets the default verdict. */
+static void finish_held(lua_State *L, struct vm *vm)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_getfield(L, -1, "finish");
+	lua_insert(L, -2);
+	lua_call(L, 1, 0);
+}
+
 static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
@@ -144,10 +153,11 @@ static int protected_stop(lua_State *L)
 	if (lua_isnil(L, -2)) {
 		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
 		stop->result = VM_BAD;
-		return 0;
+	} else {
+		luaL_unref(L, LUA_REGISTRYINDEX, stop->vm->carried);
+		stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
 	}
-	luaL_unref(L, LUA_REGISTRYINDEX, stop->vm->carried);
-	stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
+	finish_held(L, stop->vm);
 	return 0;
 }
 
@@ -185,10 +195,6 @@ static int protected_files(lua_State *L)
 		files->each(files->data, lua_tostring(L, -1));
 		lua_pop(L, 1);
 	}
-	lua_rawgeti(L, LUA_REGISTRYINDEX, stop->vm->keeper);
-	lua_getfield(L, -1, "finish");
-	lua_insert(L, -2);
-	lua_call(L, 1, 0);
 	return 0;
 }
 

@@ -85,6 +85,23 @@ describe("README.md", function()
       :verdicts(load "networks.lua".filter))
   end)
 
+  it("holds packets in its example, until an answer comes or for half a second", function()
+    local t = require "ipq.test"
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local file = assert(io.open(path, "w"))
+    file:write(examples["later.lua"])
+    file:close()
+    local f = t.load(path)
+    local first, second = t.run(f, t.udp { dport = 2000 }), t.run(f, t.udp { dport = 3000 })
+    assert.same({ "hold", "hold" }, { first.verdict, second.verdict })
+    assert.verdict("accept", f, t.udp { sport = 2000, dport = 9 })
+    assert.same({ "accept", "hold" }, { first.verdict, second.verdict })
+    assert.same({}, t.advance(1))
+    assert.equal("drop", second.verdict)
+    t.set_time(0)
+  end)
+
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
   it("has a module example that compiles", function()
     assert(loadstring(examples["own.lua"]))
@@ -164,6 +181,23 @@ describe("bindings/types/ipq.lua", function()
       seen = seen + 1
     end
     assert.equal(5, seen)
+  end)
+
+  it("names the methods of held packets and of timers", function()
+    local held
+    source.new { m.simple(1, "x") }:verdicts(function(pkt)
+      assert(type(pkt.hold) == "function" and type(pkt.copy) == "function")
+      held = pkt:hold()
+    end)
+    local timer, seen = ipq.after(1, print), 0
+    timer:cancel()
+    for class_name, object in pairs { Held = held, Timer = timer } do
+      for name in text:gmatch("function " .. class_name .. ":([%w_]+)") do
+        assert(type(object[name]) == "function")
+        seen = seen + 1
+      end
+    end
+    assert.equal(2, seen)
   end)
 
   it("names a netset's methods", function()
