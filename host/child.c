@@ -156,15 +156,16 @@ static void describe_death(int status, char *text, size_t size)
 
 void child_died(struct child *child, int status)
 {
-	char death[64], packet[160] = "";
+	char death[64], work[160];
 	int count;
 
 	ipq_batch_repair(child->batch, &child->made);
+	report_work(child->batch, work, sizeof(work));
+	child->batch->in_timer = 0;
 	describe_death(status, death, sizeof(death));
-	report_packet(child->batch, packet, sizeof(packet));
 	count = ipq_settle(ipq_queue_source(child->queue), child->batch);
-	log_write(LOG_LEVEL_ERROR, "queue %u: its worker, process %d, %s%s%s", child->queue_num,
-		  child->pid, death, packet[0] ? " while it judged " : "", packet);
+	log_write(LOG_LEVEL_ERROR, "queue %u: its worker, process %d, %s%s", child->queue_num,
+		  child->pid, death, work);
 	if (count < 0)
 		log_write(LOG_LEVEL_ERROR, "queue %u: cannot judge what it had in hand: %s",
 			  child->queue_num, strerror(-count));

@@ -22,16 +22,16 @@ void guard_overflow(struct supervisor *s)
 
 static void overtime(struct supervisor *s, struct child *child, enum watchdog_verdict verdict)
 {
-	char packet[160];
+	char work[160];
 
 	if (verdict == WATCHDOG_WARN) {
 		kill(child->pid, SIGXCPU);
 		return;
 	}
-	report_packet(child->batch, packet, sizeof(packet));
+	report_work(child->batch, work, sizeof(work));
 	log_write(LOG_LEVEL_ERROR,
-		  "queue %u: no progress for %u ms%s%s; its worker is ended (--time-limit)",
-		  child->queue_num, s->options->time_limit_ms, packet[0] ? ", in " : "", packet);
+		  "queue %u: no progress for %u ms%s; its worker is ended (--time-limit)",
+		  child->queue_num, s->options->time_limit_ms, work);
 	kill(child->pid, SIGKILL);
 }
 

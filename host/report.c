@@ -43,22 +43,24 @@ static void describe_addresses(const struct ipq_packet *packet, char *text, size
 	snprintf(text, size, " (%s > %s, protocol %u)", from, to, packet->protocol);
 }
 
-void report_packet(const struct ipq_batch *batch, char *text, size_t size)
+void report_work(const struct ipq_batch *batch, char *text, size_t size)
 {
 	struct ipq_packet packet;
 	char addresses[128] = "";
 
-	text[0] = '\0';
-	if (batch->current >= batch->count)
+	uint32_t current = batch->current;
+
+	snprintf(text, size, "%s", batch->in_timer % 2 ? " in a timer" : "");
+	if (current >= batch->count || current >= IPQ_BATCH_MAX)
 		return;
-	packet = batch->packets[batch->current];
+	packet = batch->packets[current];
 	if (packet.data_len <= IPQ_PACKET_MAX &&
 	    ipq_batch_holds(batch, packet.data, packet.data_len)) {
 		ipq_header_parse(&packet);
 		if (packet.ip_version)
 			describe_addresses(&packet, addresses, sizeof(addresses));
 	}
-	snprintf(text, size, "packet %u%s", packet.packet_id, addresses);
+	snprintf(text, size, " while it judged packet %u%s", packet.packet_id, addresses);
 }
 
 void report_end(const char *name, const struct ipq_counters *counters,

@@ -9,9 +9,9 @@
 void report_start(const struct options *options, const struct ipq_queue_options *settings,
 		  const struct ipq_queue *queue, int core);
 
-/* The packet whose filter runs, in words: "packet 5 (10.0.0.1 > 10.0.0.2, protocol 6)". "" where
- * there is none. The batch may have anything in it, but was repaired. */
-void report_packet(const struct ipq_batch *batch, char *text, size_t size);
+/* What a worker does, in words: " while it judged packet 5 (10.0.0.1 > 10.0.0.2, protocol 6)", or
+ * " in a timer". "" where it is nothing. The batch may have anything in it. */
+void report_work(const struct ipq_batch *batch, char *text, size_t size);
 
 /* name is "queue 0", or what else the counters are of. */
 void report_end(const char *name, const struct ipq_counters *counters,

@@ -15,13 +15,14 @@ struct vm {
 	lua_State *L;
 	int script; /* registry references */
 	int run;
-	int keeper; /* of the packets that the filter holds */
+	int keeper;  /* of the packets that the filter holds */
 	int observe; /* LUA_NOREF: nobody */
 	int carried; /* LUA_REFNIL: nothing */
 	struct ipq_driver *driver;
-	/* The packet that a signal said takes too long. */
+	/* What a signal said takes too long: a packet, or a timer. */
 	uint64_t late_batch;
 	uint32_t late_packet;
+	uint32_t late_timer;
 };
 
 /* What may raise is done in these, below one lua_cpcall() each. */
@@ -300,7 +301,7 @@ static bool is_late(const struct vm *vm)
 	const struct ipq_batch *batch = vm->driver->batch;
 
 	return batch->counters.batches == vm->late_batch && batch->current == vm->late_packet &&
-	       batch->count > 0;
+	       batch->in_timer == vm->late_timer && (batch->count > 0 || batch->in_timer % 2);
 }
 
 /* The first time that Lua is interpreted after vm_overtime(). By then the filter may have returned,
@@ -325,5 +326,6 @@ void vm_overtime(void *data)
 
 	vm->late_batch = vm->driver->batch->counters.batches;
 	vm->late_packet = vm->driver->batch->current;
+	vm->late_timer = vm->driver->batch->in_timer;
 	lua_sethook(vm->L, on_overtime, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }

@@ -34,8 +34,8 @@ enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
  * from current on were not judged. */
 int vm_run(struct vm *vm);
 
-/* Calls the script's stop(), keeps what it returns to be carried over, and gives the default verdict
- * to what is still held. The driver's source has not been closed yet. */
+/* Calls the script's stop(), keeps what it returns to be carried over, and gives the default
+ * verdict to what is still held. The driver's source has not been closed yet. */
 enum vm_result vm_stop(struct vm *vm);
 
 /* Takes what the stop() of from returned over to a vm's start(). False with a message where it is

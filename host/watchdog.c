@@ -4,15 +4,19 @@ enum { GRACE_MS = 20, INTERVAL_LEAST_MS = 10, INTERVAL_MOST_MS = 250 };
 
 static bool is_idle(const struct watchdog *watchdog, const struct ipq_batch *batch)
 {
-	return !watchdog->is_stopped && __atomic_load_n(&batch->count, __ATOMIC_RELAXED) == 0;
+	return !watchdog->is_stopped && __atomic_load_n(&batch->count, __ATOMIC_RELAXED) == 0 &&
+	       watchdog->in_timer % 2 == 0;
 }
 
 static bool has_moved(struct watchdog *watchdog, const struct ipq_batch *batch)
 {
 	uint64_t batches = __atomic_load_n(&batch->counters.batches, __ATOMIC_RELAXED);
 	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
-	bool moved = batches != watchdog->batches || current != watchdog->current;
+	uint32_t in_timer = __atomic_load_n(&batch->in_timer, __ATOMIC_RELAXED);
+	bool moved = batches != watchdog->batches || current != watchdog->current ||
+		     in_timer != watchdog->in_timer;
 
+	watchdog->in_timer = in_timer;
 	watchdog->batches = batches;
 	watchdog->current = current;
 	return moved;

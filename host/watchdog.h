@@ -11,6 +11,7 @@
 struct watchdog {
 	uint64_t batches; /* what it saw last */
 	uint32_t current;
+	uint32_t in_timer;
 	bool is_stopped; /* by a signal, as SIGSTOP */
 	bool is_warned;
 	int64_t since_ms; /* no progress since; 0: there was, or nothing is to be done */

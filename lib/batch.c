@@ -65,6 +65,12 @@ void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
 	batch->packets = made->packets;
 	batch->slots = made->slots;
 	batch->spares = made->spares;
+	batch->held = made->held;
+	batch->held_limit = made->held_limit;
+	batch->held_count = 0;
+	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
+		batch->held_count += batch->held[i] != 0;
+	batch->wake_ns = 0;
 	batch->capacity = made->capacity;
 	batch->slot_size = made->slot_size;
 	batch->default_verdict = made->default_verdict;

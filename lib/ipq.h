@@ -117,9 +117,9 @@ int64_t ipq_monotonic_ns(void);
 
 /* Gives verdicts to all packets that a process had from the source when it died: those that its
  * filter had judged get theirs, those that it had not the error verdict, and so do those that it
- * had received and not looked at. batch is the one that it shared, repaired. Verdicts that it had
- * already sent are sent again, which the kernel takes for too late. Counts them, and empties the
- * batch. Gives their number, or a negative errno of the source. */
+ * held, and those that it had received and not looked at. batch is the one that it shared,
+ * repaired. Verdicts that it had already sent are sent again, which the kernel takes for too late.
+ * Counts them, and empties the batch. Gives their number, or a negative errno of the source. */
 int ipq_settle(struct ipq_source *source, struct ipq_batch *batch);
 
 /* attr.c */

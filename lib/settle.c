@@ -9,7 +9,7 @@ static bool is_judged(const struct ipq_batch *batch, uint32_t number)
 {
 	const struct ipq_packet *packet = &batch->packets[number];
 
-	if (number >= batch->current || !ipq_verdict_valid(packet->verdict))
+	if (number >= batch->current || packet->held || !ipq_verdict_valid(packet->verdict))
 		return false;
 	return !(packet->set & IPQ_SET_PAYLOAD) ||
 	       (packet->data_len <= IPQ_PAYLOAD_MAX &&
@@ -39,6 +39,7 @@ static int settle_packets(struct ipq_source *source, struct ipq_batch *batch)
 		struct ipq_packet *packet = &batch->packets[i];
 
 		if (!is_judged(batch, i)) {
+			ipq_batch_release(batch, packet);
 			packet->verdict = batch->error_verdict;
 			packet->set = 0;
 			batch->counters.errors++;
@@ -77,6 +78,18 @@ static int settle_slots(struct ipq_source *source, struct ipq_batch *batch)
 	return ret < 0 ? ret : (int)(batch->count - taken);
 }
 
+/* Those of earlier batches. */
+static int settle_held(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct ipq_driver driver = {.source = source, .batch = batch};
+	uint32_t count = batch->held_count;
+	int ret = ipq_driver_settle_all(&driver, batch->error_verdict);
+
+	batch->counters.errors += count;
+	batch->counters.settled += count;
+	return ret < 0 ? ret : (int)count;
+}
+
 int ipq_settle(struct ipq_source *source, struct ipq_batch *batch)
 {
 	int number, ret = settle_packets(source, batch);
@@ -86,7 +99,10 @@ int ipq_settle(struct ipq_source *source, struct ipq_batch *batch)
 	ret = settle_slots(source, batch);
 	if (ret < 0)
 		return ret;
-	number = (int)batch->count;
+	ret = settle_held(source, batch);
+	if (ret < 0)
+		return ret;
+	number = (int)batch->count + ret;
 	ipq_batch_tally(batch);
 	ipq_batch_clear(batch);
 	for (uint32_t i = 0; i < batch->capacity; i++)

@@ -56,7 +56,7 @@ return function()
     while true do n = n + 1 end
   end
 end
-]], act = "sleep 1", log = { "no progress for 200 ms, in packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); its "
+]], act = "sleep 1", log = { "no progress for 200 ms while it judged packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); its "
       .. "worker is ended %(%-%-time%-limit%)" } },
   { name = "an endless loop in interpreted Lua, limit 200 ms", options = "--time-limit 0.2",
     seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, own = true, same_worker = true, filter = [[
@@ -68,6 +68,25 @@ return function()
   if count %% 20000 == 0 then spin() end
 end
 ]], act = "sleep 1", log = { "filter.lua:%d+: takes longer than the time limit" } },
+  { name = "an endless loop in a timer, limit 200 ms", options = "--time-limit 0.2",
+    seconds = { 3, 8 }, times = { 1, 3 }, gap = 300, own = true, filter = [[
+local ipq = require "ipq"
+ipq.after(1.5, function()
+  local n = 0
+  while true do n = n + 1 end
+end)
+return function() end
+]], act = "sleep 2", log = { "no progress for 200 ms in a timer; its worker is ended",
+      "was killed by signal 9 %(Killed%) in a timer" } },
+  { name = "kill -9 of a worker that holds packets", seconds = { 2, 6 }, times = { 4, 20 }, gap = 400, filter = [[
+local ipq = require "ipq"
+local count = 0
+local function release(held) held:verdict() end
+return function(pkt)
+  count = count + 1
+  if count %% 50 == 0 then ipq.after(0.1, release, pkt:hold()) end
+end
+]], act = "kill_workers $N", log = { "was killed by signal 9 %(Killed%)" } },
   { name = "memory eaten by the script, limit 64 MB", options = "--memory-limit 64",
     seconds = { 3, 8 }, times = { 1, 3 }, gap = 500, own = true, filter = [[
 local kept = {}
