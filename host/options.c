@@ -211,7 +211,7 @@ static const char usage_text[] =
 	"      --rcvbuf N            socket buffer in bytes (enough for --queue-maxlen)\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
 	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
-	"      --time-limit S, --memory-limit MB  replace a process beyond these (1, none)\n"
+	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
 	"      --watch               reload the script when it changes (as HUP does)\n"
 	"      --check               load the script, say what is wrong, exit\n"
