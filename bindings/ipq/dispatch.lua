@@ -92,7 +92,7 @@ function M.new(driver_address, filter, observe, timers)
     pcall(report_timer, ok and text or "error with no message")
   end
 
-  local keeper = held.new(driver, observe, report)
+  local keeper = held.new(driver, driver_address, observe, report)
 
   local function fail(p)
     if p.held ~= 0 then keeper:release(p) end

@@ -57,10 +57,11 @@ Keeper.__index = Keeper
 
 local M = {}
 
---- observe is the loop's (see dispatch.lua), or nil; report(p, why) tells of a packet that got the error verdict.
-function M.new(driver, observe, report)
+--- owner is what the driver lives as long as: handles may outlive the loop. observe is the loop's (see
+--- dispatch.lua), or nil; report(p, why) tells of a packet that got the error verdict.
+function M.new(driver, owner, observe, report)
   return setmetatable({
-    driver = driver, batch = driver.batch, observe = observe, report = report,
+    driver = driver, owner = owner, batch = driver.batch, observe = observe, report = report,
     open = {}, -- handle → true
     count = 0, -- of those that were ever held
   }, Keeper)

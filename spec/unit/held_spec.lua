@@ -327,6 +327,17 @@ describe("held:verdict()", function()
     assert.matches("bytes returned: the packet would be over 65531 bytes", lines[2])
   end)
 
+  it("can come when nothing but the handle remembers the loop", function()
+    local src = new(1)
+    local held = hold_one(src)
+    local driver = setmetatable({ src.driver }, { __mode = "v" })
+    src = nil -- luacheck: ignore 311
+    collectgarbage()
+    collectgarbage()
+    assert.truthy(driver[1])
+    held:verdict(A)
+  end)
+
   it("leaves no view of the packet behind", function()
     local src = new(2)
     local held
