@@ -10,7 +10,7 @@ local function overflow(options, size, packets)
     told() { grep -q "$1" "$DIR/accept.err"; }
     rule -A OUTPUT -p udp --dport 9 -j QUEUE
     rule -A INPUT -p udp --dport 9 -j DROP
-    run accept %s scripts/accept.lua
+    run accept --time-limit 0 %s scripts/accept.lua
     kill -STOP $(worker accept)
     send() { python3 -c 'import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -48,7 +48,7 @@ netns.describe("packets that are lost unseen", function()
   it("are told once a second at most", function()
     local output = netns.run [[
       rule -A OUTPUT -p udp --dport 9 -j QUEUE
-      run accept --queue-maxlen 1 scripts/accept.lua
+      run accept --time-limit 0 --queue-maxlen 1 scripts/accept.lua
       kill -STOP $(worker accept)
       # bash counts SECONDS.
       start=$(date +%s%N)

@@ -19,7 +19,7 @@ netns.describe("the live program", function()
     local output = netns.run [[
       rule -A OUTPUT -p udp --dport 9 -j QUEUE
       rule -A INPUT -p udp --dport 9 -j DROP
-      run accept scripts/accept.lua
+      run accept --time-limit 0 scripts/accept.lua
       kill -STOP $(worker accept)
       bash -c 'for i in {1..200}; do echo $i > /dev/udp/127.0.0.1/9; done'
       wait_for 5 waiting 200
@@ -53,7 +53,7 @@ netns.describe("the live program", function()
     for option, expected in pairs { ["--fail-open"] = 50, [""] = 10 } do
       local output = netns.run(([[
         rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
-        run accept --queue-maxlen 10 %s scripts/accept.lua
+        run accept --time-limit 0 --queue-maxlen 10 %s scripts/accept.lua
         kill -STOP $(worker accept)
         ping -c 50 -l 50 -q -W 1 127.0.0.1 > "$DIR/ping" &
         ping=$!

@@ -141,7 +141,7 @@ END
         rule -A OUTPUT -p udp --dport 9 -j QUEUE
         rule -A INPUT -p udp --dport 9 -j DROP
         # What a shell starts in the background ignores INT.
-        env --default-signal=INT "$PROGRAM" scripts/accept.lua > /dev/null 2> "$DIR/accept.err" &
+        env --default-signal=INT "$PROGRAM" --time-limit 0 scripts/accept.lua > /dev/null 2> "$DIR/accept.err" &
         pid_accept=$!
         wait_for 5 running accept 1
         all=$(workers accept)

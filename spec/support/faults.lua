@@ -56,7 +56,8 @@ return function()
     while true do n = n + 1 end
   end
 end
-]], act = "sleep 1", log = { "no progress for 200 ms while it judged packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); "
+]], act = "sleep 1", log = { "no progress for 200 ms "
+      .. "while it judged packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); "
       .. "its worker is ended %(%-%-time%-limit%)" } },
   { name = "an endless loop in interpreted Lua, limit 200 ms", options = "--time-limit 0.2",
     seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, own = true, same_worker = true, filter = [[
