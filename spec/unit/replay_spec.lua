@@ -125,6 +125,21 @@ end
     assert.equal(count(output, "packets judged"), 300 - count(output, "passed unjudged %(no IP%)"))
   end)
 
+  it("passes on what is cut off within its link header, and what another machine's loopback had", function()
+    local function unjudged(link, frames)
+      local written, output, status = replay(frames, "scripts/accept.lua", { link = capture[link] })
+      assert.same({ 0, #frames }, { status, #written })
+      for i, frame in ipairs(frames) do assert.equal(frame[1], written[i][1]) end
+      return count(output, "passed unjudged %(no IP%)")
+    end
+    assert.equal(2, unjudged("ETHERNET", { { ethernet .. "\8" }, { ethernet .. "\129\0\0\5\8" } }))
+    assert.equal(2, unjudged("SLL", { { ("\0"):rep(15) }, { "" } }))
+    assert.equal(1, unjudged("SLL2", { { "\8\0" .. ("\0"):rep(17) } }))
+    assert.equal(2, unjudged("RAW", { { "" }, { "\80" .. packet } }))
+    assert.equal(2, unjudged("NULL", { { "\2\0\0" }, { m.host32(99) .. packet } }))
+    assert.equal(0, unjudged("NULL", { { m.host32(2):reverse() .. packet }, { m.host32(30) .. packet6 } }))
+  end)
+
   it("writes changed packets behind their link header, grown ones too", function()
     local written, output, status = replay({ { ethernet .. "\8\0" .. packet .. "padding" }, { arp } }, [[
 return function(pkt)
