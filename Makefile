@@ -239,6 +239,23 @@ $(BUILD)/target/%: $(BUILD)/obj/spec/fuzz/%.o $(BUILD)/all.a
 
 -include $(patsubst %,$(BUILD)/obj/spec/fuzz/%.d,$(FUZZ_TARGETS))
 
+# Coverage by all specs, in a build of its own.
+
+.PHONY: coverage
+COVERAGE_LEAST ?= 85
+
+# Left out are specs of what is compiled, for while lines are counted LuaJIT compiles nothing, and one in
+# which another user would have to write the counts. A spec that fails, as one that looks at the time
+# may here, changes little.
+coverage: deps-test
+	$(Q)mkdir -p $(BUILD)/coverage
+	$(Q)$(CC) -O2 -fPIC -shared $(LUAJIT_CFLAGS) -o $(BUILD)/coverage/lines.so spec/c/lines.c
+	$(Q)find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
+	-$(Q)IPQ_COVERAGE=$(BUILD)/coverage/lua.lines $(MAKE) --no-print-directory \
+		BUILD=$(BUILD)/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
+		BUSTED_ARGS='--helper=spec/coverage/record.lua --filter-out=compile --filter-out="a user namespace"' test
+	$(Q)luajit spec/coverage/report.lua $(BUILD)/coverage $(COVERAGE_LEAST)
+
 # Use and tests
 
 SPEC_ENV = IPQ_BUILD=$(BUILD) LUA_PATH='bindings/?.lua;bindings/?/init.lua;./?.lua;;' \
