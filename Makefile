@@ -239,10 +239,14 @@ $(BUILD)/target/%: $(BUILD)/obj/spec/fuzz/%.o $(BUILD)/all.a
 
 -include $(patsubst %,$(BUILD)/obj/spec/fuzz/%.d,$(FUZZ_TARGETS))
 
-# Coverage by all specs, in a build of its own.
+# Coverage by all specs, in a build of its own, and clang's analysis; its checks are in .clang-tidy.
 
-.PHONY: coverage
+.PHONY: coverage analyze deps-analyze
 COVERAGE_LEAST ?= 85
+DEPS_ANALYZE := $(DEPS_BUILD) clang-tidy
+
+deps: deps-analyze
+deps-analyze: ; $(Q).ci/deps $(DEPS_ANALYZE)
 
 # Left out are specs of what is compiled, for while lines are counted LuaJIT compiles nothing, and one in
 # which another user would have to write the counts. A spec that fails, as one that looks at the time
@@ -255,6 +259,12 @@ coverage: deps-test
 		BUILD=$(BUILD)/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
 		BUSTED_ARGS='--helper=spec/coverage/record.lua --filter-out=compile --filter-out="a user namespace"' test
 	$(Q)luajit spec/coverage/report.lua $(BUILD)/coverage $(COVERAGE_LEAST)
+
+analyze: deps-analyze
+	$(Q)clang-tidy --quiet $(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC) -- \
+		-std=gnu11 $(CPPFLAGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS)
+	$(Q)for file in $(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC); do clang -fsyntax-only -Werror -std=gnu11 \
+		$(CPPFLAGS) $(WARNINGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) $$file || exit 1; done
 
 # Use and tests
 

@@ -156,7 +156,7 @@ bool ipq_netset_has(const struct ipq_netset *set, int version, const uint8_t *ad
 /* Offsets of the source address in the header; the destination follows it. */
 enum { IPV4_SADDR = 12, IPV4_SIZE = 4, IPV6_SADDR = 8, IPV6_SIZE = 16 };
 
-static bool packet_has(const struct ipq_netset *set, struct ipq_packet *packet, unsigned int which)
+static bool packet_has(const struct ipq_netset *set, struct ipq_packet *packet, size_t which)
 {
 	const uint8_t *header;
 
