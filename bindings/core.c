@@ -50,6 +50,7 @@ static double now(void)
 
 static double monotonic(void)
 {
+	/* NOLINTNEXTLINE(bugprone-integer-division): whole microseconds */
 	return (double)(ipq_monotonic_ns() / 1000);
 }
 

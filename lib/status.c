@@ -16,7 +16,6 @@ int ipq_queue_status(uint16_t queue_num, struct ipq_queue_status *status)
 		return errno == ENOENT ? -EOPNOTSUPP : -errno;
 	/* Number, port, waiting, copy mode, copy range, dropped, user_dropped, and more. */
 	while (ret < 0 && fgets(line, sizeof(line), file)) {
-		/* NOLINTNEXTLINE(cert-err34-c): numbers that the kernel has written fit */
 		if (sscanf(line, "%u %u %u %*u %*u %u %u", &number, &s.portid, &s.waiting,
 			   &s.dropped, &s.user_dropped) == 5 &&
 		    number == queue_num) {
