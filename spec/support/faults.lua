@@ -8,6 +8,7 @@ local RATE = 20000 -- packets a second
 
 -- Shell functions for the faults. Each is called with the number of times that it is to happen.
 local functions = ([[
+  export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
   worker() { cat "/proc/$pid_filter/task/$pid_filter/children"; }
   # STREAM SECONDS: the load, in the background. Its line is in $DIR/stream.
   stream() { "$IPQ_BUILD/spec/stream" 9 %d "$1" > "$DIR/stream" 2>&1 & stream=$!; sleep 0.3; }
@@ -25,13 +26,14 @@ local functions = ([[
   stop_worker() { kill -STOP $(worker); sleep 3; }
 ]]):format(RATE)
 
--- name; options; filter (Lua text); seconds of load and times of the fault, short and long; act (shell, with $N for
--- the times); gap: the longest that a packet may be late (ms); fail_open: no packet may be lost though the queue is
--- full meanwhile; log: what the log says so often.
+-- name; is_like_others: another one here is of its kind; options; filter (Lua text); seconds of load and times of the
+-- fault, short and long; act (shell, with $N for the times); gap: the longest that a packet may be late (ms);
+-- same_worker: it is not replaced; log: what the log says so often.
 M.list = {
   { name = "kill -9 of the worker", act = "kill_workers $N", seconds = { 2, 6 }, times = { 10, 50 }, gap = 50,
     log = { "was killed by signal 9 %(Killed%)", "a new worker, process %d+, goes on" } },
-  { name = "SIGSEGV in the script, by ffi", seconds = { 3, 10 }, times = { 2, 9 }, gap = 50, own = true, filter = [[
+  { name = "SIGSEGV in the script, by ffi",
+    is_like_others = true, seconds = { 3, 10 }, times = { 2, 9 }, gap = 50, filter = [[
 local ffi = require "ffi"
 local stop = os.time() + 1
 return function(pkt)
@@ -39,15 +41,17 @@ return function(pkt)
 end
 ]], act = "sleep $((N + 1))", log = { "was killed by signal 11 %(Segmentation fault%) while it judged packet %d+ "
       .. "%(127.0.0.1 > 127.0.0.1, protocol 17%)" } },
-  { name = "os.exit() in the script", seconds = { 2, 6 }, times = { 4, 14 }, gap = 50, own = true, filter = [[
+  { name = "os.exit() in the script",
+    is_like_others = true, seconds = { 2, 6 }, times = { 4, 14 }, gap = 50, filter = [[
 local count = 0
 return function()
   count = count + 1
   if count == 8000 then os.exit(0) end
 end
 ]], act = "sleep 1", log = { "its worker, process %d+, ended with status 0 while it judged packet" } },
-  { name = "an endless loop in compiled Lua, limit 200 ms", options = "--time-limit 0.2",
-    seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, own = true, filter = [[
+  { name = "an endless loop in compiled Lua, limit 200 ms",
+    is_like_others = true, options = "--time-limit 0.2",
+    seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, filter = [[
 local count = 0
 return function()
   count = count + 1
@@ -60,7 +64,7 @@ end
       .. "while it judged packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); "
       .. "its worker is ended %(%-%-time%-limit%)" } },
   { name = "an endless loop in interpreted Lua, limit 200 ms", options = "--time-limit 0.2",
-    seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, own = true, same_worker = true, filter = [[
+    seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, same_worker = true, filter = [[
 local count = 0
 local function spin() while true do local _ = string.rep("x", 10) end end
 jit.off(spin)
@@ -70,7 +74,7 @@ return function()
 end
 ]], act = "sleep 1", log = { "filter.lua:%d+: takes longer than the time limit" } },
   { name = "an endless loop in a timer, limit 200 ms", options = "--time-limit 0.2",
-    seconds = { 3, 8 }, times = { 1, 3 }, gap = 300, own = true, filter = [[
+    seconds = { 3, 8 }, times = { 1, 3 }, gap = 300, filter = [[
 local ipq = require "ipq"
 ipq.after(1.5, function()
   local n = 0
@@ -88,8 +92,9 @@ return function(pkt)
   if count %% 50 == 0 then ipq.after(0.1, release, pkt:hold()) end
 end
 ]], act = "kill_workers $N", log = { "was killed by signal 9 %(Killed%)" } },
-  { name = "memory eaten by the script, limit 64 MB", options = "--memory-limit 64",
-    seconds = { 3, 8 }, times = { 1, 3 }, gap = 500, own = true, filter = [[
+  { name = "memory eaten by the script, limit 64 MB",
+    is_like_others = true, options = "--memory-limit 64",
+    seconds = { 3, 8 }, times = { 1, 3 }, gap = 500, filter = [[
 local kept = {}
 return function(pkt)
   kept[#kept + 1] = ("x"):rep(4000) .. #kept
@@ -97,7 +102,8 @@ end
 ]], act = "sleep 1", log = { "its worker takes %d+ MB; it is ended %(%-%-memory%-limit%)" } },
   { name = "reload, each tenth time of a broken script", seconds = { 3, 8 }, times = { 20, 100 }, gap = 50,
     act = "reload $N", same_worker = true, log = { "filter.lua was reloaded" } },
-  { name = "SIGSTOP of the worker for 3 s", options = "--queue-maxlen 60000", seconds = { 5, 8 }, times = { 1, 1 },
+  { name = "SIGSTOP of the worker for 3 s",
+    is_like_others = true, options = "--queue-maxlen 60000", seconds = { 5, 8 }, times = { 1, 1 },
     gap = 1400, act = "stop_worker", log = { "no progress for 1000 ms.*its worker is ended %(%-%-time%-limit%)" } },
 }
 
