@@ -14,16 +14,30 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+/* Whether the queue is the socket's. Where the kernel's list cannot be read it is taken for so. */
+static bool is_owner(const struct ipq_queue *queue, uint16_t queue_num)
+{
+	struct ipq_queue_status status;
+	int ret = ipq_queue_status(queue_num, &status);
+
+	return ret == 0 ? status.portid == ipq_queue_portid(queue) : ret != -ENOENT;
+}
+
 static int queue_make(struct child *child, struct inheritance *inheritance)
 {
 	int fd = inherit_find(inheritance, child->queue_num);
 
 	if (fd < 0)
 		return ipq_queue_new(&child->queue, child->queue_num);
-	child->is_adopted = ipq_queue_adopt(&child->queue, fd, child->queue_num) == 0;
+	if (ipq_queue_adopt(&child->queue, fd, child->queue_num) < 0) {
+		close(fd);
+		return ipq_queue_new(&child->queue, child->queue_num);
+	}
+	child->is_adopted = is_owner(child->queue, child->queue_num);
 	if (child->is_adopted)
 		return 0;
-	close(fd);
+	ipq_queue_close(child->queue);
+	child->queue = NULL;
 	return ipq_queue_new(&child->queue, child->queue_num);
 }
 

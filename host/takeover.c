@@ -13,7 +13,7 @@ void takeover_begin(struct supervisor *s)
 {
 	pid_t pid;
 
-	if (s->is_stopping || s->upgrade)
+	if (!s->is_ready || s->is_stopping || s->upgrade)
 		return;
 	pid = upgrade_check();
 	if (pid < 0)

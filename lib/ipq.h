@@ -385,8 +385,9 @@ int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num);
  * person's is for. What the kernel says to them is among the refusals of its packets. */
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
-/* The queue's socket, which stays its own. */
+/* The queue's socket, which stays its own, and its netlink port. */
 int ipq_queue_fd(const struct ipq_queue *queue);
+uint32_t ipq_queue_portid(const struct ipq_queue *queue);
 
 /* ipq_queue_new() and ipq_queue_bind(). */
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);

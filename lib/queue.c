@@ -518,6 +518,11 @@ int ipq_queue_fd(const struct ipq_queue *queue)
 	return queue->fd;
 }
 
+uint32_t ipq_queue_portid(const struct ipq_queue *queue)
+{
+	return mnl_socket_get_portid(queue->socket);
+}
+
 int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
 	uint16_t num = queue->queue_num;

@@ -19,14 +19,15 @@ return function(pkt)
   return #text > 0 and 1 or 0
 end
 END
-  worker=$(cat "/proc/$pid_filter/task/$pid_filter/children")
+  read -r worker < "/proc/$pid_filter/task/$pid_filter/children"
   "$IPQ_BUILD/spec/stream" 9 %d %d > "$DIR/stream" & stream=$!
   for i in $(seq %d); do
     sleep %s
     awk -v i=$i '/^VmRSS/ { rss = $2 } /^RssShmem/ { print "rss", i, rss - $2 }' /proc/$worker/status
   done
   wait $stream
-  stop filter | grep -v 'one in a thousand'
+  stop filter > "$DIR/log"
+  tail -n 1 "$DIR/log"
   cat "$DIR/stream"]]):format(RATE, seconds, SAMPLES, seconds / SAMPLES), seconds + 60)
 
 local samples = {}
