@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -46,10 +47,10 @@ const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t in
 
 	if (device->index == index && device->until_ms > now)
 		return device;
-	/* 0 is "not yet", so that zeroed memory is an empty cache: the descriptor is kept plus one.
-	 */
+	/* Any socket takes these requests; through one of this kind nobody can be reached. 0 is
+	 * "not yet", so that zeroed memory is an empty cache: the descriptor is kept plus one. */
 	if (devices->fd == 0)
-		devices->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) + 1;
+		devices->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK) + 1;
 	device->index = index;
 	device_read(devices->fd - 1, device);
 	device->until_ms = now + KEEP_MS;
