@@ -37,6 +37,7 @@ ALL_LDFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
 MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
 PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap)
+SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libcap-ng)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
 LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
 
@@ -68,7 +69,7 @@ all: deps-build
 
 $(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
 
 # The Lua C module; what it exports is its entry alone.
 $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
@@ -117,8 +118,8 @@ $(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
 # dpkg has to bring them itself.
 
-DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libluajit-5.1-dev luajit lua-cjson iptables \
-	iproute2 iputils-ping util-linux
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libcap-ng-dev \
+	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_DEMO := $(DEPS_BUILD) iperf3
 DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev

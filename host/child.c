@@ -89,6 +89,7 @@ static int run(struct children *children, struct child *child, int channel, pid_
 {
 	struct worker_task task = {
 		.options = children->options,
+		.user = children->options->user ? &children->user : NULL,
 		.queue = child->queue,
 		.queue_num = child->queue_num,
 		.batch = child->batch,

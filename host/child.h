@@ -39,6 +39,7 @@ struct child {
 /* All of them, as a new process must know them. */
 struct children {
 	const struct options *options;
+	struct privileges_user user; /* that workers become, if options name one */
 	unsigned int count;
 	int signals; /* the supervisor's signalfd */
 	sigset_t signals_before;

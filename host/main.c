@@ -2,13 +2,23 @@
 #include "log.h"
 #include "new.h"
 #include "options.h"
+#include "privileges.h"
 #include "replay.h"
+#include "report.h"
 #include "session.h"
 #include "supervisor.h"
 #include "test.h"
 #include "upgrade.h"
 
 #include <sysexits.h>
+
+static int check_user(const char *text)
+{
+	struct privileges_user user;
+	int ret = privileges_find(&user, text);
+
+	return ret < 0 ? report_no_user(text, ret) : EX_OK;
+}
 
 static int run(const struct options *options)
 {
@@ -22,6 +32,10 @@ static int run(const struct options *options)
 
 	if (!options->check && !options->capture.read)
 		return supervisor_run(options);
+	/* What a program that takes over would stumble on. */
+	code = options->user ? check_user(options->user) : EX_OK;
+	if (code != EX_OK)
+		return code;
 	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv));
 	if (code != EX_OK)
 		return code;

@@ -182,6 +182,7 @@ static const struct option_rule rules[] = {
 	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0},
 	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0},
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0},
+	{"user", 0, true, set_text, AT(user), 0, 0, 0},
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
@@ -213,8 +214,8 @@ static const char usage_text[] =
 	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
-	"      --watch               reload the script when it changes (as HUP does)\n"
-	"      --check               load the script, say what is wrong, exit\n"
+	"      --user NAME           judge packets as NAME, not as who starts it\n"
+	"      --check, --watch      see whether the script loads; reload what changes\n"
 	"  -h, --help, -V, --version this text; the version\n\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
 
@@ -282,6 +283,10 @@ static bool combination_check(const struct options *options)
 	if (!capture->read && (capture->write || capture->filter || options->json)) {
 		log_write(LOG_LEVEL_ERROR,
 			  "--write, --filter and --json go with --read; see ipq-lua --help");
+		return false;
+	}
+	if (capture->read && options->user) {
+		log_write(LOG_LEVEL_ERROR, "--user does not go with --read");
 		return false;
 	}
 	if (options->new_name) {

@@ -2,9 +2,11 @@
 #include "log.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
 /* What is copied of each packet, in words. */
@@ -18,6 +20,19 @@ static void describe_copy(const struct ipq_queue_options *settings, char *text, 
 		snprintf(text, size, "whole packets");
 }
 
+int report_no_user(const char *text, int error)
+{
+	const char *reason = "it is in too many groups";
+
+	if (error == -ENOENT)
+		reason = "there is no such user (a number that has no name needs a group: "
+			 "NUMBER:GROUP)";
+	else if (error == -ESRCH)
+		reason = "there is no such group";
+	log_write(LOG_LEVEL_ERROR, "--user %s: %s", text, reason);
+	return EX_NOUSER;
+}
+
 void report_start(const struct options *options, const struct ipq_queue_options *settings,
 		  const struct ipq_queue *queue, int core)
 {
@@ -27,9 +42,10 @@ void report_start(const struct options *options, const struct ipq_queue_options 
 	describe_copy(settings, copy, sizeof(copy));
 	if (core >= 0)
 		snprintf(place, sizeof(place), ", core %d", core);
-	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s%s), judged by %s",
+	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s%s), judged by %s%s%s",
 		  settings->queue_num, copy, flags & IPQ_QUEUE_GSO ? ", GSO" : "",
-		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script);
+		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script,
+		  options->user ? ", as " : "", options->user ? options->user : "");
 }
 
 static void describe_addresses(const struct ipq_packet *packet, char *text, size_t size)

@@ -5,6 +5,9 @@
 #include "options.h"
 #include "overflow.h"
 
+/* Why privileges_find() gave that negative errno for --user. Gives the exit code. */
+int report_no_user(const char *text, int error);
+
 /* core is that of its worker, -1 for any. */
 void report_start(const struct options *options, const struct ipq_queue_options *settings,
 		  const struct ipq_queue *queue, int core);

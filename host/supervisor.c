@@ -224,6 +224,11 @@ static int prepare(struct supervisor *s)
 	struct inheritance inheritance;
 	int code;
 
+	if (s->options->user) {
+		code = privileges_find(&children->user, s->options->user);
+		if (code < 0)
+			return report_no_user(s->options->user, code);
+	}
 	inherit_take(&inheritance);
 	children->signals = signals_open(&children->signals_before);
 	if (children->signals < 0) {

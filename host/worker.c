@@ -93,6 +93,27 @@ static void reload_session(struct session *session)
 	tell_news(task, WORKER_RELOADED, session->vm);
 }
 
+static int cannot(const struct worker_task *task, const char *what, const char *whom, int error)
+{
+	log_write(LOG_LEVEL_ERROR, "queue %u: cannot %s%s: %s", task->queue_num, what, whom,
+		  error == -EBUSY ? "the script has started threads; see --user"
+				  : strerror(-error));
+	return error == -EPERM ? EX_NOPERM : EX_OSERR;
+}
+
+/* After start(), so that a script can open what it needs: until then nobody but its owner has had a
+ * word. */
+static int lock_down(const struct worker_task *task)
+{
+	int ret = privileges_drop(task->user);
+
+	if (ret < 0 && task->user)
+		return cannot(task, "become ", task->options->user, ret);
+	if (ret == 0)
+		ret = privileges_seal();
+	return ret < 0 ? cannot(task, "give privileges up", "", ret) : EX_OK;
+}
+
 static int judge(const struct worker_task *task, struct session *session, struct vm *vm)
 {
 	char name[32];
@@ -103,6 +124,8 @@ static int judge(const struct worker_task *task, struct session *session, struct
 	if (task->is_successor)
 		copy_as_needed(task, vm);
 	code = session_start(session, vm, ipq_queue_source(task->queue));
+	if (code == EX_OK)
+		code = lock_down(task);
 	if (code != EX_OK)
 		return code;
 	session->reload = reload_session;
@@ -154,10 +177,13 @@ static int receive_all(struct ipq_driver *driver)
 int worker_run_without(const struct worker_task *task)
 {
 	struct session session;
-	int code = open_session(task, &session);
 	struct ipq_source *source = ipq_queue_source(task->queue);
-	int ret = code == EX_OK ? -EINTR : 0;
+	int code = open_session(task, &session);
+	int ret;
 
+	if (code == EX_OK)
+		code = lock_down(task);
+	ret = code == EX_OK ? -EINTR : 0;
 	session.driver.source = source;
 	while (ret == -EINTR) {
 		int asked;

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "options.h"
+#include "privileges.h"
 
 /* What a worker tells its supervisor, on their channel, a SOCK_SEQPACKET. Behind WORKER_LOADED it
  * waits for a message back, of any kind, which says that the queue is bound. Where the channel ends
@@ -25,7 +26,8 @@ struct worker_report {
 
 struct worker_task {
 	const struct options *options;
-	struct ipq_queue *queue; /* of queue_num; bound when the supervisor says so */
+	const struct privileges_user *user; /* to become; NULL: none */
+	struct ipq_queue *queue;	    /* of queue_num; bound when the supervisor says so */
 	uint16_t queue_num;
 	struct ipq_batch *batch;
 	int core; /* to stay on; -1: any */
@@ -34,8 +36,8 @@ struct worker_task {
 	bool is_successor;	 /* the queue has had a worker before */
 };
 
-/* Loads the script and judges packets until TERM asks to stop, or USR2 to leave. Gives the exit
- * code; what went wrong is logged. */
+/* Loads the script, calls its start(), gives up what packets need not, and judges them until TERM
+ * asks to stop, or USR2 to leave. Gives the exit code; what went wrong is logged. */
 int worker_run(const struct worker_task *task);
 
 /* The same without a script: each packet gets the error verdict. */

@@ -30,8 +30,8 @@ describe("ipq-lua", function()
     assert.is_true(lines <= 24, lines .. " lines")
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
-      "no-gso", "rcvbuf", "pin", "spin", "check", "read", "write", "filter", "json", "new", "test", "help",
-      "version" } do
+      "no-gso", "rcvbuf", "pin", "spin", "user", "check", "read", "write", "filter", "json", "new",
+      "test", "help", "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)
     end
   end)
@@ -56,6 +56,7 @@ describe("ipq-lua", function()
     { "-q 1:2:3 x.lua", "error: %-%-queue%-num 1:2:3: must be" },
     { "-q 0:-1 x.lua", "error: %-%-queue%-num 0:%-1: must be" },
     { "--spin 100001 x.lua", "error: %-%-spin 100001: must be a whole number from 0 to 100000" },
+    { "-r x.pcap --user nobody x.lua", "error: %-%-user does not go with %-%-read" },
     { "--default maybe x.lua", "error: %-%-default maybe: must be accept or drop" },
     { "--on-error queue x.lua", "error: %-%-on%-error queue: must be accept or drop" },
     { "--copy-range 0 x.lua", "must be a whole number from 1 to 65535" },
@@ -76,6 +77,30 @@ describe("ipq-lua", function()
     local output, status = ipq_lua "/nonexistent.lua"
     assert.equal("ipq-lua: error: cannot read the script: /nonexistent.lua: No such file or directory\n", output)
     assert.equal(66, status)
+  end)
+
+  local users = {
+    { "nosuch", "there is no such user" }, { "", "there is no such user" }, { ":0", "there is no such user" },
+    { "-1", "there is no such user" }, { "4294967295:0", "there is no such user" },
+    { "0x1:0", "there is no such user" }, { "+1:0", "there is no such user" },
+    { "424242", "there is no such user (a number that has no name needs a group: NUMBER:GROUP)" },
+    { "nobody:nosuch", "there is no such group" }, { "nobody:", "there is no such group" },
+    { "0:4294967295", "there is no such group" }, { "0:-1", "there is no such group" },
+  }
+  for _, case in ipairs(users) do
+    it("exits 67 for the user \"" .. case[1] .. "\", before the script is loaded", function()
+      local output, status = ipq_lua(("--user '%s' %s"):format(case[1], script "print 'loaded' return print"),
+        "timeout 10")
+      assert.truthy(output:find(("ipq-lua: error: --user %s: %s"):format(case[1], case[2]), 1, true), output)
+      assert.falsy(output:find "loaded")
+      assert.equal(67, status)
+    end)
+  end
+
+  it("checks the user, too", function()
+    local path = script "return print"
+    assert.equal(67, select(2, ipq_lua("--check --user nosuch " .. path)))
+    assert.equal(0, select(2, ipq_lua("--check --user 0 " .. path)))
   end)
 
   it("exits 65 for a script that is cut off, naming file and line", function()
