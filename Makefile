@@ -37,7 +37,7 @@ ALL_LDFLAGS = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
 MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
 PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap)
-SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libcap-ng)
+SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libseccomp libcap-ng)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
 LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
 
@@ -118,7 +118,7 @@ $(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
 # dpkg has to bring them itself.
 
-DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libcap-ng-dev \
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libseccomp-dev libcap-ng-dev \
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_DEMO := $(DEPS_BUILD) iperf3

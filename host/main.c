@@ -36,7 +36,7 @@ static int run(const struct options *options)
 	code = options->user ? check_user(options->user) : EX_OK;
 	if (code != EX_OK)
 		return code;
-	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv));
+	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv, false));
 	if (code != EX_OK)
 		return code;
 	if (options->check)

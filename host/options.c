@@ -42,6 +42,13 @@ static bool set_true(struct options *options, const struct option_rule *rule, co
 	return true;
 }
 
+static bool set_false(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)value;
+	*(bool *)place(options, rule) = false;
+	return true;
+}
+
 static bool set_bits(struct options *options, const struct option_rule *rule, const char *value)
 {
 	(void)value;
@@ -183,6 +190,7 @@ static const struct option_rule rules[] = {
 	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0},
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0},
 	{"user", 0, true, set_text, AT(user), 0, 0, 0},
+	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0},
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
@@ -214,7 +222,7 @@ static const char usage_text[] =
 	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
-	"      --user NAME           judge packets as NAME, not as who starts it\n"
+	"      --user NAME, --no-sandbox  judge as NAME; may start programs, open sockets\n"
 	"      --check, --watch      see whether the script loads; reload what changes\n"
 	"  -h, --help, -V, --version this text; the version\n\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
@@ -322,6 +330,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 
 	*options = (struct options){
 		.queue_count = 1,
+		.is_sandboxed = true,
 		.default_verdict = IPQ_ACCEPT,
 		.error_verdict = IPQ_DROP,
 		.time_limit_ms = 1000,

@@ -15,7 +15,8 @@ struct options {
 	unsigned int queue_count;
 	bool pin;
 	uint32_t spin_us;
-	const char *user;      /* for privileges_find(); NULL: none */
+	const char *user; /* for privileges_find(); NULL: none */
+	bool is_sandboxed;
 	bool copy_range_given; /* beats what the script wants */
 	uint32_t default_verdict;
 	uint32_t error_verdict;

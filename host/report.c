@@ -33,19 +33,27 @@ int report_no_user(const char *text, int error)
 	return EX_NOUSER;
 }
 
+/* Who judges, and how far it is trusted. */
+static void describe_worker(const struct options *options, char *text, size_t size)
+{
+	snprintf(text, size, "%s%s%s%s", options->is_sandboxed || options->user ? "," : "",
+		 options->is_sandboxed ? " sandboxed" : "", options->user ? " as " : "",
+		 options->user ? options->user : "");
+}
+
 void report_start(const struct options *options, const struct ipq_queue_options *settings,
 		  const struct ipq_queue *queue, int core)
 {
 	uint32_t flags = ipq_queue_flags(queue);
-	char copy[64], place[32] = "";
+	char copy[64], place[32] = "", worker[128];
 
+	describe_worker(options, worker, sizeof(worker));
 	describe_copy(settings, copy, sizeof(copy));
 	if (core >= 0)
 		snprintf(place, sizeof(place), ", core %d", core);
-	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s%s), judged by %s%s%s",
+	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s%s), judged by %s%s",
 		  settings->queue_num, copy, flags & IPQ_QUEUE_GSO ? ", GSO" : "",
-		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script,
-		  options->user ? ", as " : "", options->user ? options->user : "");
+		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script, worker);
 }
 
 static void describe_addresses(const struct ipq_packet *packet, char *text, size_t size)

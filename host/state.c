@@ -2,6 +2,7 @@
 #include "log.h"
 #include "bindings/core.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
@@ -85,4 +86,38 @@ void state_push_member(lua_State *L, const char *module, const char *name)
 	lua_call(L, 1, 1);
 	lua_getfield(L, -1, name);
 	lua_remove(L, -2);
+}
+
+/* Without a command it asks whether there is a shell. With one, system() would give the status of a
+ * command that was not found. */
+static int refuse_execute(lua_State *L)
+{
+	if (!lua_isnoneornil(L, 1))
+		return luaL_error(L, "os.execute: not permitted in the sandbox, see --no-sandbox");
+	lua_pushinteger(L, 0);
+	return 1;
+}
+
+static int refuse_popen(lua_State *L)
+{
+	lua_pushnil(L);
+	lua_pushfstring(L, "%s: not permitted in the sandbox, see --no-sandbox",
+			luaL_checkstring(L, 1));
+	lua_pushinteger(L, EPERM);
+	return 3;
+}
+
+static void replace(lua_State *L, const char *library, const char *name, lua_CFunction function)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+	lua_getfield(L, -1, library);
+	lua_pushcfunction(L, function);
+	lua_setfield(L, -2, name);
+	lua_pop(L, 2);
+}
+
+void state_confine(lua_State *L)
+{
+	replace(L, "os", "execute", refuse_execute);
+	replace(L, "io", "popen", refuse_popen);
 }

@@ -16,4 +16,8 @@ bool state_protect(lua_State *L, lua_CFunction function, void *data);
 /* Pushes require(module)[name]. May raise. */
 void state_push_member(lua_State *L, const char *module, const char *name);
 
+/* Has os.execute() and io.popen() say that the sandbox (sandbox.h) stops them, which the C library
+ * would not. May raise. */
+void state_confine(lua_State *L);
+
 #endif

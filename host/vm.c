@@ -199,7 +199,18 @@ static int protected_files(lua_State *L)
 	return 0;
 }
 
-enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv)
+static int protected_confine(lua_State *L)
+{
+	state_confine(L);
+	return 0;
+}
+
+bool vm_confine(struct vm *vm)
+{
+	return state_protect(vm->L, protected_confine, NULL);
+}
+
+enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv, bool is_confined)
 {
 	struct vm *v = calloc(1, sizeof(*v));
 	struct load load = {v, path, argc, argv, VM_OK};
@@ -210,7 +221,8 @@ enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv)
 		v->observe = LUA_NOREF;
 		v->carried = LUA_REFNIL;
 	}
-	if (!v || !v->L || !state_protect(v->L, protected_load, &load))
+	if (!v || !v->L || (is_confined && !vm_confine(v)) ||
+	    !state_protect(v->L, protected_load, &load))
 		load.result = VM_BAD;
 	if (load.result == VM_OK)
 		*vm = v;

@@ -14,8 +14,9 @@ enum vm_result {
 	VM_BAD	    /* the script is no filter, or its start() or stop() raised */
 };
 
-/* Makes a state and loads the script into it. What is wrong is logged, and *vm is NULL then. */
-enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv);
+/* Makes a state and loads the script into it; is_confined says that the process is in the sandbox
+ * already (sandbox.h). What is wrong is logged, and *vm is NULL then. */
+enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv, bool is_confined);
 void vm_free(struct vm *vm);
 
 /* Sets copy_mode and copy_range where the script says what it needs. */
@@ -28,6 +29,9 @@ bool vm_replay(struct vm *vm, bool is_json);
 /* Calls the script's start() with what was carried over, and prepares vm_run() for this driver,
  * which must outlive the state. */
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
+
+/* The process enters the sandbox. False with a message where the state cannot. */
+bool vm_confine(struct vm *vm);
 
 /* The filter over all packets of the driver, until ipq_driver_next() gives something else: that is
  * the result. -ENOTRECOVERABLE after an error that no filter can cause: then the batch's packets

@@ -2,6 +2,7 @@
 #include "affinity.h"
 #include "log.h"
 #include "reload.h"
+#include "sandbox.h"
 #include "session.h"
 
 #include <errno.h>
@@ -96,22 +97,31 @@ static void reload_session(struct session *session)
 static int cannot(const struct worker_task *task, const char *what, const char *whom, int error)
 {
 	log_write(LOG_LEVEL_ERROR, "queue %u: cannot %s%s: %s", task->queue_num, what, whom,
-		  error == -EBUSY ? "the script has started threads; see --user"
+		  error == -EBUSY ? "the script has started threads; see --no-sandbox"
 				  : strerror(-error));
 	return error == -EPERM ? EX_NOPERM : EX_OSERR;
 }
 
-/* After start(), so that a script can open what it needs: until then nobody but its owner has had a
- * word. */
-static int lock_down(const struct worker_task *task)
+/* vm is NULL where there is no script. After start(), so that a script can open and connect what it
+ * needs: until then nobody but its owner has had a word. */
+static int lock_down(const struct worker_task *task, struct vm *vm)
 {
-	int ret = privileges_drop(task->user);
+	const struct options *options = task->options;
+	int ret = 0;
 
+	if (options->is_sandboxed && vm && !vm_confine(vm))
+		return EX_OSERR;
+	if (options->is_sandboxed || task->user)
+		ret = privileges_drop(task->user);
 	if (ret < 0 && task->user)
-		return cannot(task, "become ", task->options->user, ret);
+		return cannot(task, "become ", options->user, ret);
 	if (ret == 0)
 		ret = privileges_seal();
-	return ret < 0 ? cannot(task, "give privileges up", "", ret) : EX_OK;
+	if (ret < 0)
+		return cannot(task, "give privileges up", "", ret);
+	if (options->is_sandboxed)
+		ret = sandbox_enter();
+	return ret < 0 ? cannot(task, "enter the sandbox, see --no-sandbox", "", ret) : EX_OK;
 }
 
 static int judge(const struct worker_task *task, struct session *session, struct vm *vm)
@@ -125,7 +135,7 @@ static int judge(const struct worker_task *task, struct session *session, struct
 		copy_as_needed(task, vm);
 	code = session_start(session, vm, ipq_queue_source(task->queue));
 	if (code == EX_OK)
-		code = lock_down(task);
+		code = lock_down(task, vm);
 	if (code != EX_OK)
 		return code;
 	session->reload = reload_session;
@@ -153,7 +163,7 @@ int worker_run(const struct worker_task *task)
 	limit_memory(options);
 	if (code == EX_OK)
 		code = session_exit_code(
-			vm_new(&vm, options->script, options->argc, options->argv));
+			vm_new(&vm, options->script, options->argc, options->argv, false));
 	if (code != EX_OK)
 		return code;
 	tell_news(task, WORKER_LOADED, vm);
@@ -182,7 +192,7 @@ int worker_run_without(const struct worker_task *task)
 	int ret;
 
 	if (code == EX_OK)
-		code = lock_down(task);
+		code = lock_down(task, NULL);
 	ret = code == EX_OK ? -EINTR : 0;
 	session.driver.source = source;
 	while (ret == -EINTR) {

@@ -20,8 +20,43 @@ local function assert_net_admin_alone(output)
   end
 end
 
+-- What nobody may call who judges packets, and what makes each of them do nothing where it may be called.
+local calls = {
+  "execve", "execveat", "clone", "clone3", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open",
+  "pidfd_send_signal", "kill", "tkill", "tgkill", "rt_sigqueueinfo", "mount", "umount2", "fsopen", "open_tree",
+  "move_mount", "pivot_root", "chroot", "unshare", "setns", "kexec_load", "init_module", "finit_module",
+  "delete_module", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "keyctl", "add_key", "request_key",
+  "reboot", "swapon", "swapoff", "acct", "syslog", "sethostname", "settimeofday", "clock_settime", "setuid", "setgid",
+  "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "capset", "seccomp", "socket", "socketpair",
+  "connect", "bind", "listen", "accept4", "setsockopt", "memfd_create", "chmod", "fchmod", "chown", "link", "symlink",
+  "mknod", "open_by_handle_at", "prctl", "ioctl", "fcntl", "prlimit64", "timer_create", "personality",
+}
+
+-- A filter that makes each of them with arguments of -1, and prints those that are not permitted.
+local calling = [[
+  { echo '#include <sys/syscall.h>'; for call in ]] .. table.concat(calls, " ") .. [[; do
+    echo "$call SYS_$call"; done; } | cc -E -P - | grep -E '^[a-z0-9_]+ [0-9]+$' > "$DIR/numbers"
+  cat > "$DIR/calling.lua" <<'END'
+local ffi, bit = require "ffi", require "bit"
+ffi.cdef "long syscall(long number, ...); int fork(void); int kill(int, int); int getpid(void); int getppid(void);"
+local none, list = ffi.cast("long", -1), {}
+for line in io.lines(arg[1]) do list[#list + 1] = { line:match "^(%S+) (%d+)$" } end
+return function()
+  local refused = {}
+  for _, call in ipairs(list) do
+    local result = ffi.C.syscall(tonumber(call[2]), none, none, none, none, none, none)
+    if result == -1 and ffi.errno() == 1 then refused[#refused + 1] = call[1] end
+  end
+  print("made " .. #list)
+  print("refused " .. #refused .. ": " .. table.concat(refused, " "))
+  if arg[2] then print("fork", ffi.C.fork(), ffi.errno(), "parent", ffi.C.kill(ffi.C.getppid(), 0), "self",
+    ffi.C.kill(ffi.C.getpid(), 0)) end
+end
+END
+]]
+
 netns.describe("a worker", function()
-  it("has CAP_NET_ADMIN alone, and gains nothing by programs", function()
+  it("has CAP_NET_ADMIN alone, gains nothing by programs, and is filtered", function()
     local output = run [[
       run accept scripts/accept.lua
       status accept
@@ -29,19 +64,143 @@ netns.describe("a worker", function()
       stop accept]]
     assert_net_admin_alone(output)
     assert.equal("1", told(output, "NoNewPrivs"))
+    assert.equal("2", told(output, "Seccomp"))
     assert.equal("0\t0\t0\t0", told(output, "Uid"))
-    assert.matches("judged by scripts/accept.lua\n", output)
+    assert.matches("judged by scripts/accept.lua, sandboxed\n", output)
     assert.matches("1 packets, 1 accepted", output)
   end)
 
-  it("has no more where it judges without a script", function()
+  it("may not make the system calls that would lead out of it", function()
+    local output = run(calling .. [[
+      run calling "$DIR/calling.lua" "$DIR/numbers" fork
+      send 1
+      send 2
+      stop calling]])
+    local made, refused, names = output:match "made (%d+)\nrefused (%d+): ([^\n]*)"
+    assert.equal(made, refused, names)
+    assert.is_true(tonumber(made) > 60)
+    assert.matches("fork\t%-1\t1\tparent\t%-1\tself\t0\n", output)
+    assert.matches("2 packets, 2 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+  end)
+
+  it("may not set interfaces up, type into a terminal or have signals sent", function()
+    local output = run [[
+      filter set <<'END'
+local ffi = require "ffi"
+ffi.cdef "int ioctl(int, unsigned long, ...); int fcntl(int, int, ...);"
+local buffer = ffi.new "char[64]"
+local function try(name, number, call, request)
+  print(name, call(number, request, buffer), ffi.errno())
+end
+return function()
+  try("SIOCSIFFLAGS", 0, ffi.C.ioctl, 0x8914)
+  try("TIOCSTI", 0, ffi.C.ioctl, 0x5412)
+  try("F_SETOWN", 0, ffi.C.fcntl, 8)
+end
+END
+      send 1
+      stop set]]
+    for _, name in ipairs { "SIOCSIFFLAGS", "TIOCSTI", "F_SETOWN" } do
+      assert.matches(name .. "\t%-1\t1\n", output)
+    end
+  end)
+
+  it("is told by os.execute() and io.popen() what stops them, and goes on", function()
+    local output = run [[
+      filter shell <<'END'
+local seen = 0
+return function(pkt)
+  seen = seen + 1
+  print("shell", os.execute())
+  print("popen", io.popen "echo hello")
+  if seen == 1 then os.execute "echo hello" end
+  require "ipq".log.info "second"
+end
+END
+      send 1
+      send 2
+      stop shell]]
+    assert.matches("shell\t0\n", output)
+    assert.matches("popen\tnil\techo hello: not permitted in the sandbox, see %-%-no%-sandbox\t1\n", output)
+    assert.matches("shell.lua:6: os.execute: not permitted in the sandbox, see %-%-no%-sandbox\n", output)
+    assert.matches("second\n", output)
+    assert.matches("2 packets, 1 accepted, 1 dropped, 0 other verdicts, 1 errors", output)
+  end)
+
+  it("may do before its first packet what it may not do then", function()
+    local output = run [[
+      filter early <<'END'
+local log
+return { filter = function() log:write "judged\n" end, start = function()
+  log = assert(io.open(os.getenv "DIR" .. "/log", "w"))
+  log:setvbuf "no"
+  print("popen", io.popen "echo hello":read())
+end, stop = function()
+  assert(io.open(os.getenv "DIR" .. "/end", "w")):write "ended\n"
+end }
+END
+      send 1
+      stop early
+      cat "$DIR/log" "$DIR/end"]]
+    assert.matches("popen\thello\n", output)
+    assert.matches("judged\nended\n$", output)
+  end)
+
+  it("has no thread outside of it", function()
+    -- The thread waits for a lock that nobody gives back.
+    local threads = [[
+local ffi = require "ffi"
+ffi.cdef "int pthread_create(unsigned long *, void *, void *(*)(void *), void *); int pthread_mutex_lock(void *);"
+local pthread, lock = ffi.load "pthread.so.0", ffi.new "char[128]"
+return { filter = function() return lock end, start = function()
+  pthread.pthread_mutex_lock(lock)
+  assert(pthread.pthread_create(ffi.new "unsigned long[1]", nil,
+    ffi.cast("void *(*)(void *)", pthread.pthread_mutex_lock), lock) == 0)
+end }
+END
+]]
+    local output = run("export DIR; cat > $DIR/threads.lua <<'END'\n" .. threads .. [[
+      "$PROGRAM" "$DIR/threads.lua"
+      echo "exit $?"
+      run threads --user nobody "$DIR/threads.lua"
+      grep -hE '^(CapPrm|Seccomp):' /proc/$(worker threads)/task/*/status
+      stop threads]])
+    assert.matches("error: queue 0: cannot give privileges up: the script has started threads; see %-%-no%-sandbox\n"
+      .. "exit 71\n", output)
+    assert.equal(2, select(2, output:gsub("CapPrm:\t000000000000[01]000\n", "")), output)
+    assert.equal(2, select(2, output:gsub("Seccomp:\t2\n", "")), output)
+  end)
+
+  it("is in it with a script that is reloaded, which is told so and sees interfaces' names", function()
+    local output = run [[
+      filter changing <<'END'
+return function(pkt) print("first", pkt.outdev_name) end
+END
+      send 1
+      cat > "$DIR/changing.lua" <<'END'
+print("load", pcall(os.execute, "echo hello"))
+return { filter = function(pkt) print("second", pkt.outdev_name) end, start = function()
+  print("start", io.popen "echo hello")
+end }
+END
+      kill -HUP $pid_changing
+      wait_for 5 grep -q "was reloaded" "$DIR/changing.err"
+      send 2
+      stop changing]]
+    assert.matches("first\tlo\n", output)
+    assert.matches("load\tfalse\t[^\n]*os.execute: not permitted in the sandbox, see %-%-no%-sandbox\n", output)
+    assert.matches("start\tnil\techo hello: not permitted in the sandbox, see %-%-no%-sandbox\t1\n", output)
+    assert.matches("second\tlo\n", output)
+  end)
+
+  it("is in it where it judges without a script", function()
     local output = run [[
       filter ending --user nobody --max-restarts 0 <<'END'
 return function() os.exit(3) end
 END
       bash -c 'echo > /dev/udp/127.0.0.1/9'
       wait_for 5 grep -q "from here on every packet" "$DIR/ending.err"
-      confined() { status ending | grep -q 'CapEff:.*0001000'; }
+      confined() { status ending | grep -q 'Seccomp:.*2'; }
       wait_for 5 confined
       status ending
       send 2
@@ -51,7 +210,7 @@ END
     assert.matches("2 packets, 0 accepted, 2 dropped", output)
   end)
 
-  it("has no more when it takes a dead one's place", function()
+  it("is in it when it takes a dead one's place", function()
     local output = run [[
       run accept --user nobody scripts/accept.lua
       kill -KILL $(worker accept)
@@ -60,6 +219,7 @@ END
       send 1
       stop accept]]
     assert_net_admin_alone(output)
+    assert.equal("2", told(output, "Seccomp"))
     assert.matches("1 packets, 1 accepted", output)
   end)
 
@@ -80,6 +240,7 @@ END
         ping -c 2 -i 0.01 127.0.0.1
         kill $pid; wait; cat told']]
     assert_net_admin_alone(output)
+    assert.equal("2", told(output, "Seccomp"))
     assert.matches("2 packets, 2 accepted", output)
     assert.matches("2 received", output)
   end)
@@ -98,7 +259,8 @@ netns.describe("--user", function()
     assert.equal((gid .. "\t"):rep(4), told(output, "Gid") .. "\t")
     assert.equal(groups, told(output, "Groups"))
     assert_net_admin_alone(output)
-    assert.matches("judged by scripts/accept.lua, as nobody\n", output)
+    assert.equal("2", told(output, "Seccomp"))
+    assert.matches("judged by scripts/accept.lua, sandboxed as nobody\n", output)
     assert.matches("1 packets, 1 accepted", output)
   end)
 
@@ -150,5 +312,50 @@ END
       setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn ./ipq-lua --user games accept.lua
       echo "exit $?"]]
     assert.matches("error: queue 0: cannot become games: Operation not permitted\nexit 77\n", output)
+  end)
+end)
+
+netns.describe("--no-sandbox", function()
+  it("lets a script start programs, as who started it", function()
+    local output = run [[
+      grep CapEff /proc/self/status | sed 's/^/own/'
+      filter shell --no-sandbox <<'END'
+return function()
+  os.execute "echo hello"
+  print(io.popen "echo again":read())
+end
+END
+      status shell
+      send 1
+      stop shell]]
+    assert.matches("hello\n", output)
+    assert.matches("again\n", output)
+    assert.equal(told(output, "ownCapEff"), output:match "\nCapEff:%s*(%x+)")
+    assert.equal("1", told(output, "NoNewPrivs"))
+    assert.equal("0", told(output, "Seccomp"))
+    assert.matches("judged by [^\n,]*shell.lua\n", output)
+  end)
+
+  it("leaves --user in force", function()
+    local output = run [[
+      filter shell --no-sandbox --user nobody <<'END'
+return function() os.execute "grep -E '^Cap(Prm|Eff)' /proc/self/status | sed s/^/child/; id -un" end
+END
+      status shell
+      send 1
+      stop shell]]
+    assert_net_admin_alone(output)
+    assert.matches("childCapPrm:%s*0+\nchildCapEff:%s*0+\nnobody\n", output)
+    assert.equal("0", told(output, "Seccomp"))
+    assert.matches("shell.lua, as nobody\n", output)
+  end)
+
+  it("refuses none of what the sandbox refuses", function()
+    local output = run(calling .. [[
+      run calling --no-sandbox "$DIR/calling.lua" "$DIR/numbers"
+      send 1
+      stop calling]])
+    -- The system may have turned it off for all.
+    assert.matches("refused [01]: ?[io_uring_setup]*\n", output)
   end)
 end)
