@@ -13,7 +13,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
-enum { SLICE_NS = 1000000, WAIT_MS = 1500 };
+enum { SLICE_NS = 1000000, WAIT_MS = 1500, WAIT_MORE_MS = 100 };
 
 struct stream {
 	int in, out;
@@ -32,6 +32,14 @@ static int64_t now_ns(void)
 	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+/* How long after the last packet there is none more. */
+static void wait_at_most(struct stream *s, long ms)
+{
+	struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	setsockopt(s->in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+}
+
 static void *receive(void *data)
 {
 	struct stream *s = data;
@@ -47,8 +55,8 @@ static void *receive(void *data)
 			continue;
 		if (s->seen[number]++)
 			s->twice++;
-		else
-			s->received++;
+		else if (++s->received == s->total)
+			wait_at_most(s, WAIT_MORE_MS);
 	}
 	return NULL;
 }
@@ -76,14 +84,13 @@ static int sockets_open(struct stream *s, uint16_t port)
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	struct timeval wait = {.tv_sec = WAIT_MS / 1000, .tv_usec = WAIT_MS % 1000 * 1000};
 	int room = 64 << 20;
 
 	s->in = socket(AF_INET, SOCK_DGRAM, 0);
 	s->out = socket(AF_INET, SOCK_DGRAM, 0);
 	setsockopt(s->in, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	setsockopt(s->out, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
-	setsockopt(s->in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	wait_at_most(s, WAIT_MS);
 	return bind(s->in, (struct sockaddr *)&address, sizeof(address)) |
 	       connect(s->out, (struct sockaddr *)&address, sizeof(address));
 }
