@@ -258,7 +258,7 @@ coverage: deps-test
 	$(Q)find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
 	-$(Q)IPQ_COVERAGE=$(BUILD)/coverage/lua.lines $(MAKE) --no-print-directory \
 		BUILD=$(BUILD)/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
-		BUSTED_ARGS='--helper=spec/coverage/record.lua --filter-out=compile --filter-out="a user namespace"' test
+		BUSTED_ARGS='--helper=spec/coverage/record.lua --filter-out=compile --filter-out=user.namespace' test
 	$(Q)luajit spec/coverage/report.lua $(BUILD)/coverage $(COVERAGE_LEAST)
 
 analyze: deps-analyze
