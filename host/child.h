@@ -29,6 +29,7 @@ struct child {
 	bool is_adopted;     /* the queue was bound by another program */
 	bool has_run;	     /* it, or one before it, has judged packets */
 	bool is_given_up;    /* it judges without a script */
+	bool is_reloading;   /* it was asked to, and has not told yet what came of it */
 	uint64_t packets_at; /* the batch's counter when it was started */
 	unsigned int restarts;
 	int64_t restart_at; /* ms; 0: no successor is due */

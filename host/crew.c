@@ -90,6 +90,23 @@ static void tell_ready(struct supervisor *s)
 		s->notify_at = clock_ms();
 }
 
+/* A reload is over when no worker has to tell of it any more. */
+static void tell_reloaded(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child)
+		if (child->is_reloading)
+			return;
+	if (s->is_reloading && !s->is_stopping)
+		notify_send("READY=1");
+	s->is_reloading = false;
+}
+
+static void end_reload(struct supervisor *s, struct child *child)
+{
+	child->is_reloading = false;
+	tell_reloaded(s);
+}
+
 static void take_report(struct supervisor *s, struct child *child,
 			const struct worker_report *report)
 {
@@ -107,11 +124,14 @@ static void take_report(struct supervisor *s, struct child *child,
 		tell_running(s, child, &report->settings);
 		child->has_run = true;
 		tell_ready(s);
+		end_reload(s, child);
 		break;
 	case WORKER_RELOADED:
 		log_write(LOG_LEVEL_INFO, "queue %u: %s was reloaded", child->queue_num,
 			  s->options->script);
+		end_reload(s, child);
 		break;
+	case WORKER_NOT_RELOADED: end_reload(s, child); break;
 	}
 }
 
@@ -135,6 +155,7 @@ void crew_restart_due(struct supervisor *s)
 static void give_up(struct supervisor *s, struct child *child)
 {
 	child->is_given_up = true;
+	end_reload(s, child);
 	log_write(
 		LOG_LEVEL_ERROR,
 		"queue %u: %u workers died within a minute, which is the most (--max-restarts); %s",
@@ -222,9 +243,15 @@ void crew_reap(struct supervisor *s)
 
 void crew_reload(struct supervisor *s)
 {
+	s->is_reloading = s->is_ready && !s->is_stopping;
+	if (s->is_reloading)
+		notify_reloading();
 	FOR_EACH_CHILD (s, child) {
 		/* One without a script ends, and one with it follows. */
-		if (child->pid && child->has_run)
+		if (child->pid && child->has_run) {
+			child->is_reloading = true;
 			kill(child->pid, SIGHUP);
+		}
 	}
+	tell_reloaded(s);
 }

@@ -8,6 +8,10 @@
 /* Sends assignments as "READY=1\nSTATUS=...", where somebody listens ($NOTIFY_SOCKET). */
 void notify_send(const char *text);
 
+/* That the service is about to take its configuration anew, and since when: "READY=1" is due when
+ * it has. */
+void notify_reloading(void);
+
 /* Has the manager keep a descriptor, under a name, for a later process of the same service. */
 void notify_store(int fd, const char *name);
 

@@ -15,7 +15,8 @@ struct supervisor {
 	bool is_stopping;
 	bool is_leaving; /* packets wait for a program that follows */
 	bool is_upgrading;
-	bool is_ready;	 /* all workers run */
+	bool is_ready; /* all workers run */
+	bool is_reloading;
 	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
 	int code;	 /* the first that is not EX_OK */
 	int last_signal; /* the second that asked to end */

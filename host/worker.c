@@ -54,7 +54,7 @@ static void tell_news(const struct worker_task *task, enum worker_news news, str
 {
 	struct worker_report report;
 
-	if (news != WORKER_RUNNING && task->options->watch)
+	if ((news == WORKER_LOADED || news == WORKER_RELOADED) && task->options->watch)
 		vm_files(vm, tell_file, (void *)task);
 	memset(&report, 0, sizeof(report));
 	report.news = news;
@@ -88,8 +88,10 @@ static void reload_session(struct session *session)
 {
 	const struct worker_task *task = session->data;
 
-	if (!reload(session))
+	if (!reload(session)) {
+		tell_news(task, WORKER_NOT_RELOADED, session->vm);
 		return;
+	}
 	copy_as_needed(task, session->vm);
 	tell_news(task, WORKER_RELOADED, session->vm);
 }

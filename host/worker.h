@@ -12,10 +12,12 @@
  * waits for a message back, of any kind, which says that the queue is bound. Where the channel ends
  * instead, so does the worker. */
 enum worker_news {
-	WORKER_LOADED,	 /* the script is loaded; settings are known */
-	WORKER_RUNNING,	 /* its start() has been called, packets are judged */
-	WORKER_RELOADED, /* another script took its place */
-	WORKER_FILE /* path: one that the script was made from. It comes before the three above */
+	WORKER_LOADED,	     /* the script is loaded; settings are known */
+	WORKER_RUNNING,	     /* its start() has been called, packets are judged */
+	WORKER_RELOADED,     /* another script took its place */
+	WORKER_NOT_RELOADED, /* it goes on with the one that it had */
+	WORKER_FILE /* path: one that the script was made from. It comes before LOADED and RELOADED
+		     */
 };
 
 struct worker_report {

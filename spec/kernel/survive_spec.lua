@@ -307,6 +307,75 @@ END
   end)
 end)
 
+netns.describe("a service manager", function()
+  -- Prints what the program tells it, and "now" where it gave the time and that was right.
+  local manager = [[
+      cat > "$DIR/manager.py" <<'END'
+import os, signal, socket, subprocess, sys, time
+path, script = os.environ["DIR"] + "/notify", os.environ["DIR"] + "/filter.lua"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(10)
+def write(text):
+    with open(script, "w") as file: file.write(text)
+def told():
+    fields = dict(line.split("=", 1) for line in notify.recv(4096).decode().split("\n"))
+    at = int(fields.pop("MONOTONIC_USEC", 0)) / 1e6
+    print(*fields, "now" if at and 0 <= time.monotonic() - at < 5 else "", flush=True)
+    return fields
+def reload():
+    before = os.path.getsize(log.name)
+    p.send_signal(signal.SIGHUP)
+    while "READY" not in told(): pass
+    with open(log.name) as file:
+        file.seek(before)
+        print("logged", sum("reloaded" in line or "goes on" in line for line in file), flush=True)
+write("return { filter = print, start = function() end }")
+log = open(os.environ["DIR"] + "/log", "a")
+p = subprocess.Popen([os.environ["PROGRAM"], "--max-restarts", "0", "-q", "0:1", script], stderr=log,
+    env=dict(os.environ, NOTIFY_SOCKET=path))
+told()
+END
+      export DIR PROGRAM
+      run_manager() {
+        cat >> "$DIR/manager.py"
+        printf 'p.send_signal(signal.SIGTERM)\ntold()\nprint("exit", p.wait())\n' >> "$DIR/manager.py"
+        python3 "$DIR/manager.py" 2>&1
+      }
+]]
+
+  it("is told of a reload, and of its end when all workers have the new script", function()
+    assert.equal("READY \nRELOADING now\nREADY \nlogged 2\nRELOADING now\nREADY \nlogged 2\nSTOPPING \nexit 0\n",
+      run(manager .. [[
+      run_manager <<'END'
+reload()
+reload()
+END
+]]))
+  end)
+
+  it("is told of the end of a reload that has failed", function()
+    assert.equal("READY \nRELOADING now\nREADY \nlogged 2\nSTOPPING \nexit 0\n", run(manager .. [[
+      run_manager <<'END'
+write("return 5")
+reload()
+END
+]]))
+  end)
+
+  it("is told of the end of a reload in which the workers die", function()
+    assert.equal("READY \nRELOADING now\nREADY \nRELOADING now\nREADY \nlogged 2\nSTOPPING \nexit 0\n",
+      (run(manager .. [[
+      run_manager <<'END'
+write("os.exit(3)")
+reload()
+write("return print")
+reload()
+END
+]]):gsub("READY \nlogged %d+\n", "READY \n", 1)))
+  end)
+end)
+
 netns.describe("overflow", function()
   it("is counted: what was sent is what was received and what is told to be lost", function()
     local output = run [[
