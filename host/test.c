@@ -24,10 +24,13 @@ static int protected_run(lua_State *L)
 {
 	struct test *test = lua_touserdata(L, 1);
 
-	lua_createtable(L, test->argc, 0);
+	lua_createtable(L, test->argc + 1, 0);
+	/* A project's .busted may name an interpreter to start, which would not be this one. */
+	lua_pushliteral(L, "--ignore-lua");
+	lua_rawseti(L, -2, 1);
 	for (int i = 0; i < test->argc; i++) {
 		lua_pushstring(L, test->argv[i]);
-		lua_rawseti(L, -2, i + 1);
+		lua_rawseti(L, -2, i + 2);
 	}
 	lua_setglobal(L, "arg");
 	if (luaL_loadbuffer(L, runner, sizeof(runner) - 1, "=ipq-lua --test"))

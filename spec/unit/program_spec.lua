@@ -222,6 +222,13 @@ describe("ipq-lua --new and --test", function()
     assert.equal(0, status)
   end)
 
+  it("run the specs themselves where a project's .busted names an interpreter", function()
+    local output, status = in_folder [[$IPQ --new a >/dev/null
+      echo 'return { _all = { lua = "/nonexistent" } }' > .busted; $IPQ --test spec]]
+    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.equal(0, status)
+  end)
+
   it("say what is missing", function()
     assert.matches("cannot read the specs: nosuch: No such file or directory\n66\n",
       in_folder "$IPQ --test nosuch; echo $?")
