@@ -16,6 +16,9 @@ INCLUDEDIR ?= $(PREFIX)/include
 LUA_LMOD ?= $(PREFIX)/share/lua/5.1
 LUA_CMOD ?= $(PREFIX)/lib/lua/5.1
 DATADIR ?= $(PREFIX)/share/ipq-lua
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 CC ?= cc
 PKG_CONFIG ?= pkg-config
@@ -116,8 +119,9 @@ $(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(SPEC_OBJ))
 
 # Dependencies: Debian packages, in three sets. Nothing is done where all are there; a system without
-# dpkg has to bring them itself.
+# dpkg has to bring them itself, and a package's build says DEPS=: for its own are there.
 
+DEPS ?= .ci/deps
 DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libseccomp-dev libcap-ng-dev \
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
@@ -125,10 +129,10 @@ DEPS_DEMO := $(DEPS_BUILD) iperf3
 DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev
 
 deps: deps-build deps-test deps-bench deps-demo
-deps-build: ; $(Q).ci/deps $(DEPS_BUILD)
-deps-test: ; $(Q).ci/deps $(DEPS_TEST)
-deps-bench: ; $(Q).ci/deps $(DEPS_BENCH)
-deps-demo: ; $(Q).ci/deps $(DEPS_DEMO)
+deps-build: ; $(Q)$(DEPS) $(DEPS_BUILD)
+deps-test: ; $(Q)$(DEPS) $(DEPS_TEST)
+deps-bench: ; $(Q)$(DEPS) $(DEPS_BENCH)
+deps-demo: ; $(Q)$(DEPS) $(DEPS_DEMO)
 
 # libipq(3): the classic library, of those objects that it needs.
 
@@ -137,12 +141,11 @@ all: libipq
 test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
-DEPS_TEST += g++ valgrind man-db mandoc
+DEPS_TEST += g++ valgrind man-db mandoc luarocks
 DEPS_TEST += tshark tcpdump bsdutils nftables
 DEPS_TEST += tshark nftables
 C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 
-MANDIR ?= $(PREFIX)/share/man
 LIBIPQ_NAME := libipq.so.0.0.0
 LIBIPQ := $(addprefix $(BUILD)/,$(LIBIPQ_NAME) libipq.so.0 libipq.so libipq.a)
 LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq*.c) lib/attr.c lib/config.c lib/device.c lib/status.c \
@@ -187,8 +190,7 @@ install-libipq: libipq
 	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so.0
 	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so
 	install -m 644 $(BUILD)/libipq.a $(DESTDIR)$(LIBDIR)/
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' lib/libipq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libipq.pc
+	$(SUBSTITUTE) lib/libipq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libipq.pc
 	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/
 	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/libipq/
 	install -m 644 lib/linux/netfilter_ipv4/ip_queue.h $(DESTDIR)$(INCLUDEDIR)/linux/netfilter_ipv4/
@@ -211,7 +213,7 @@ FUZZ_TARGETS ?= $(sort $(basename $(notdir $(wildcard spec/fuzz/*.c))))
 FUZZ_PROGRAMS = $(addprefix $(BUILD)/target/,$(FUZZ_TARGETS))
 
 deps: deps-fuzz
-deps-fuzz: ; $(Q).ci/deps $(DEPS_FUZZ)
+deps-fuzz: ; $(Q)$(DEPS) $(DEPS_FUZZ)
 
 fuzz: fuzz-build
 	$(Q)spec/fuzz/run.sh $(FUZZ) $(FUZZ_S) check $(FUZZ_TARGETS)
@@ -247,7 +249,7 @@ COVERAGE_LEAST ?= 85
 DEPS_ANALYZE := $(DEPS_BUILD) clang-tidy
 
 deps: deps-analyze
-deps-analyze: ; $(Q).ci/deps $(DEPS_ANALYZE)
+deps-analyze: ; $(Q)$(DEPS) $(DEPS_ANALYZE)
 
 # Left out are specs of what is compiled, for while lines are counted LuaJIT compiles nothing, and one in
 # which another user would have to write the counts. A spec that fails, as one that looks at the time
@@ -312,19 +314,47 @@ chaos soak: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
 	$(Q)$(SPEC_ENV) luajit spec/chaos/$@.lua
 
-install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUA_LMOD)/ipq/test $(DESTDIR)$(LUA_CMOD)/ipq \
-		$(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types/ipq
+# What is installed. Each part goes by itself, for packages; SHARE_* are installed as they are.
+
+.PHONY: install-program install-module install-share module
+MAN_PAGES := $(wildcard host/man/*.[1-9]*) $(wildcard bindings/man/*.[1-9]*)
+man_place = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(shell printf %.2s $(suffix $(1))))
+UNIT := ipq-lua@.service
+SUBSTITUTE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@BINDIR@|$(BINDIR)|; s|@LIBDIR@|$(LIBDIR)|' \
+	-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@DATADIR@|$(DATADIR)|; s|@VERSION@|$(VERSION)|'
+
+install: install-program install-module install-share
+
+install-program: all
+	install -d $(DESTDIR)$(BINDIR)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(BINDIR)/
+
+# Without all, which would have packages installed: a rock's build comes with its own.
+module:
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(CORE)
+
+install-module: module
+	install -d $(DESTDIR)$(LUA_LMOD)/ipq/test $(DESTDIR)$(LUA_CMOD)/ipq
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_CMOD)/ipq/
 	install -m 644 $(LUA_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/
 	install -m 644 $(LUA_TEST_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/test/
+
+install-share:
+	install -d $(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types/ipq $(DESTDIR)$(COMPLETIONDIR) \
+		$(DESTDIR)$(UNITDIR) $(sort $(foreach page,$(MAN_PAGES),$(call man_place,$(page))))
 	install -m 644 scripts/*.lua $(DESTDIR)$(DATADIR)/scripts/
 	install -m 644 bindings/types/ipq.lua $(DESTDIR)$(DATADIR)/types/
 	install -m 644 bindings/types/ipq/test.lua $(DESTDIR)$(DATADIR)/types/ipq/
+	$(SUBSTITUTE) bindings/types/luarc.json.in > $(DESTDIR)$(DATADIR)/luarc.json
+	install -m 644 bindings/types/luacheckrc $(DESTDIR)$(DATADIR)/
+	install -m 644 host/completion.bash $(DESTDIR)$(COMPLETIONDIR)/ipq-lua
+	$(SUBSTITUTE) host/$(UNIT).in > $(DESTDIR)$(UNITDIR)/$(UNIT)
+	$(foreach page,$(MAN_PAGES),$(SUBSTITUTE) $(page) > $(call man_place,$(page))/$(notdir $(page)) &&) :
 
+# Folders that others may use as well are left.
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/ipq-lua $(DESTDIR)$(LUA_CMOD)/ipq/core.so
+	rm -f $(DESTDIR)$(BINDIR)/ipq-lua $(DESTDIR)$(LUA_CMOD)/ipq/core.so $(DESTDIR)$(COMPLETIONDIR)/ipq-lua \
+		$(DESTDIR)$(UNITDIR)/$(UNIT) $(foreach page,$(MAN_PAGES),$(call man_place,$(page))/$(notdir $(page)))
 	rm -rf $(DESTDIR)$(LUA_LMOD)/ipq $(DESTDIR)$(DATADIR)
 	-rmdir $(DESTDIR)$(LUA_CMOD)/ipq
 

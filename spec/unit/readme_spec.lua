@@ -107,12 +107,39 @@ describe("README.md", function()
     assert(loadstring(examples["own.lua"]))
   end)
 
+  it("links to what there is", function()
+    local text = read "README.md"
+    local heads = {}
+    for head in text:gmatch "\n##+ ([^\n]+)" do
+      heads["#" .. head:lower():gsub("[^%w%s-]", ""):gsub("%s", "-")] = true
+    end
+    local seen = 0
+    for target in text:gmatch "%]%(([^)%s]+)%)" do
+      if target:sub(1, 1) == "#" then assert.is_true(heads[target], target) else read(target):len() end
+      seen = seen + 1
+    end
+    assert.is_true(seen >= 5)
+  end)
+
   it("names every field of a packet", function()
     local text = read "README.md"
     for name in pairs(packet.fields()) do
       local base = name:gsub("_name$", "")
       assert.truthy(text:find("`" .. name .. "`", 1, true) or text:find("`" .. base .. "`", 1, true), name)
     end
+  end)
+end)
+
+describe("scripts/README.md", function()
+  it("has a line for each filter, and for no other", function()
+    local named, has = {}, {}
+    for name, target, text in read "scripts/README.md":gmatch "\n| %[([^%]]+)%]%(([^)]+)%) | ([^\n]+) |" do
+      assert.equal(name, target)
+      assert.is_true(#text > 10)
+      named[#named + 1] = name
+    end
+    for path in io.popen "ls scripts/*.lua":lines() do has[#has + 1] = path:match "[^/]+$" end
+    assert.same(has, named)
   end)
 end)
 
