@@ -2,15 +2,15 @@
 # own arguments begin.
 
 _ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --max-restarts
-	--memory-limit --new --no-gso --on-error --on-give-up --pin --queue-maxlen --queue-num --rcvbuf
-	--read --spin --test --time-limit --version --watch --write"
+	--memory-limit --new --no-gso --no-sandbox --on-error --on-give-up --pin --queue-maxlen --queue-num --rcvbuf
+	--read --spin --test --time-limit --user --version --watch --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
 	case $1 in
 	-q | -r | -w | -F | --copy-range | --default | --filter | --max-restarts | --memory-limit | --new | \
 		--on-error | --on-give-up | --queue-maxlen | --queue-num | --rcvbuf | --read | --spin | \
-		--test | --time-limit | --write) return 0 ;;
+		--test | --time-limit | --user | --write) return 0 ;;
 	esac
 	return 1
 }
@@ -45,6 +45,7 @@ _ipq_lua_value() {
 	--default | --on-error) _ipq_lua_words "$2" accept drop ;;
 	--on-give-up) _ipq_lua_words "$2" verdict exit ;;
 	-r | -w | --read | --write) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' ;;
+	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;
 	--test) _ipq_lua_files "$2" '*_spec.lua' ;;
 	esac
 }
