@@ -358,5 +358,32 @@ uninstall:
 	rm -rf $(DESTDIR)$(LUA_LMOD)/ipq $(DESTDIR)$(DATADIR)
 	-rmdir $(DESTDIR)$(LUA_CMOD)/ipq
 
+# Debian packages, in build/deb. check-deb installs them into a Debian of their own, uses them there and
+# removes them; it takes root, some minutes, and what apt takes packages from.
+
+.PHONY: deb check-deb deps-deb
+DEB := $(BUILD)/deb/ipq-lua-$(VERSION)
+DEPS_DEB := $(DEPS_BUILD) debhelper dpkg-dev fakeroot
+DEPS_CHECK_DEB := $(DEPS_DEB) debootstrap lintian
+
+deps: deps-deb
+deps-deb: ; $(Q)$(DEPS) $(DEPS_CHECK_DEB)
+
+# The packaging is laid where Debian's tools look for it. They must not have this make's variables.
+deb:
+	$(Q)$(DEPS) $(DEPS_DEB)
+	$(Q)rm -rf $(BUILD)/deb
+	$(Q)mkdir -p $(DEB)
+	$(Q)tar cf - host lib bindings scripts Makefile README.md LICENSE | tar xf - -C $(DEB)
+	$(Q)mv $(DEB)/host/debian $(DEB)/debian
+	$(Q)$(SUBSTITUTE) host/debian/changelog > $(DEB)/debian/changelog
+	$(Q)cd $(DEB) && { env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc > ../log 2>&1 || \
+		{ tail -n 50 ../log; exit 1; }; }
+	$(Q)ls $(BUILD)/deb/*.deb
+
+check-deb: deb
+	$(Q)$(DEPS) $(DEPS_CHECK_DEB)
+	$(Q)spec/packages/check.sh $(BUILD)/deb
+
 clean:
 	rm -rf $(BUILD)
