@@ -9,6 +9,7 @@
 	M(address, "ipq.address", "address.lua")                         \
 	M(buffer, "ipq.buffer", "buffer.lua")                            \
 	M(dispatch, "ipq.dispatch", "dispatch.lua")                      \
+	M(event, "ipq.event", "event.lua")                               \
 	M(header, "ipq.header", "header.lua")                            \
 	M(held, "ipq.held", "held.lua")                                  \
 	M(ip, "ipq.ip", "ip.lua")                                        \

@@ -179,11 +179,11 @@ void child_died(struct child *child, int status)
 	child->batch->in_timer = 0;
 	describe_death(status, death, sizeof(death));
 	count = ipq_settle(ipq_queue_source(child->queue), child->batch);
-	log_write(LOG_LEVEL_ERROR, "queue %u: its worker, process %d, %s%s", child->queue_num,
-		  child->pid, death, work);
+	log_queue(LOG_LEVEL_ERROR, child->queue_num, ": its worker, process %d, %s%s", child->pid,
+		  death, work);
 	if (count < 0)
-		log_write(LOG_LEVEL_ERROR, "queue %u: cannot judge what it had in hand: %s",
-			  child->queue_num, strerror(-count));
+		log_queue(LOG_LEVEL_ERROR, child->queue_num,
+			  ": cannot judge what it had in hand: %s", strerror(-count));
 }
 
 void child_drain(struct child *child)

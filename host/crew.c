@@ -72,8 +72,8 @@ static void tell_running(struct supervisor *s, struct child *child,
 	if (!child->has_run)
 		report_start(s->options, &own, child->queue, child->core);
 	else
-		log_write(LOG_LEVEL_INFO, "queue %u: a new worker, process %d, goes on",
-			  child->queue_num, child->pid);
+		log_queue(LOG_LEVEL_INFO, child->queue_num, ": a new worker, process %d, goes on",
+			  child->pid);
 }
 
 /* The service manager, when all workers run for the first time. */
@@ -127,7 +127,7 @@ static void take_report(struct supervisor *s, struct child *child,
 		end_reload(s, child);
 		break;
 	case WORKER_RELOADED:
-		log_write(LOG_LEVEL_INFO, "queue %u: %s was reloaded", child->queue_num,
+		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
 			  s->options->script);
 		end_reload(s, child);
 		break;
@@ -156,14 +156,13 @@ static void give_up(struct supervisor *s, struct child *child)
 {
 	child->is_given_up = true;
 	end_reload(s, child);
-	log_write(
-		LOG_LEVEL_ERROR,
-		"queue %u: %u workers died within a minute, which is the most (--max-restarts); %s",
-		child->queue_num, s->options->max_restarts + 1,
-		s->options->exit_on_give_up ? "ending, as --on-give-up says"
-					    : "from here on every packet gets the error verdict, "
-					      "until HUP or --watch has "
-					      "the script loaded again");
+	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+		  ": %u workers died within a minute, which is the most (--max-restarts); %s",
+		  s->options->max_restarts + 1,
+		  s->options->exit_on_give_up ? "ending, as --on-give-up says"
+					      : "from here on every packet gets the error verdict, "
+						"until HUP or --watch has "
+						"the script loaded again");
 	if (s->options->exit_on_give_up)
 		crew_fail(s, EX_SOFTWARE);
 	else

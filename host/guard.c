@@ -29,9 +29,9 @@ static void overtime(struct supervisor *s, struct child *child, enum watchdog_ve
 		return;
 	}
 	report_work(child->batch, work, sizeof(work));
-	log_write(LOG_LEVEL_ERROR,
-		  "queue %u: no progress for %u ms%s; its worker is ended (--time-limit)",
-		  child->queue_num, s->options->time_limit_ms, work);
+	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+		  ": no progress for %u ms%s; its worker is ended (--time-limit)",
+		  s->options->time_limit_ms, work);
 	kill(child->pid, SIGKILL);
 }
 
@@ -61,9 +61,9 @@ void guard_memory(struct supervisor *s)
 
 		if (used <= limit)
 			continue;
-		log_write(LOG_LEVEL_ERROR,
-			  "queue %u: its worker takes %u MB; it is ended (--memory-limit)",
-			  child->queue_num, (unsigned int)(used >> 20));
+		log_queue(LOG_LEVEL_ERROR, child->queue_num,
+			  ": its worker takes %u MB; it is ended (--memory-limit)",
+			  (unsigned int)(used >> 20));
 		kill(child->pid, SIGKILL);
 	}
 	s->memory_at = clock_ms() + MEMORY_INTERVAL_MS;

@@ -1,24 +1,118 @@
 #include "log.h"
+#include "json.h"
+#include "output.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/stat.h>
 
-static const char *const level_names[] = {
-	[LOG_LEVEL_DEBUG] = "debug",
-	[LOG_LEVEL_INFO] = "info",
-	[LOG_LEVEL_WARN] = "warn",
-	[LOG_LEVEL_ERROR] = "error",
+static const struct {
+	const char *name;
+	const char *word; /* what a line begins with after the program's name */
+	char priority;	  /* sd-daemon(3) */
+} levels[] = {
+	[LOG_LEVEL_DEBUG] = {"debug", "debug: ", '7'},
+	/* Plain information needs no word for it. */
+	[LOG_LEVEL_INFO] = {"info", "", '6'},
+	[LOG_LEVEL_WARN] = {"warn", "warning: ", '4'},
+	[LOG_LEVEL_ERROR] = {"error", "error: ", '3'},
 };
 
-/* What a line begins with after the program's name; plain information needs no word for it. */
-static const char *const level_words[] = {
-	[LOG_LEVEL_DEBUG] = "debug: ",
-	[LOG_LEVEL_INFO] = "",
-	[LOG_LEVEL_WARN] = "warning: ",
-	[LOG_LEVEL_ERROR] = "error: ",
-};
+/* Of the process, as its standard error is. */
+static struct {
+	enum log_level least;
+	bool is_json;
+	bool is_journal;
+	int queue_num;
+} log_state = {.least = LOG_LEVEL_INFO, .queue_num = LOG_NO_QUEUE};
+
+/* systemd.exec(5): the journal's device and inode, which a redirection leaves behind. */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t device, inode;
+	struct stat status;
+
+	return stream && sscanf(stream, "%ju:%ju", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &status) == 0 && device == (uintmax_t)status.st_dev &&
+	       inode == (uintmax_t)status.st_ino;
+}
+
+void log_set_up(enum log_level least, bool is_json)
+{
+	log_state.least = least;
+	log_state.is_json = is_json;
+	log_state.is_journal = is_journal();
+}
+
+void log_set_queue(int queue_num)
+{
+	log_state.queue_num = queue_num;
+}
+
+bool log_takes(enum log_level level)
+{
+	return level >= log_state.least;
+}
+
+/* The journal takes each line for a message of its own. */
+static void put_priority(FILE *out, enum log_level level)
+{
+	if (log_state.is_journal)
+		fprintf(out, "<%c>", levels[level].priority);
+}
+
+static void put_text(FILE *out, enum log_level level, const char *text)
+{
+	put_priority(out, level);
+	fprintf(out, "ipq-lua: %s", levels[level].word);
+	for (; *text; text++) {
+		putc(*text, out);
+		if (*text == '\n' && text[1])
+			put_priority(out, level);
+	}
+	putc('\n', out);
+}
+
+static void put_json(FILE *out, enum log_level level, int queue_num, const char *text)
+{
+	struct timespec now;
+	struct tm parts;
+	char date[32];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &parts));
+	put_priority(out, level);
+	fprintf(out, "{\"time\":\"%s.%06ldZ\",\"level\":\"%s\",", date, now.tv_nsec / 1000,
+		levels[level].name);
+	if (queue_num != LOG_NO_QUEUE)
+		fprintf(out, "\"queue\":%d,", queue_num);
+	fputs("\"message\":", out);
+	json_put_string(out, text);
+	fputs("}\n", out);
+}
+
+static void put(enum log_level level, int queue_num, const char *text)
+{
+	char *line = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&line, &len);
+
+	if (!out)
+		return;
+	if (log_state.is_json)
+		put_json(out, level, queue_num, text);
+	else
+		put_text(out, level, text);
+	if (fclose(out) == 0)
+		output_write(STDERR_FILENO, line, len);
+	free(line);
+}
 
 void log_write(enum log_level level, const char *format, ...)
 {
@@ -26,21 +120,43 @@ void log_write(enum log_level level, const char *format, ...)
 	char *text;
 	int len;
 
+	if (!log_takes(level))
+		return;
 	va_start(args, format);
 	len = vasprintf(&text, format, args);
 	va_end(args);
 	if (len < 0)
 		return;
-	/* By one call, which on an unbuffered stream is one write(2): the lines of several
-	 * processes stay whole. */
-	fprintf(stderr, "ipq-lua: %s%s\n", level_words[level], text);
+	put(level, log_state.queue_num, text);
 	free(text);
 }
 
-enum log_level log_level_of(const char *name)
+void log_queue(enum log_level level, int queue_num, const char *format, ...)
+{
+	char *text = NULL, *whole = NULL;
+	va_list args;
+
+	if (!log_takes(level))
+		return;
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text &&
+	    (queue_num == LOG_NO_QUEUE ? asprintf(&whole, "all queues%s", text)
+				       : asprintf(&whole, "queue %d%s", queue_num, text)) >= 0) {
+		put(level, queue_num, whole);
+		free(whole);
+	}
+	free(text);
+}
+
+bool log_level_find(const char *name, enum log_level *level)
 {
 	for (int i = LOG_LEVEL_DEBUG; i <= LOG_LEVEL_ERROR; i++)
-		if (strcmp(name, level_names[i]) == 0)
-			return (enum log_level)i;
-	return LOG_LEVEL_INFO;
+		if (strcmp(name, levels[i].name) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	return false;
 }

@@ -53,7 +53,10 @@ int main(int argc, char **argv)
 
 	upgrade_remember(argv);
 	switch (options_parse(&options, argc, argv)) {
-	case OPTIONS_RUN: return run(&options);
+	case OPTIONS_RUN:
+		/* What a replay says to a script is on standard output. */
+		log_set_up(options.log_level, options.json && !options.capture.read);
+		return run(&options);
 	case OPTIONS_DONE: return EX_OK;
 	default: return EX_USAGE;
 	}

@@ -161,6 +161,14 @@ static bool set_queues(struct options *options, const struct option_rule *rule, 
 	return true;
 }
 
+static bool set_log_level(struct options *options, const struct option_rule *rule,
+			  const char *value)
+{
+	if (log_level_find(value, &options->log_level))
+		return true;
+	return wrong_value(rule, value, "debug, info, warn or error");
+}
+
 static bool set_copy_range(struct options *options, const struct option_rule *rule,
 			   const char *value)
 {
@@ -176,6 +184,7 @@ static const struct option_rule rules[] = {
 	{"write", 'w', true, set_text, AT(capture.write), 0, 0, 0},
 	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0},
 	{"json", 0, false, set_true, AT(json), 0, 0, 0},
+	{"log-level", 0, true, set_log_level, 0, 0, 0, 0},
 	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0},
 	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0},
 	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0},
@@ -212,12 +221,12 @@ static const char usage_text[] =
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
 	"  -F, --filter EXPR         with -r: only what this pcap-filter(7) takes\n"
-	"      --json                with -r: a line of JSON for each packet\n"
+	"      --json                log in JSON; with -r: a line for each packet\n"
+	"      --log-level LEVEL     debug, info, warn or error, and what is above (info)\n"
 	"      --default, --on-error VERDICT  accept or drop, where the filter says\n"
 	"                            nothing (accept), and where it raises (drop)\n"
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
-	"      --queue-maxlen N      packets that may wait in the kernel (1024)\n"
-	"      --rcvbuf N            socket buffer in bytes (enough for --queue-maxlen)\n"
+	"      --queue-maxlen N, --rcvbuf BYTES  packets that may wait (1024), their room\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
 	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
@@ -288,9 +297,9 @@ static bool combination_check(const struct options *options)
 {
 	const struct ipq_capture_options *capture = &options->capture;
 
-	if (!capture->read && (capture->write || capture->filter || options->json)) {
+	if (!capture->read && (capture->write || capture->filter)) {
 		log_write(LOG_LEVEL_ERROR,
-			  "--write, --filter and --json go with --read; see ipq-lua --help");
+			  "--write and --filter go with --read; see ipq-lua --help");
 		return false;
 	}
 	if (capture->read && options->user) {
@@ -333,6 +342,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.is_sandboxed = true,
 		.default_verdict = IPQ_ACCEPT,
 		.error_verdict = IPQ_DROP,
+		.log_level = LOG_LEVEL_INFO,
 		.time_limit_ms = 1000,
 		.max_restarts = 100,
 	};

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "bindings/capture.h"
+#include "log.h"
 #include "lib/ipq.h"
 
 enum { OPTIONS_QUEUES_MAX = 64 };
@@ -26,7 +27,8 @@ struct options {
 	bool exit_on_give_up;	  /* rather than judge without the script */
 	bool watch;
 	bool check;
-	bool json;
+	bool json; /* the log; of a replay, its packets */
+	enum log_level log_level;
 	struct ipq_capture_options capture; /* read is NULL: live */
 	const char *new_name;		    /* write a filter of that name; NULL: no */
 	bool test; /* argv is the folder of the specs, and options of busted's */

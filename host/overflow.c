@@ -23,19 +23,19 @@ void overflow_warn(const struct overflow *before, const struct overflow *now, ui
 	uint64_t overruns = now->overruns - before->overruns;
 
 	if (queue_full)
-		log_write(LOG_LEVEL_WARN,
-			  "queue %u was full: %" PRIu32 " packets were dropped; more queues "
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  " was full: %" PRIu32 " packets were dropped; more queues "
 			  "(-q N:M) judge faster, --queue-maxlen lets more wait, --fail-open "
 			  "accepts them unseen",
-			  queue_num, queue_full);
+			  queue_full);
 	if (socket_full)
-		log_write(LOG_LEVEL_WARN,
-			  "queue %u: its socket had no room for %" PRIu32
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  ": its socket had no room for %" PRIu32
 			  " packets, which were dropped; give it more with --rcvbuf",
-			  queue_num, socket_full);
+			  socket_full);
 	if (overruns)
-		log_write(LOG_LEVEL_WARN,
-			  "queue %u: the socket's buffer overran %" PRIu64
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  ": the socket's buffer overran %" PRIu64
 			  " times; give it more with --rcvbuf",
-			  queue_num, overruns);
+			  overruns);
 }

@@ -6,7 +6,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
 /* The filter sees as much of each packet as it would live. */
@@ -70,6 +72,14 @@ static int files_check(struct ipq_capture *capture, int code)
 	return code == EX_OK ? EX_DATAERR : code;
 }
 
+/* Standard output, unless it is the capture. */
+static int events_to(const struct options *options)
+{
+	const char *write = options->capture.write;
+
+	return write && strcmp(write, "-") == 0 ? STDERR_FILENO : STDOUT_FILENO;
+}
+
 int replay_run(const struct options *options, struct vm *vm)
 {
 	struct ipq_capture *capture = NULL;
@@ -83,7 +93,7 @@ int replay_run(const struct options *options, struct vm *vm)
 		code = session_batch_new(&batch, options, ipq_capture_slot_size(capture));
 	if (code == EX_OK)
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
-	if (code == EX_OK && !vm_replay(vm, options->json))
+	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture));

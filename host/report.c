@@ -51,8 +51,9 @@ void report_start(const struct options *options, const struct ipq_queue_options 
 	describe_copy(settings, copy, sizeof(copy));
 	if (core >= 0)
 		snprintf(place, sizeof(place), ", core %d", core);
-	log_write(LOG_LEVEL_INFO, "queue %u: waiting for packets (%s%s%s%s), judged by %s%s",
-		  settings->queue_num, copy, flags & IPQ_QUEUE_GSO ? ", GSO" : "",
+	log_queue(LOG_LEVEL_INFO, settings->queue_num,
+		  ": waiting for packets (%s%s%s%s), judged by %s%s", copy,
+		  flags & IPQ_QUEUE_GSO ? ", GSO" : "",
 		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script, worker);
 }
 
@@ -87,8 +88,8 @@ void report_work(const struct ipq_batch *batch, char *text, size_t size)
 	snprintf(text, size, " while it judged packet %u%s", packet.packet_id, addresses);
 }
 
-void report_end(const char *name, const struct ipq_counters *counters,
-		const struct overflow *overflow, unsigned int restarts)
+void report_end(int queue_num, const struct ipq_counters *counters, const struct overflow *overflow,
+		unsigned int restarts)
 {
 	char lost[64] = "", restarted[64] = "";
 
@@ -97,19 +98,19 @@ void report_end(const char *name, const struct ipq_counters *counters,
 			 overflow->queue_full + overflow->socket_full);
 	if (restarts)
 		snprintf(restarted, sizeof(restarted), ", %u restarts", restarts);
-	log_write(LOG_LEVEL_INFO,
-		  "%s: %" PRIu64 " packets, %" PRIu64 " accepted, %" PRIu64 " dropped, %" PRIu64
+	log_queue(LOG_LEVEL_INFO, queue_num,
+		  ": %" PRIu64 " packets, %" PRIu64 " accepted, %" PRIu64 " dropped, %" PRIu64
 		  " other verdicts, %" PRIu64 " errors%s%s",
-		  name, counters->packets, counters->accepted, counters->dropped,
+		  counters->packets, counters->accepted, counters->dropped,
 		  counters->queued + counters->repeated + counters->stopped, counters->errors, lost,
 		  restarted);
 	if (counters->refused)
-		log_write(LOG_LEVEL_WARN,
-			  "%s: the kernel refused %" PRIu64 " verdicts, the last with: %s", name,
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  ": the kernel refused %" PRIu64 " verdicts, the last with: %s",
 			  counters->refused, strerror((int)counters->last_refusal));
 	if (counters->malformed)
-		log_write(LOG_LEVEL_WARN,
-			  "%s: %" PRIu64 " messages of the kernel could not be read", name,
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  ": %" PRIu64 " messages of the kernel could not be read",
 			  counters->malformed);
 }
 

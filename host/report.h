@@ -2,6 +2,7 @@
 #ifndef HOST_REPORT_H
 #define HOST_REPORT_H
 
+#include "log.h"
 #include "options.h"
 #include "overflow.h"
 
@@ -16,9 +17,9 @@ void report_start(const struct options *options, const struct ipq_queue_options 
  * " in a timer". "" where it is nothing. The batch may have anything in it. */
 void report_work(const struct ipq_batch *batch, char *text, size_t size);
 
-/* name is "queue 0", or what else the counters are of. */
-void report_end(const char *name, const struct ipq_counters *counters,
-		const struct overflow *overflow, unsigned int restarts);
+/* queue_num is LOG_NO_QUEUE for the sum of all. */
+void report_end(int queue_num, const struct ipq_counters *counters, const struct overflow *overflow,
+		unsigned int restarts);
 
 /* Adds the counters of one queue to those of all. */
 void report_add(struct ipq_counters *counters, struct overflow *overflow,

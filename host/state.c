@@ -1,8 +1,11 @@
 #include "state.h"
 #include "log.h"
+#include "output.h"
 #include "bindings/core.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
@@ -13,8 +16,51 @@ static const char jit_settings[] = "require 'jit.opt'.start('maxmcode=16384', 'm
 
 static int log_sink(lua_State *L)
 {
-	log_write(log_level_of(luaL_checkstring(L, 1)), "%s", luaL_checkstring(L, 2));
+	enum log_level level = LOG_LEVEL_INFO;
+
+	(void)log_level_find(luaL_checkstring(L, 1), &level);
+	log_write(level, "%s", luaL_checkstring(L, 2));
 	return 0;
+}
+
+/* One write(2) a line, behind what was printed: the lines of several workers stay whole. */
+static int event_sink(lua_State *L)
+{
+	size_t len;
+	const char *line = luaL_checklstring(L, 1, &len);
+	int fd = (int)lua_tointeger(L, lua_upvalueindex(1));
+
+	fflush(stdout);
+	output_write(fd, line, len);
+	return 0;
+}
+
+void state_events_to(lua_State *L, int fd)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.event");
+	lua_call(L, 1, 1);
+	lua_pushinteger(L, fd);
+	lua_pushcclosure(L, event_sink, 1);
+	lua_setfield(L, -2, "sink");
+	lua_pop(L, 1);
+}
+
+/* What is below the least level is not even made into text. */
+static void log_prepare(lua_State *L)
+{
+	int least = LOG_LEVEL_DEBUG;
+
+	while (!log_takes((enum log_level)least))
+		least++;
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.log");
+	lua_call(L, 1, 1);
+	lua_pushcfunction(L, log_sink);
+	lua_setfield(L, -2, "sink");
+	lua_pushinteger(L, least);
+	lua_setfield(L, -2, "least");
+	lua_pop(L, 1);
 }
 
 static int load_module(lua_State *L)
@@ -48,11 +94,8 @@ static int protected_setup(lua_State *L)
 	preload_modules(L);
 	if (luaL_dostring(L, jit_settings))
 		lua_error(L);
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "ipq.log");
-	lua_call(L, 1, 1);
-	lua_pushcfunction(L, log_sink);
-	lua_setfield(L, -2, "sink");
+	log_prepare(L);
+	state_events_to(L, STDOUT_FILENO);
 	return 0;
 }
 

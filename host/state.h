@@ -13,6 +13,10 @@ lua_State *state_new(void);
  * but memory, or the program's own: it is logged, and gives false. */
 bool state_protect(lua_State *L, lua_CFunction function, void *data);
 
+/* Where the lines of ipq.event() go: standard output, until another descriptor is named. May raise.
+ */
+void state_events_to(lua_State *L, int fd);
+
 /* Pushes require(module)[name]. May raise. */
 void state_push_member(lua_State *L, const char *module, const char *name);
 

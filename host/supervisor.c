@@ -185,20 +185,19 @@ static void tell_end(struct supervisor *s)
 	struct overflow all_overflow = {.is_known = true};
 	struct ipq_counters all = {0};
 	unsigned int told = 0, restarts = 0;
-	char name[32];
 
 	FOR_EACH_CHILD (s, child) {
 		if (!child->has_run)
 			continue;
 		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
-		snprintf(name, sizeof(name), "queue %u", child->queue_num);
-		report_end(name, &child->batch->counters, &child->overflow, child->restarts);
+		report_end(child->queue_num, &child->batch->counters, &child->overflow,
+			   child->restarts);
 		report_add(&all, &all_overflow, &child->batch->counters, &child->overflow);
 		restarts += child->restarts;
 		told++;
 	}
 	if (told > 1)
-		report_end("all queues", &all, &all_overflow, restarts);
+		report_end(LOG_NO_QUEUE, &all, &all_overflow, restarts);
 }
 
 /* Warns where cores are too few for what is asked. */

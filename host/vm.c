@@ -71,6 +71,7 @@ static int write_stdout(lua_State *L)
 struct replay {
 	struct vm *vm;
 	bool is_json;
+	int events;
 };
 
 static int protected_replay(lua_State *L)
@@ -82,6 +83,7 @@ static int protected_replay(lua_State *L)
 	lua_call(L, 1, 1);
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "is_replay");
+	state_events_to(L, replay->events);
 	if (!replay->is_json)
 		return 0;
 	state_push_member(L, "ipq.record", "new");
@@ -144,6 +146,13 @@ static void finish_held(lua_State *L, struct vm *vm)
 	lua_call(L, 1, 0);
 }
 
+/* Says what the log has kept back. */
+static void finish_log(lua_State *L)
+{
+	state_push_member(L, "ipq.log", "flush");
+	lua_call(L, 0, 0);
+}
+
 static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
@@ -159,6 +168,7 @@ static int protected_stop(lua_State *L)
 		stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
 	}
 	finish_held(L, stop->vm);
+	finish_log(L);
 	return 0;
 }
 
@@ -256,9 +266,9 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options)
 	lua_pop(L, 4);
 }
 
-bool vm_replay(struct vm *vm, bool is_json)
+bool vm_replay(struct vm *vm, bool is_json, int events)
 {
-	struct replay replay = {vm, is_json};
+	struct replay replay = {vm, is_json, events};
 
 	return state_protect(vm->L, protected_replay, &replay);
 }

@@ -23,8 +23,9 @@ void vm_free(struct vm *vm);
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
 /* From here on the time is the packets' own; with is_json, each one judged is a line of JSON on
- * standard output. False with a message where there is no lua-cjson. */
-bool vm_replay(struct vm *vm, bool is_json);
+ * standard output. The script's events go to the descriptor. False with a message where there is no
+ * lua-cjson. */
+bool vm_replay(struct vm *vm, bool is_json, int events);
 
 /* Calls the script's start() with what was carried over, and prepares vm_run() for this driver,
  * which must outlive the state. */

@@ -18,8 +18,8 @@ static int pin(const struct worker_task *task)
 
 	if (ret == 0)
 		return EX_OK;
-	log_write(LOG_LEVEL_ERROR, "queue %u: cannot stay on core %d: %s", task->queue_num,
-		  task->core, strerror(-ret));
+	log_queue(LOG_LEVEL_ERROR, task->queue_num, ": cannot stay on core %d: %s", task->core,
+		  strerror(-ret));
 	return EX_OSERR;
 }
 
@@ -80,8 +80,8 @@ static void copy_as_needed(const struct worker_task *task, struct vm *vm)
 	int ret = ipq_queue_copy(task->queue, &settings);
 
 	if (ret < 0)
-		log_write(LOG_LEVEL_ERROR, "queue %u: cannot set the copy range: %s",
-			  task->queue_num, strerror(-ret));
+		log_queue(LOG_LEVEL_ERROR, task->queue_num, ": cannot set the copy range: %s",
+			  strerror(-ret));
 }
 
 static void reload_session(struct session *session)
@@ -149,8 +149,10 @@ static int judge(const struct worker_task *task, struct session *session, struct
 
 static int open_session(const struct worker_task *task, struct session *session)
 {
-	int code = session_open(session, task->options, task->batch, SIGNALS_WORKER);
+	int code;
 
+	log_set_queue(task->queue_num);
+	code = session_open(session, task->options, task->batch, SIGNALS_WORKER);
 	sigprocmask(SIG_SETMASK, task->signals, NULL);
 	return code == EX_OK ? pin(task) : code;
 }

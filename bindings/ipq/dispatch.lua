@@ -56,23 +56,16 @@ end
 function M.new(driver_address, filter, observe, timers)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
   local batch = driver.batch
-  local may_log = log.limiter(ERRORS_A_SECOND)
+  local may_report = log.gate("error", ERRORS_A_SECOND, "filter errors")
   if timers == nil then timers = timer.current end
   local is_replay = live.is_replay
 
   local last_error
 
-  --- Whether to log an error now.
-  local function may_report()
-    local yes, suppressed = may_log()
-    if yes and suppressed > 0 then log.error(("%d more filter errors were not written"):format(suppressed)) end
-    return yes
-  end
-
   local function report(p, text)
     last_error = text
     if not may_report() then return end
-    log.error(("packet %d of queue %d: %s\nIts verdict: %s"):format(
+    log.write("error", ("packet %d of queue %d: %s\nIts verdict: %s"):format(
       p.packet_id, p.queue_num, text, verdict.name(batch.error_verdict)))
   end
 
@@ -84,7 +77,7 @@ function M.new(driver_address, filter, observe, timers)
   end
 
   local function report_timer(text)
-    if may_report() then log.error("timer: " .. text) end
+    if may_report() then log.write("error", "timer: " .. text) end
   end
 
   local function on_timer_raise(err)

@@ -4,6 +4,7 @@ local core = require "ipq.core"
 -- One module for the life of the Lua state (see luaopen_ipq_core).
 if core.module then return core.module end
 
+local event = require "ipq.event"
 local live = require "ipq.live"
 local log = require "ipq.log"
 local timer = require "ipq.timer"
@@ -23,6 +24,7 @@ local M = {
   BYPASS_MARK = tonumber(require "ffi".C.IPQ_BYPASS_MARK),
   queue = verdict.queue,
   log = log,
+  event = event.event,
   netset = require "ipq.netset".new,
   after = timer.after,
   every = timer.every,

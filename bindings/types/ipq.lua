@@ -72,6 +72,14 @@ function ipq.open(options) end
 ---@return ipq.Netset
 function ipq.netset(networks) end
 
+---Writes a table as a line of JSON on standard output, at once and whole; what is nil is left out. Raises for what JSON
+---has not (functions, Buffers, NaN), and where there is no lua-cjson. Numbers have 14 digits: a time with microseconds
+---is better text, ("%.6f"):format(ipq.now()).
+---@param fields table
+function ipq.event(fields) end
+
+---Messages on standard error; at most a hundred a second of each level are written while live packets come, and then how
+---many were not. What is below --log-level costs next to nothing.
 ---@class ipq.log
 ---@field debug fun(text: any)
 ---@field info fun(text: any)

@@ -31,6 +31,12 @@ void log_write(enum log_level level, const char *format, ...)
 	va_end(args);
 }
 
+bool log_level_find(const char *name, enum log_level *level)
+{
+	*level = LOG_LEVEL_WARN;
+	return strcmp(name, "warn") == 0;
+}
+
 static void run_check(const struct options *o, int argc, char **argv)
 {
 	CHECK(o->argc >= 0 && o->argc <= argc);

@@ -67,6 +67,17 @@ describe("README.md", function()
     assert.same({ "limit 50", "1 large packets" }, printed)
   end)
 
+  it("writes connections as events in its example", function()
+    local event = require "ipq.event"
+    local sink, line = event.sink, nil
+    finally(function() event.sink = sink end)
+    event.sink = function(text) line = require "cjson".decode(text) end
+    source.new { m.simple(1, packets.ip(6, packets.tcp("", { dport = 23, flags = 2 }))) }
+      :verdicts(load "event.lua".filter)
+    assert.same({ time = line.time, saddr = "10.0.0.1", dport = 23 }, line)
+    assert.matches("^%d+%.%d%d%d%d%d%d$", line.time)
+  end)
+
   it("changes packets in its example", function()
     local s = load "change.lua"
     local results = {}

@@ -268,7 +268,7 @@ end
     assert.matches("error: cannot write the capture: No space left on device", output)
     assert.equal(74, status)
     output, status = netns.shell(netns.program .. " -w /tmp/x.pcap scripts/accept.lua")
-    assert.matches("%-%-write, %-%-filter and %-%-json go with %-%-read", output)
+    assert.matches("%-%-write and %-%-filter go with %-%-read", output)
     assert.equal(64, status)
     output, status = netns.shell(netns.program .. " -r x -w - --json scripts/accept.lua")
     assert.matches("both want standard output", output)

@@ -1,4 +1,3 @@
-local log = require "ipq.log"
 local script = require "ipq.script"
 
 local function load_text(text, argv)
@@ -146,19 +145,5 @@ describe("script.start and stop", function()
     ok, message = script.stop(s)
     assert.is_nil(ok)
     assert.matches("^stop%(%): /tmp/[%w_]+:2: x\n", message)
-  end)
-end)
-
-describe("log.limiter", function()
-  it("lets burst messages a second through and counts the rest", function()
-    local second = 1
-    local may = log.limiter(2, function() return second end)
-    assert.same({ true, 0 }, { may() })
-    assert.same({ true, 0 }, { may() })
-    assert.is_false((may()))
-    assert.is_false((may()))
-    second = 2
-    assert.same({ true, 2 }, { may() })
-    assert.same({ true, 0 }, { may() })
   end)
 end)

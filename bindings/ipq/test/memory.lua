@@ -4,6 +4,7 @@ local abi = require "ipq.abi"
 local bit = require "bit"
 local core = require "ipq.core"
 local dispatch = require "ipq.dispatch"
+local event = require "ipq.event"
 local ffi = require "ffi"
 local live = require "ipq.live"
 local log = require "ipq.log"
@@ -80,11 +81,12 @@ end
 
 --- Time and log as they are in replay, while work(...) runs. Gives what it gives, and what was logged.
 local function in_replay(work, ...)
-  local is_replay, sink, lines = live.is_replay, log.sink, {}
+  local is_replay, sink, event_sink, lines = live.is_replay, log.sink, event.sink, {}
   live.is_replay = true
   log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
+  event.sink = function(line) lines[#lines + 1] = "event: " .. line:gsub("\n$", "") end
   local ok, result = pcall(work, ...)
-  live.is_replay, log.sink = is_replay, sink
+  live.is_replay, log.sink, event.sink = is_replay, sink, event_sink
   if not ok then error(result, 0) end
   return result, lines
 end

@@ -62,7 +62,7 @@ function Filter:stop() end
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
----@field log string[] what was logged meanwhile: "level: text"
+---@field log string[] what was logged meanwhile: "level: text", and "event: {...}"
 
 ---@class ipq.test.Record
 ---@field number integer of the frame in the file, from 1
@@ -223,7 +223,7 @@ function test.set_time(seconds) end
 ---Lets time pass: moves what ipq.now() gives, as set_time() does, and runs the timers that are due meanwhile, of all
 ---filters, in the order of their times.
 ---@param seconds number
----@return string[] log what was logged meanwhile: "level: text"
+---@return string[] log what was logged meanwhile: "level: text", and "event: {...}"
 function test.advance(seconds) end
 
 ---The assertions, once ipq.test is required.
