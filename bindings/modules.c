@@ -8,6 +8,7 @@
 	M(abi, "ipq.abi", "abi.lua")                                     \
 	M(address, "ipq.address", "address.lua")                         \
 	M(buffer, "ipq.buffer", "buffer.lua")                            \
+	M(counter, "ipq.counter", "counter.lua")                         \
 	M(dispatch, "ipq.dispatch", "dispatch.lua")                      \
 	M(event, "ipq.event", "event.lua")                               \
 	M(header, "ipq.header", "header.lua")                            \

@@ -22,6 +22,7 @@ static int check_user(const char *text)
 
 static int run(const struct options *options)
 {
+	struct ipq_counter counters[IPQ_SCRIPT_COUNTERS_MAX] = {{.value = 0}};
 	struct vm *vm;
 	int code;
 
@@ -36,13 +37,14 @@ static int run(const struct options *options)
 	code = options->user ? check_user(options->user) : EX_OK;
 	if (code != EX_OK)
 		return code;
-	code = session_exit_code(vm_new(&vm, options->script, options->argc, options->argv, false));
+	code = session_exit_code(
+		vm_new(&vm, counters, options->script, options->argc, options->argv, false));
 	if (code != EX_OK)
 		return code;
 	if (options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used", options->script);
 	else
-		code = replay_run(options, vm);
+		code = replay_run(options, vm, counters);
 	vm_free(vm);
 	return code;
 }

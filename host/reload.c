@@ -12,7 +12,8 @@ static struct vm *load(struct session *session)
 	const struct options *options = session->options;
 	struct vm *vm = NULL;
 
-	(void)vm_new(&vm, options->script, options->argc, options->argv, options->is_sandboxed);
+	(void)vm_new(&vm, session->driver.batch->script_counters, options->script, options->argc,
+		     options->argv, options->is_sandboxed);
 	return vm;
 }
 

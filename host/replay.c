@@ -58,6 +58,13 @@ static void tell_end(const struct ipq_counters *judged, const struct ipq_capture
 		seconds > 0 ? (double)judged->packets / seconds : 0);
 }
 
+/* The script's own. */
+static void tell_counters(const struct ipq_counter *counters)
+{
+	for (int i = 0; i < IPQ_SCRIPT_COUNTERS_MAX && counters[i].name[0]; i++)
+		fprintf(stderr, "%-24s %12.15g\n", counters[i].name, counters[i].value);
+}
+
 /* What came of the files, when all that could be read was judged. */
 static int files_check(struct ipq_capture *capture, int code)
 {
@@ -80,7 +87,7 @@ static int events_to(const struct options *options)
 	return write && strcmp(write, "-") == 0 ? STDERR_FILENO : STDOUT_FILENO;
 }
 
-int replay_run(const struct options *options, struct vm *vm)
+int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
 {
 	struct ipq_capture *capture = NULL;
 	struct ipq_batch *batch = NULL;
@@ -103,6 +110,7 @@ int replay_run(const struct options *options, struct vm *vm)
 		progress_end(&progress);
 		code = files_check(capture, code);
 		tell_end(&batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
+		tell_counters(counters);
 	}
 	ipq_capture_close(capture);
 	ipq_batch_free(batch);

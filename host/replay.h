@@ -6,6 +6,6 @@
 #include "vm.h"
 
 /* Runs to the end of the file, or until a signal asks to stop. Gives the exit code. */
-int replay_run(const struct options *options, struct vm *vm);
+int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters);
 
 #endif

@@ -29,6 +29,7 @@ struct vm {
 
 struct load {
 	struct vm *vm;
+	struct ipq_counter *counters;
 	const char *path;
 	int argc;
 	char **argv;
@@ -40,6 +41,9 @@ static int protected_load(lua_State *L)
 	struct load *load = lua_touserdata(L, 1);
 	const char *code;
 
+	state_push_member(L, "ipq.counter", "place");
+	lua_pushlightuserdata(L, load->counters);
+	lua_call(L, 1, 0);
 	state_push_member(L, "ipq.script", "load");
 	lua_pushstring(L, load->path);
 	lua_createtable(L, load->argc, 0);
@@ -220,10 +224,11 @@ bool vm_confine(struct vm *vm)
 	return state_protect(vm->L, protected_confine, NULL);
 }
 
-enum vm_result vm_new(struct vm **vm, const char *path, int argc, char **argv, bool is_confined)
+enum vm_result vm_new(struct vm **vm, struct ipq_counter *counters, const char *path, int argc,
+		      char **argv, bool is_confined)
 {
 	struct vm *v = calloc(1, sizeof(*v));
-	struct load load = {v, path, argc, argv, VM_OK};
+	struct load load = {v, counters, path, argc, argv, VM_OK};
 
 	*vm = NULL;
 	if (v) {

@@ -166,8 +166,8 @@ int worker_run(const struct worker_task *task)
 
 	limit_memory(options);
 	if (code == EX_OK)
-		code = session_exit_code(
-			vm_new(&vm, options->script, options->argc, options->argv, false));
+		code = session_exit_code(vm_new(&vm, task->batch->script_counters, options->script,
+						options->argc, options->argv, false));
 	if (code != EX_OK)
 		return code;
 	tell_news(task, WORKER_LOADED, vm);

@@ -12,10 +12,10 @@ enum {
 
 #define ALIGNED(size, to) (((size) + (to)-1) / (to) * (to))
 
-/* One mapping: the batch, its packets, the held ones' ids, and from the next page on slots and
- * spares. */
+/* One mapping: the batch, its packets, the held ones' ids, what is counted, and from the next page
+ * on slots and spares. */
 struct layout {
-	size_t packets, held, slots, spares, end; /* offsets */
+	size_t packets, held, filter, script, slots, spares, end; /* offsets */
 };
 
 static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
@@ -23,7 +23,9 @@ static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
 	struct layout at = {.packets = ALIGNED(sizeof(struct ipq_batch), CACHE_LINE)};
 
 	at.held = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), CACHE_LINE);
-	at.slots = ALIGNED(at.held + IPQ_HELD_MAX * sizeof(uint64_t), PAGE);
+	at.filter = ALIGNED(at.held + IPQ_HELD_MAX * sizeof(uint64_t), CACHE_LINE);
+	at.script = ALIGNED(at.filter + sizeof(struct ipq_histogram), CACHE_LINE);
+	at.slots = ALIGNED(at.script + IPQ_SCRIPT_COUNTERS_MAX * sizeof(struct ipq_counter), PAGE);
 	at.spares = at.slots + (size_t)capacity * slot_size;
 	at.end = at.spares + (size_t)capacity * IPQ_PACKET_MAX;
 	return at;
@@ -53,6 +55,8 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 		.spares = base + at.spares,
 		.held = (uint64_t *)(base + at.held),
 		.held_limit = HELD_DEFAULT,
+		.filter_ns = (struct ipq_histogram *)(base + at.filter),
+		.script_counters = (struct ipq_counter *)(base + at.script),
 	};
 	for (uint32_t i = 0; i < capacity; i++)
 		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
@@ -67,6 +71,9 @@ void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
 	batch->spares = made->spares;
 	batch->held = made->held;
 	batch->held_limit = made->held_limit;
+	batch->timed_each = made->timed_each;
+	batch->filter_ns = made->filter_ns;
+	batch->script_counters = made->script_counters;
 	batch->held_count = 0;
 	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
 		batch->held_count += batch->held[i] != 0;

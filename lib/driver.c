@@ -19,12 +19,29 @@ static bool is_due(const struct ipq_batch *batch)
 	return batch->wake_ns && ipq_monotonic_ns() >= batch->wake_ns;
 }
 
+/* The time since the batch was handed out is its packets'. */
+static void take_time(struct ipq_driver *driver)
+{
+	struct ipq_batch *batch = driver->batch;
+
+	if (!driver->handed_ns)
+		return;
+	ipq_histogram_add(batch->filter_ns, (uint64_t)(ipq_monotonic_ns() - driver->handed_ns),
+			  batch->count);
+}
+
+static bool is_timed(const struct ipq_batch *batch)
+{
+	return batch->timed_each && (batch->counters.batches & (batch->timed_each - 1)) == 0;
+}
+
 int ipq_driver_next(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
 	int ret;
 
 	if (batch->count) {
+		take_time(driver);
 		ret = driver->source->commit(driver->source, batch);
 		ipq_batch_tally(batch);
 		ipq_batch_clear(batch);
@@ -40,6 +57,7 @@ int ipq_driver_next(struct ipq_driver *driver)
 			ret = driver->source->receive(driver->source, batch);
 	} while (ret == -EAGAIN);
 	driver->woken = ret == -ETIME;
+	driver->handed_ns = ret > 0 && is_timed(batch) ? ipq_monotonic_ns() : 0;
 	return ret;
 }
 

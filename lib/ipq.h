@@ -113,6 +113,22 @@ int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
 /* CLOCK_MONOTONIC, as wake_ns has it. */
 int64_t ipq_monotonic_ns(void);
 
+/* histogram.c */
+
+/* The bucket that a value is counted in; the last one takes all that are too large. */
+uint32_t ipq_histogram_bucket(uint64_t value);
+/* The least value of a bucket. That of the next one, exclusive, is the end of it. */
+uint64_t ipq_histogram_least(uint32_t bucket);
+
+/* Counts count values, not 0, whose sum is known: each is taken for the mean. */
+void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count);
+/* Leaves what was counted since before, a copy of the same histogram. */
+void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before);
+
+/* The value that so much of all (0.5 for half of it) is not above: the middle of its bucket, which
+ * is less than 1/16 from it. 0 where nothing was counted. */
+uint64_t ipq_histogram_quantile(const struct ipq_histogram *histogram, double quantile);
+
 /* settle.c */
 
 /* Gives verdicts to all packets that a process had from the source when it died: those that its

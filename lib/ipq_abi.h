@@ -173,6 +173,26 @@ struct ipq_counters {
 	uint64_t last_refusal; /* errno of the newest of refused */
 };
 
+enum ipq_statistics_limits {
+	IPQ_HISTOGRAM_BUCKETS = 272, /* up to 2^36, by eighths of a power of two: see histogram.c */
+	IPQ_COUNTER_NAME_SIZE = 64,
+	IPQ_SCRIPT_COUNTERS_MAX = 64
+};
+
+/* How often values of what size were seen. One writer. */
+struct ipq_histogram {
+	uint64_t count;
+	uint64_t sum;
+	uint64_t buckets[272]; /* IPQ_HISTOGRAM_BUCKETS */
+};
+
+/* A counter of a script's own. One writer. A number is a double, as Lua's are: it counts one by one
+ * up to 2^53. */
+struct ipq_counter {
+	char name[64]; /* IPQ_COUNTER_NAME_SIZE, ends with a 0 byte; empty where there is none */
+	double value;
+};
+
 /* Up to capacity packets that are judged together. */
 struct ipq_batch {
 	struct ipq_packet *packets;
@@ -195,6 +215,11 @@ struct ipq_batch {
 	uint32_t in_timer;
 	int64_t wake_ns; /* CLOCK_MONOTONIC: when the next timer is due; 0: there is none */
 	struct ipq_counters counters;
+	uint32_t timed_each; /* every so many batches are timed: a power of two; 0: none is */
+	/* What a packet's filter takes: the time of a batch that is timed, divided by its packets.
+	 */
+	struct ipq_histogram *filter_ns;
+	struct ipq_counter *script_counters; /* IPQ_SCRIPT_COUNTERS_MAX of them */
 };
 
 /*
@@ -246,6 +271,15 @@ struct ipq_devices {
 	struct ipq_device slots[32];
 };
 
+/* What a script holds of a counter: a pointer (struct ipq_count *) that leads nowhere, and is the
+ * counter's number in the table, from 1 up. */
+struct ipq_count;
+
+/* Where the counters of a Lua state are. */
+struct ipq_scripted {
+	struct ipq_counter *counters;
+};
+
 struct ipq_source;
 struct ipq_netset;
 
@@ -255,6 +289,7 @@ struct ipq_driver {
 	struct ipq_batch *batch;
 	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
 	uint32_t woken;		/* timers had their turn last: it is the packets' */
+	int64_t handed_ns; /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
 };
 
 /* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h, string.h. */

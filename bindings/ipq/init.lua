@@ -4,6 +4,7 @@ local core = require "ipq.core"
 -- One module for the life of the Lua state (see luaopen_ipq_core).
 if core.module then return core.module end
 
+local counter = require "ipq.counter"
 local event = require "ipq.event"
 local live = require "ipq.live"
 local log = require "ipq.log"
@@ -25,6 +26,7 @@ local M = {
   queue = verdict.queue,
   log = log,
   event = event.event,
+  counter = counter.counter,
   netset = require "ipq.netset".new,
   after = timer.after,
   every = timer.every,

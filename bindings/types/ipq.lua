@@ -78,6 +78,24 @@ function ipq.netset(networks) end
 ---@param fields table
 function ipq.event(fields) end
 
+---A counter of the script's own, which --stats, --top and --metrics show. It begins at 0; a worker that follows another
+---goes on from where that one was. Raises for what is no name, and where there are 64 already.
+---@param name string letters a to z, digits and "_", 63 at most, no digit first
+---@return ipq.Counter
+function ipq.counter(name) end
+
+---@class ipq.Counter
+local Counter = {}
+
+---@param n? number 1
+function Counter:inc(n) end
+
+---@param value number
+function Counter:set(value) end
+
+---@return number
+function Counter:get() end
+
 ---Messages on standard error; at most a hundred a second of each level are written while live packets come, and then how
 ---many were not. What is below --log-level costs next to nothing.
 ---@class ipq.log

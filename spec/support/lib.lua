@@ -34,6 +34,11 @@ if not core.spec_declared then
     int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet);
     int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
     int64_t ipq_monotonic_ns(void);
+    uint32_t ipq_histogram_bucket(uint64_t value);
+    uint64_t ipq_histogram_least(uint32_t bucket);
+    void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count);
+    void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before);
+    uint64_t ipq_histogram_quantile(const struct ipq_histogram *histogram, double quantile);
     struct spec_source *spec_source_new(void);
     int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
     void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,

@@ -214,6 +214,8 @@ describe("dispatch", function()
     return bad
   end
 
+  local packets_seen, bytes_seen, newest_port = ipq.counter "packets", ipq.counter "bytes", ipq.counter "port"
+
   local filters = {
     ["scripts/accept.lua"] = assert(script.load "scripts/accept.lua").filter,
     ["scripts/drop_icmp.lua"] = assert(script.load "scripts/drop_icmp.lua").filter,
@@ -242,6 +244,12 @@ describe("dispatch", function()
       ip_header.ttl = ip_header.ttl == 9 and 10 or 9
       if pkt.udp then pkt.dport = 7 pkt.saddr = "10.0.0.3" end
       if pkt.tcp then pkt.tcp.psh = true pkt.tcp.payload:find "x" end
+    end,
+    ["a filter that counts"] = function(pkt)
+      packets_seen:inc()
+      bytes_seen:inc(pkt.len)
+      if pkt.tcp then newest_port:set(pkt.tcp.dport) end
+      if packets_seen:get() > 1e12 then return ipq.DROP end
     end,
     ["a filter with a verdict for each protocol"] = function(pkt)
       local protocol = pkt.payload:u8(9)
@@ -327,6 +335,21 @@ describe("dispatch", function()
 end)
 
 describe("ipq_driver_next", function()
+  it("times every so many batches, and takes a batch's time for its packets'", function()
+    for each, batches in pairs { [0] = 0, [1] = 8, [4] = 2 } do
+      local src = packets(64)
+      src.batch.timed_each = each
+      src:plan({ 64 }, 8):judge(function()
+        local from = lib.C.ipq_monotonic_ns()
+        repeat until lib.C.ipq_monotonic_ns() - from > 20000
+      end)()
+      local filter = src.batch.filter_ns
+      assert.equal(batches * 64, tonumber(filter.count))
+      assert.is_true(batches == 0 or tonumber(filter.sum / filter.count) > 20000)
+      assert.is_true(batches == 0 or tonumber(lib.C.ipq_histogram_quantile(filter, 0.5)) > 20000 * 15 / 16)
+    end
+  end)
+
   it("counts batches and packets, and empties the batch at the end", function()
     local src = packets(3):plan { 2, 1 }
     assert.equal(2, lib.C.ipq_driver_next(src.driver))
