@@ -43,6 +43,7 @@ struct children {
 	struct privileges_user user; /* that workers become, if options name one */
 	unsigned int count;
 	int signals; /* the supervisor's signalfd */
+	int page;    /* and its statistics' page; -1: none */
 	sigset_t signals_before;
 	struct child of[OPTIONS_QUEUES_MAX];
 };

@@ -25,6 +25,7 @@ void crew_stop(struct supervisor *s)
 	if (s->is_bound)
 		guard_overflow(s);
 	s->overflow_at = NEVER;
+	s->survey.look_at = NEVER;
 	FOR_EACH_CHILD (s, child) {
 		if (child->restart_at) {
 			child->restart_at = 0;

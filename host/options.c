@@ -10,16 +10,19 @@
 #include <string.h>
 #include <luajit.h>
 
+/* A value that need not be given: it is NULL then. */
+enum { OPTIONAL = 2 };
+
 struct option_rule;
 
 typedef bool set_option(struct options *options, const struct option_rule *rule, const char *value);
 
 struct option_rule {
 	const char *name;
-	char letter; /* 0: long only */
-	bool takes_value;
-	set_option *set; /* NULL: text is asked for */
-	size_t at;	 /* of what it sets in struct options */
+	char letter;		   /* 0: long only */
+	unsigned char takes_value; /* 0 or 1, or OPTIONAL */
+	set_option *set;	   /* NULL: text is asked for */
+	size_t at;		   /* of what it sets in struct options */
 	double min, max;
 	uint32_t bits;
 };
@@ -101,6 +104,11 @@ static bool set_time(struct options *options, const struct option_rule *rule, co
 	}
 	*(uint32_t *)place(options, rule) = (uint32_t)(seconds * 1000 + 0.5);
 	return true;
+}
+
+static bool set_stats(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return set_time(options, rule, value ? value : "10");
 }
 
 /* One of two words: *at is whether it is the second. */
@@ -185,6 +193,8 @@ static const struct option_rule rules[] = {
 	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0},
 	{"json", 0, false, set_true, AT(json), 0, 0, 0},
 	{"log-level", 0, true, set_log_level, 0, 0, 0, 0},
+	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0},
+	{"metrics", 0, true, set_text, AT(metrics), 0, 0, 0},
 	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0},
 	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0},
 	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0},
@@ -215,14 +225,14 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 static const char usage_text[] =
 	"usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
 	"       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
-	"       ipq-lua --new NAME        write a filter to start from, and its spec\n"
-	"       ipq-lua --test DIR ...    run the specs there (what follows is busted's)\n\n"
+	"       ipq-lua --new NAME | --test DIR ...  write a filter and its spec; run it\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
 	"  -F, --filter EXPR         with -r: only what this pcap-filter(7) takes\n"
 	"      --json                log in JSON; with -r: a line for each packet\n"
-	"      --log-level LEVEL     debug, info, warn or error, and what is above (info)\n"
+	"      --log-level LEVEL, --stats[=S], --metrics FILE  debug to error (info);\n"
+	"                            counters every S seconds (10); a file for Prometheus\n"
 	"      --default, --on-error VERDICT  accept or drop, where the filter says\n"
 	"                            nothing (accept), and where it raises (drop)\n"
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
@@ -239,13 +249,15 @@ static const char usage_text[] =
 /* getopt's own tables, made from the rules. */
 static void getopt_tables(char *letters, struct option *longs)
 {
+	static const int has_arg[] = {no_argument, required_argument, optional_argument};
+
 	/* + keeps the script's arguments the script's. */
 	*letters++ = '+';
 	*letters++ = ':';
 	for (int i = 0; i < RULES; i++) {
 		longs[i] = (struct option){
 			.name = rules[i].name,
-			.has_arg = rules[i].takes_value ? required_argument : no_argument,
+			.has_arg = has_arg[rules[i].takes_value],
 			.val = FIRST_LONG + i,
 		};
 		if (rules[i].letter) {
@@ -308,6 +320,11 @@ static bool combination_check(const struct options *options)
 	}
 	if (options->new_name) {
 		log_write(LOG_LEVEL_ERROR, "--new takes a name alone; see ipq-lua --help");
+		return false;
+	}
+	if (capture->read && (options->stats_ms || options->metrics)) {
+		log_write(LOG_LEVEL_ERROR, "--stats and --metrics are of live queues, not of "
+					   "--read; see ipq-lua --help");
 		return false;
 	}
 	if (options->json && capture->write && strcmp(capture->write, "-") == 0) {

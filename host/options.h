@@ -21,6 +21,8 @@ struct options {
 	bool copy_range_given; /* beats what the script wants */
 	uint32_t default_verdict;
 	uint32_t error_verdict;
+	uint32_t stats_ms;	  /* how often the log tells the counters; 0: never */
+	const char *metrics;	  /* a file; NULL: none */
 	uint32_t time_limit_ms;	  /* of a packet; 0: none */
 	uint32_t memory_limit_mb; /* of a worker; 0: none */
 	uint32_t max_restarts;	  /* within a minute */

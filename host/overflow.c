@@ -14,6 +14,7 @@ void overflow_read(struct overflow *overflow, uint16_t queue_num,
 	overflow->is_known = true;
 	overflow->queue_full = status.dropped;
 	overflow->socket_full = status.user_dropped;
+	overflow->waiting = status.waiting;
 }
 
 void overflow_warn(const struct overflow *before, const struct overflow *now, uint16_t queue_num)

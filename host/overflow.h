@@ -12,6 +12,7 @@ struct overflow {
 	uint32_t queue_full; /* since the queue was bound */
 	uint32_t socket_full;
 	uint64_t overruns; /* ENOBUFS */
+	uint32_t waiting;  /* packets in the queue */
 };
 
 /* Brings overflow up to date: by the kernel's list of queues, which a worker must not spend its

@@ -85,7 +85,8 @@ int signals_init(volatile int *flag, enum signals_role role)
 			  handle(SIGUSR2, on_signal, SA_RESTART) |
 			  handle(SIGXCPU, on_overtime, SA_RESTART) |
 			  /* Not SIG_IGN, which programs that a script starts would inherit. */
-			  handle(SIGINT, on_other, SA_RESTART);
+			  handle(SIGINT, on_other, SA_RESTART) |
+			  handle(SIGUSR1, on_other, SA_RESTART);
 	return failed ? -errno : 0;
 }
 
@@ -126,6 +127,7 @@ int signals_open(sigset_t *before)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -135,6 +137,7 @@ int signals_open(sigset_t *before)
 	sigdelset(before, SIGTERM);
 	sigdelset(before, SIGINT);
 	sigdelset(before, SIGHUP);
+	sigdelset(before, SIGUSR1);
 	sigdelset(before, SIGUSR2);
 	sigdelset(before, SIGCHLD);
 	return fd;

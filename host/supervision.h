@@ -3,13 +3,27 @@
 #define HOST_SUPERVISION_H
 
 #include "child.h"
+#include "page.h"
 #include "watch.h"
+
+/* What is counted, for whoever wants to know. */
+struct survey {
+	struct page_head *page; /* NULL: it could not be made */
+	struct stats *now;	/* of each queue */
+	struct stats *told;	/* as they were when the log told of them last */
+	int64_t told_at;	/* ms */
+	int64_t tell_at;
+	int64_t metrics_at;
+	bool is_warned; /* the file of metrics could not be written the last time */
+	int64_t look_at;
+};
 
 struct supervisor {
 	const struct options *options;
 	struct ipq_queue_options settings;
 	struct children children;
 	struct watch watch;
+	struct survey survey;
 	unsigned int running;
 	bool is_bound;
 	bool is_stopping;
@@ -58,6 +72,18 @@ void crew_kill(struct supervisor *s, int number);
 void guard_overflow(struct supervisor *s);
 void guard_progress(struct supervisor *s);
 void guard_memory(struct supervisor *s);
+
+/* survey.c: statistics, in the page that others read, in the log, and in the file of metrics */
+
+/* An exit code, EX_CANTCREAT where the file cannot be written; what is wrong is logged. */
+int survey_open(struct supervisor *s);
+void survey_close(struct supervisor *s);
+/* Counts, publishes, and tells what is due. */
+void survey_look(struct supervisor *s);
+/* Tells the log how everything is, and writes the file of metrics anew. */
+void survey_tell(struct supervisor *s);
+/* All workers have ended. */
+void survey_end(struct supervisor *s);
 
 /* takeover.c: another program, or another process of the service, on the same sockets */
 

@@ -40,6 +40,7 @@ static void take_signals(struct supervisor *s)
 		switch (info.ssi_signo) {
 		case SIGCHLD: crew_reap(s); break;
 		case SIGHUP: crew_reload(s); break;
+		case SIGUSR1: survey_tell(s); break;
 		case SIGUSR2: takeover_begin(s); break;
 		default:
 			if (s->is_stopping)
@@ -57,6 +58,7 @@ static int64_t earliest(const struct supervisor *s)
 	at = s->look_at < at ? s->look_at : at;
 	at = s->memory_at < at ? s->memory_at : at;
 	at = s->notify_at < at ? s->notify_at : at;
+	at = s->survey.look_at < at ? s->survey.look_at : at;
 	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
 	for (unsigned int i = 0; i < s->children.count; i++) {
 		const struct child *child = &s->children.of[i];
@@ -82,6 +84,8 @@ static void do_what_is_due(struct supervisor *s)
 
 	if (s->overflow_at <= now)
 		guard_overflow(s);
+	if (s->survey.look_at <= now)
+		survey_look(s);
 	if (s->look_at <= now)
 		guard_progress(s);
 	if (s->memory_at <= now)
@@ -150,6 +154,7 @@ static void bind_all(struct supervisor *s)
 	s->is_bound = true;
 	takeover_store(s);
 	s->overflow_at = clock_ms();
+	s->survey.look_at = clock_ms();
 	if (s->options->time_limit_ms)
 		s->look_at = clock_ms();
 	if (s->options->memory_limit_mb)
@@ -240,11 +245,12 @@ static int prepare(struct supervisor *s)
 		code = child_prepare(&children->of[children->count], s->options, children->count,
 				     &inheritance);
 	inherit_close(&inheritance);
-	return code;
+	return code == EX_OK ? survey_open(s) : code;
 }
 
 static void clean_up(struct supervisor *s)
 {
+	survey_close(s);
 	FOR_EACH_CHILD (s, child)
 		child_release(child);
 	watch_close(&s->watch);
@@ -257,7 +263,8 @@ int supervisor_run(const struct options *options)
 {
 	struct supervisor s = {
 		.options = options,
-		.children = {.options = options, .signals = -1},
+		.children = {.options = options, .signals = -1, .page = -1},
+		.survey.look_at = NEVER,
 		.overflow_at = NEVER,
 		.look_at = NEVER,
 		.memory_at = NEVER,
@@ -268,6 +275,7 @@ int supervisor_run(const struct options *options)
 	if (code == EX_OK) {
 		supervise(&s);
 		tell_end(&s);
+		survey_end(&s);
 		if (s.is_upgrading && !s.last_signal)
 			takeover_finish(&s);
 		code = s.code;

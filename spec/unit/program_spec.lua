@@ -30,8 +30,8 @@ describe("ipq-lua", function()
     assert.is_true(lines <= 24, lines .. " lines")
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
-      "no-gso", "rcvbuf", "pin", "spin", "user", "no-sandbox", "check", "read", "write", "filter", "json", "log-level", "new",
-      "test", "help", "version" } do
+      "no-gso", "rcvbuf", "pin", "spin", "user", "no-sandbox", "check", "read", "write", "filter", "json",
+      "log-level", "stats", "metrics", "new", "test", "help", "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)
     end
   end)
@@ -63,6 +63,11 @@ describe("ipq-lua", function()
     { "--copy-range 65536 x.lua", "must be a whole number from 1 to 65535" },
     { "--queue-maxlen 0 x.lua", "must be a whole number from 1 to" },
     { "--queue-maxlen 4294967296 x.lua", "must be a whole number from 1 to" },
+    { "--stats=0.05 x.lua", "error: %-%-stats 0.05: must be seconds from 0.1 to 86400" },
+    { "--stats= x.lua", "error: %-%-stats : must be seconds" },
+    { "--metrics", "error: %-%-metrics needs a value" },
+    { "-r x.pcap --stats x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
+    { "-r x.pcap --metrics x.prom x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
     { "--rcvbuf 10 x.lua", "must be a whole number from 1024 to" },
   }
   for _, pair in ipairs(usage) do
@@ -144,6 +149,17 @@ describe("ipq-lua", function()
     local output, status = ipq_lua("--check " .. script "local v = require 'ipq'.DORP return function() return v end")
     assert.matches("ipq has no 'DORP'", output)
     assert.equal(65, status)
+  end)
+
+  it("exits 73 where the metrics cannot be written, and says what to do", function()
+    local path = script "return function() end"
+    for folder, reason in pairs { ["/nonexistent"] = "No such file or directory", ["/dev/null"] = "Not a directory" } do
+      local output, status = ipq_lua(("--metrics %s/ipq.prom %s"):format(folder, path))
+      assert.equal(("ipq-lua: error: cannot write the metrics %s/ipq.prom: %s; --metrics takes a file in a folder that "
+        .. "is there and can be written to, node_exporter's --collector.textfile.directory\n"):format(folder, reason),
+        output)
+      assert.equal(73, status)
+    end
   end)
 
   it("exits 77 without the privilege, and says what to do", function()

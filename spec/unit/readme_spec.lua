@@ -67,6 +67,13 @@ describe("README.md", function()
     assert.same({ "limit 50", "1 large packets" }, printed)
   end)
 
+  it("counts requests in its example", function()
+    local function udp(dport) return packets.ip(17, packets.udp("", { dport = dport })) end
+    source.new { m.simple(1, udp(53)), m.simple(2, udp(7)) }
+      :verdicts(load "counters.lua".filter)
+    assert.same({ 1, 28 }, { ipq.counter "requests":get(), ipq.counter "newest_length":get() })
+  end)
+
   it("writes connections as events in its example", function()
     local event = require "ipq.event"
     local sink, line = event.sink, nil
@@ -236,6 +243,15 @@ describe("bindings/types/ipq.lua", function()
       end
     end
     assert.equal(2, seen)
+  end)
+
+  it("names a counter's methods", function()
+    local hits, seen = ipq.counter "hits", 0
+    for name in text:gmatch "function Counter:([%w_]+)" do
+      assert(type(hits[name]) == "function")
+      seen = seen + 1
+    end
+    assert.equal(3, seen)
   end)
 
   it("names a netset's methods", function()
