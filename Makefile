@@ -142,8 +142,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
-DEPS_TEST += tshark tcpdump bsdutils nftables
-DEPS_TEST += tshark nftables
+DEPS_TEST += tshark tcpdump bsdutils nftables tmux
 C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0

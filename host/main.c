@@ -8,6 +8,7 @@
 #include "session.h"
 #include "supervisor.h"
 #include "test.h"
+#include "top.h"
 #include "upgrade.h"
 
 #include <sysexits.h>
@@ -28,6 +29,8 @@ static int run(const struct options *options)
 
 	if (options->new_name)
 		return new_write(options->new_name);
+	if (options->top)
+		return top_run(options->top_pid);
 	if (options->test)
 		return test_run(options->argc, options->argv);
 

@@ -177,6 +177,14 @@ static bool set_log_level(struct options *options, const struct option_rule *rul
 	return wrong_value(rule, value, "debug, info, warn or error");
 }
 
+static bool set_top(struct options *options, const struct option_rule *rule, const char *value)
+{
+	(void)rule;
+	options->top = true;
+	options->top_pid = value;
+	return true;
+}
+
 static bool set_copy_range(struct options *options, const struct option_rule *rule,
 			   const char *value)
 {
@@ -213,6 +221,7 @@ static const struct option_rule rules[] = {
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
+	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0},
 	/* What follows its value is for others to read. */
 	{"test", 0, true, set_true, AT(test), 0, 0, 0},
 	{"help", 'h', false, NULL, 0, 0, 0, 0},
@@ -225,7 +234,8 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 static const char usage_text[] =
 	"usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
 	"       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
-	"       ipq-lua --new NAME | --test DIR ...  write a filter and its spec; run it\n\n"
+	"       ipq-lua --new NAME | --test DIR ...  write a filter and its spec; run it\n"
+	"       ipq-lua --top [PID]                  watch one that runs\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
@@ -322,6 +332,11 @@ static bool combination_check(const struct options *options)
 		log_write(LOG_LEVEL_ERROR, "--new takes a name alone; see ipq-lua --help");
 		return false;
 	}
+	if (options->top) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--top takes a process number alone; see ipq-lua --help");
+		return false;
+	}
 	if (capture->read && (options->stats_ms || options->metrics)) {
 		log_write(LOG_LEVEL_ERROR, "--stats and --metrics are of live queues, not of "
 					   "--read; see ipq-lua --help");
@@ -382,6 +397,10 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		return OPTIONS_RUN;
 	}
 	if (options->new_name && optind == argc)
+		return OPTIONS_RUN;
+	if (options->top && !options->top_pid && optind < argc)
+		options->top_pid = argv[optind++];
+	if (options->top && optind == argc)
 		return OPTIONS_RUN;
 	if (optind >= argc) {
 		fputs(usage_text, stderr);

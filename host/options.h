@@ -33,6 +33,8 @@ struct options {
 	enum log_level log_level;
 	struct ipq_capture_options capture; /* read is NULL: live */
 	const char *new_name;		    /* write a filter of that name; NULL: no */
+	bool top;			    /* show one that runs */
+	const char *top_pid;		    /* NULL: the one that there is */
 	bool test; /* argv is the folder of the specs, and options of busted's */
 	const char *script;
 	int argc; /* the script's arguments */

@@ -202,3 +202,165 @@ netns.describe("metrics", function()
     assert.matches("exit 0\n", output)
   end)
 end)
+
+netns.describe("--top", function()
+  -- A terminal: "keys KEYS", "screen" gives what is on it, "shows PATTERN".
+  local terminal = [[
+    unset TMUX
+    tmux_() { tmux -S "$DIR/tmux" -f /dev/null "$@"; }
+    tmux_ new-session -d -x 80 -y 12 "PS1='$ ' sh"
+    trap 'tmux_ kill-server 2> /dev/null; end_all' EXIT
+    keys() { tmux_ send-keys "$@"; }
+    screen() { tmux_ capture-pane -p; }
+    shows() { screen | grep -qe "$1"; }
+  ]]
+
+  it("shows rates and counters once where standard output is no terminal", function()
+    local output = run [[
+      run a -q 0:1 "$DIR/count.lua"
+      (while :; do send 50; send 50 10; done) &
+      sending=$!
+      "$PROGRAM" --top $pid_a
+      echo "status $?"
+      kill $sending]]
+    assert.matches("^ipq%-lua [%d.]+, process %d+, up 0:00:%d%d\nscript [^\n]*/count.lua\n\nqueue +pkts/s ", output)
+    for queue, dropped in pairs { [0] = false, [1] = true } do
+      local numbers = { output:match(("\n +%d +(%%d+) +(%%d+) +(%%d+) +(%%d+) +(%%d+) +(%%d+) +([%%d.]+) +%%S+[nums]+ +"
+        .. "%%S+[nums]+ +%%d+%%%% +0\n"):format(queue)) }
+      assert.equal(7, #numbers, output)
+      assert.is_true(tonumber(numbers[1]) > 0)
+      assert.equal(dropped, tonumber(numbers[3]) > 0)
+    end
+    assert.matches("\n +0  hits +%d+ +%d[%d.e+]*/s\n", output)
+    assert.matches("\nstatus 0\n", output)
+    for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80 or line:match "^script" ~= nil, line) end
+  end)
+
+  it("shows them live in a terminal, whatever its size, and leaves it as it was", function()
+    local output = run(terminal .. [[
+      run a "$DIR/count.lua"
+      keys "stty -a > $DIR/before; clear; echo start" Enter
+      wait_for 5 shows '^start'
+      for key in q C-c; do
+        keys "$PROGRAM --top $pid_a; echo left \$?; stty -a > $DIR/after" Enter
+        wait_for 5 shows '^queue  pkts/s'
+        send 10
+        wait_for 5 shows '    0  hits  .*[1-9]0  '
+        tmux_ resize-window -x 30 -y 5
+        wait_for 5 shows '^    0 '
+        screen | sed 's/^/small|/'
+        tmux_ resize-window -x 80 -y 12
+        wait_for 5 shows '    0  hits'
+        screen | sed 's/^/large|/'
+        keys $key
+        wait_for 5 shows '^left 0'
+        shows start && ! shows pkts && echo "screen as before"
+        wait_for 5 test -s "$DIR/after"
+        sed 's/rows [0-9]*; columns [0-9]*//' "$DIR/before" > "$DIR/1"
+        sed 's/rows [0-9]*; columns [0-9]*//' "$DIR/after" > "$DIR/2"
+        cmp "$DIR/1" "$DIR/2" && echo "settings as before"
+        keys "rm $DIR/after; clear; echo start" Enter
+        wait_for 5 shows '^start'
+      done
+      stop a]])
+    assert.equal(2, count(output, "screen as before\n"), output)
+    assert.equal(2, count(output, "settings as before\n"))
+    assert.matches("small|queue  pkts/s accept/s drop/", output)
+    assert.equal(10, count(output, "small|"))
+    assert.matches("large|    0  hits +%d0", output)
+    assert.matches("queue 0: 20 packets, 20 accepted", output)
+  end)
+
+  it("is left by TERM, and when the process that it shows ends, with the terminal as it was", function()
+    local output = run(terminal .. [[
+      for end in TERM gone; do
+        run a "$DIR/count.lua"
+        cat > "$DIR/watch" <<END
+clear; stty -a > $DIR/before
+$PROGRAM --top $pid_a & echo \$! > $DIR/pid
+fg; echo left \$?
+stty -a > $DIR/after
+END
+        keys ". $DIR/watch" Enter
+        wait_for 5 shows '^queue  pkts/s'
+        [ $end = gone ] || kill -TERM $(cat "$DIR/pid")
+        [ $end = TERM ] || kill -TERM $pid_a
+        wait_for 5 shows '^left 0'
+        wait_for 5 test -s "$DIR/after"
+        cmp "$DIR/before" "$DIR/after" && echo same
+        rm "$DIR/after"
+        screen
+        kill -TERM $pid_a 2> /dev/null
+        wait $pid_a
+      done]])
+    assert.equal(2, count(output, "same\n"), output)
+    assert.equal(1, count(output, "ipq%-lua: process %d+ has ended\n"))
+  end)
+
+  it("needs no number where one program runs, and lists several", function()
+    local output = run [[
+      # A process of this namespace sees those of others: only these two are told by their scripts.
+      run a "$DIR/count.lua"
+      cp "$DIR/count.lua" "$DIR/other.lua"
+      QUEUE=5 run b -q 5:6 "$DIR/other.lua"
+      "$PROGRAM" --top
+      echo "status $?"
+      echo "$pid_a and $pid_b"]]
+    local a, b = output:match "(%d+) and (%d+)\n"
+    assert.matches("\n? +" .. a .. "  queues 0:0  [^\n]*/count.lua\n", "\n" .. output)
+    assert.matches("\n +" .. b .. "  queues 5:6  [^\n]*/other.lua\n", "\n" .. output)
+    assert.matches("error: several run; say which: ipq%-lua %-%-top PID\n", output)
+    assert.matches("status 64\n", output)
+  end)
+
+  it("says what a process is that it cannot show", function()
+    local output = run [[
+      "$PROGRAM" --top $$
+      echo "none $?"
+      python3 -c '
+import fcntl, os, struct, time
+fd = os.memfd_create("ipq-lua", os.MFD_ALLOW_SEALING)
+os.write(fd, b"ipqstat\0" + struct.pack("=IIIIqq16s224s", 288, 999, 1, 2, 0, 0, b"9.9.9", b"x.lua") + bytes(4096))
+fcntl.fcntl(fd, 1033, 2 | 4)
+print(os.getpid(), flush=True)
+time.sleep(60)' > "$DIR/other" &
+      python=$!
+      wait_for 5 test -s "$DIR/other"
+      "$PROGRAM" --top $(cat "$DIR/other")
+      echo "other $?"
+      kill $python
+      run a "$DIR/count.lua"
+      install -m 755 "$PROGRAM" "$DIR/ipq-lua"
+      chmod 711 "$DIR"
+      setpriv --reuid 65534 --regid 65534 --clear-groups "$DIR/ipq-lua" --top $pid_a
+      echo "nobody $?"]]
+    assert.matches("error: process %d+ is no ipq%-lua that judges a queue\nnone 69\n", output)
+    assert.matches("error: process %d+ is ipq%-lua 9.9.9, and counts otherwise than this one, [%d.]+: ask its own "
+      .. "program, /proc/%d+/exe %-%-top %d+\nother 69\n", output)
+    assert.matches("error: process %d+: this user may not look into it; its own may, or root\nnobody 77\n", output)
+  end)
+
+  it("reads memory that no other process can change, and that no worker has", function()
+    local output = run [[
+      run a "$DIR/count.lua"
+      page_of() { ls -l /proc/$1/fd | awk '/memfd:ipq-lua/ { print $9 }'; }
+      fd=$(page_of $pid_a)
+      [ -n "$fd" ] && echo found
+      (echo x > /proc/$pid_a/fd/$fd) 2>&1
+      python3 -c '
+import os, sys
+for work in [lambda fd: os.write(fd, b"x"), lambda fd: os.ftruncate(fd, 0), lambda fd: os.ftruncate(fd, 1 << 20)]:
+    try:
+        work(os.open(sys.argv[1], os.O_RDWR))
+        print("changed")
+    except PermissionError:
+        print("refused")' /proc/$pid_a/fd/$fd
+      worker=$(worker a)
+      [ -z "$(page_of $worker)" ] && ! grep -q memfd:ipq-lua /proc/$worker/maps && echo "not the worker's"
+      "$PROGRAM" --top $pid_a | head -1
+      stop a]]
+    assert.matches("^found\n", output)
+    assert.matches("refused\nrefused\nrefused\nnot the worker's\nipq%-lua [%d.]+, process", output)
+    assert.equal(0, count(output, "changed\n"))
+  end)
+end)

@@ -31,7 +31,7 @@ describe("ipq-lua", function()
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
       "no-gso", "rcvbuf", "pin", "spin", "user", "no-sandbox", "check", "read", "write", "filter", "json",
-      "log-level", "stats", "metrics", "new", "test", "help", "version" } do
+      "log-level", "stats", "metrics", "top", "new", "test", "help", "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)
     end
   end)
@@ -68,6 +68,9 @@ describe("ipq-lua", function()
     { "--metrics", "error: %-%-metrics needs a value" },
     { "-r x.pcap --stats x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
     { "-r x.pcap --metrics x.prom x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
+    { "--top x", "error: %-%-top x: must be the number of a process" },
+    { "--top 0", "error: %-%-top 0: must be the number of a process" },
+    { "--top 1 x.lua", "error: %-%-top takes a process number alone" },
     { "--rcvbuf 10 x.lua", "must be a whole number from 1024 to" },
   }
   for _, pair in ipairs(usage) do
