@@ -106,7 +106,7 @@ END
       kill -USR1 $pid_wild
       wait_for 5 said wild '1 packets'
       stop wild]]
-    assert.matches("queue 0: 1 packets, 1 accepted, [^\n;]*\n", output)
+    assert.equal(2, count(output, "queue 0: 1 packets, 1 accepted, [^\n;]*\n"), output)
     assert.matches("exit 0\n", output)
   end)
 
@@ -320,7 +320,7 @@ END
       python3 -c '
 import fcntl, os, struct, time
 fd = os.memfd_create("ipq-lua", os.MFD_ALLOW_SEALING)
-os.write(fd, b"ipqstat\0" + struct.pack("=IIIIqq16s224s", 288, 999, 1, 2, 0, 0, b"9.9.9", b"x.lua") + bytes(4096))
+os.write(fd, b"ipqstat\0" + struct.pack("=IIIIqq16s224s", 280, 999, 1, 2, 0, 0, b"9.9.9", b"x.lua") + bytes(4096))
 fcntl.fcntl(fd, 1033, 2 | 4)
 print(os.getpid(), flush=True)
 time.sleep(60)' > "$DIR/other" &
