@@ -1,14 +1,15 @@
 # Completion of ipq-lua's command line, for bash. It needs nothing but bash, and ends where the script's
 # own arguments begin.
 
-_ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --max-restarts
-	--memory-limit --new --no-gso --no-sandbox --on-error --on-give-up --pin --queue-maxlen --queue-num --rcvbuf
-	--read --spin --test --time-limit --user --version --watch --write"
+_ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --log-level --max-restarts
+	--memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --pin --queue-maxlen --queue-num --rcvbuf
+	--read --spin --stats --test --time-limit --top --user --version --watch --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
 	case $1 in
-	-q | -r | -w | -F | --copy-range | --default | --filter | --max-restarts | --memory-limit | --new | \
+	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --max-restarts | --memory-limit | \
+		--metrics | --new | \
 		--on-error | --on-give-up | --queue-maxlen | --queue-num | --rcvbuf | --read | --spin | \
 		--test | --time-limit | --user | --write) return 0 ;;
 	esac
@@ -43,6 +44,8 @@ _ipq_lua_words() {
 _ipq_lua_value() {
 	case $1 in
 	--default | --on-error) _ipq_lua_words "$2" accept drop ;;
+	--log-level) _ipq_lua_words "$2" debug info warn error ;;
+	--metrics) _ipq_lua_files "$2" '*.prom' ;;
 	--on-give-up) _ipq_lua_words "$2" verdict exit ;;
 	-r | -w | --read | --write) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' ;;
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;

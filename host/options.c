@@ -234,8 +234,7 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 static const char usage_text[] =
 	"usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
 	"       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
-	"       ipq-lua --new NAME | --test DIR ...  write a filter and its spec; run it\n"
-	"       ipq-lua --top [PID]                  watch one that runs\n\n"
+	"       ipq-lua --new NAME | --test DIR ... | --top [PID]\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
