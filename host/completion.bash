@@ -1,17 +1,18 @@
 # Completion of ipq-lua's command line, for bash. It needs nothing but bash, and ends where the script's
 # own arguments begin.
 
-_ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --log-level --max-restarts
-	--memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --pin --queue-maxlen --queue-num --rcvbuf
-	--read --spin --stats --test --time-limit --top --user --version --watch --write"
+_ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --log-level
+	--max-restarts --memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --pin
+	--print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --rule --spin --stats --test
+	--time-limit --top --user --version --watch --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
 	case $1 in
 	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --max-restarts | --memory-limit | \
-		--metrics | --new | \
-		--on-error | --on-give-up | --queue-maxlen | --queue-num | --rcvbuf | --read | --spin | \
-		--test | --time-limit | --user | --write) return 0 ;;
+		--metrics | --new | --on-error | --on-give-up | --print-rules | --queue-maxlen | \
+		--queue-num | --rcvbuf | --read | --rule | --spin | --test | \
+		--time-limit | --user | --write) return 0 ;;
 	esac
 	return 1
 }
@@ -47,6 +48,7 @@ _ipq_lua_value() {
 	--log-level) _ipq_lua_words "$2" debug info warn error ;;
 	--metrics) _ipq_lua_files "$2" '*.prom' ;;
 	--on-give-up) _ipq_lua_words "$2" verdict exit ;;
+	--print-rules) _ipq_lua_words "$2" iptables nft ;;
 	-r | -w | --read | --write) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' ;;
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;
 	--test) _ipq_lua_files "$2" '*_spec.lua' ;;

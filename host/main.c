@@ -5,6 +5,7 @@
 #include "privileges.h"
 #include "replay.h"
 #include "report.h"
+#include "rules.h"
 #include "session.h"
 #include "supervisor.h"
 #include "test.h"
@@ -34,6 +35,8 @@ static int run(const struct options *options)
 	if (options->test)
 		return test_run(options->argc, options->argv);
 
+	if (options->print_rules)
+		return rules_print(options);
 	if (!options->check && !options->capture.read)
 		return supervisor_run(options);
 	/* What a program that takes over would stumble on. */

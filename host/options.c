@@ -1,5 +1,6 @@
 #include "options.h"
 #include "log.h"
+#include "rules.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -192,6 +193,26 @@ static bool set_copy_range(struct options *options, const struct option_rule *ru
 	return set_number(options, rule, value);
 }
 
+static bool set_rule(struct options *options, const struct option_rule *rule, const char *value)
+{
+	if (options->rule_count == OPTIONS_RULES_MAX) {
+		log_write(LOG_LEVEL_ERROR, "--%s: %d of them are the most", rule->name,
+			  OPTIONS_RULES_MAX);
+		return false;
+	}
+	options->rules[options->rule_count++] = value;
+	return true;
+}
+
+static bool set_print_rules(struct options *options, const struct option_rule *rule,
+			    const char *value)
+{
+	options->print_rules = true;
+	if (is_second(value, "iptables", "nft", &options->print_nft))
+		return true;
+	return wrong_value(rule, value, "iptables or nft");
+}
+
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_rule rules[] = {
@@ -219,6 +240,9 @@ static const struct option_rule rules[] = {
 	{"user", 0, true, set_text, AT(user), 0, 0, 0},
 	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0},
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
+	{"rule", 0, true, set_rule, 0, 0, 0, 0},
+	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0},
+	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
 	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0},
@@ -240,10 +264,8 @@ static const char usage_text[] =
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
 	"  -F, --filter EXPR         with -r: only what this pcap-filter(7) takes\n"
 	"      --json                log in JSON; with -r: a line for each packet\n"
-	"      --log-level LEVEL, --stats[=S], --metrics FILE  debug to error (info);\n"
-	"                            counters every S seconds (10); a file for Prometheus\n"
-	"      --default, --on-error VERDICT  accept or drop, where the filter says\n"
-	"                            nothing (accept), and where it raises (drop)\n"
+	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
+	"      --default, --on-error accept|drop  where a filter says nothing, or raises\n"
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
 	"      --queue-maxlen N, --rcvbuf BYTES  packets that may wait (1024), their room\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
@@ -251,8 +273,10 @@ static const char usage_text[] =
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
 	"      --user NAME, --no-sandbox  judge as NAME; may start programs, open sockets\n"
+	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
+	"      --print-rules iptables|nft   only print what --rule would do\n"
 	"      --check, --watch      see whether the script loads; reload what changes\n"
-	"  -h, --help, -V, --version this text; the version\n\n"
+	"  -h, --help, -V, --version this text; the version\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
 
 /* getopt's own tables, made from the rules. */
@@ -325,6 +349,14 @@ static bool combination_check(const struct options *options)
 	}
 	if (capture->read && options->user) {
 		log_write(LOG_LEVEL_ERROR, "--user does not go with --read");
+		return false;
+	}
+	if (capture->read && options->rule_count) {
+		log_write(LOG_LEVEL_ERROR, "--rule goes without --read; see ipq-lua --help");
+		return false;
+	}
+	if ((options->queue_bypass || options->print_rules) && !options->rule_count) {
+		log_write(LOG_LEVEL_ERROR, "--queue-bypass and --print-rules go with --rule");
 		return false;
 	}
 	if (options->new_name) {
@@ -401,12 +433,14 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		options->top_pid = argv[optind++];
 	if (options->top && optind == argc)
 		return OPTIONS_RUN;
-	if (optind >= argc) {
+	if (optind >= argc && !options->print_rules) {
 		fputs(usage_text, stderr);
 		return OPTIONS_WRONG;
 	}
-	if (!combination_check(options))
+	if (!combination_check(options) || !rules_check(options))
 		return OPTIONS_WRONG;
+	if (optind >= argc)
+		return OPTIONS_RUN;
 	options->script = argv[optind];
 	options->argc = argc - optind - 1;
 	options->argv = argv + optind + 1;

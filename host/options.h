@@ -9,7 +9,7 @@
 #include "log.h"
 #include "lib/ipq.h"
 
-enum { OPTIONS_QUEUES_MAX = 64 };
+enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16 };
 
 struct options {
 	struct ipq_queue_options queue; /* the first of queue_count in a row */
@@ -28,6 +28,11 @@ struct options {
 	uint32_t max_restarts;	  /* within a minute */
 	bool exit_on_give_up;	  /* rather than judge without the script */
 	bool watch;
+	const char *rules[OPTIONS_RULES_MAX]; /* of iptables, to be in place meanwhile */
+	unsigned int rule_count;
+	bool queue_bypass; /* of the rules */
+	bool print_rules;  /* and exit */
+	bool print_nft;	   /* for nft rather than as iptables' commands */
 	bool check;
 	bool json; /* the log; of a replay, its packets */
 	enum log_level log_level;

@@ -23,8 +23,9 @@ enum ipq_verdict {
 /* What a verdict carries beside itself (struct ipq_packet, field set). */
 enum ipq_set { IPQ_SET_MARK = 1, IPQ_SET_PRIORITY = 2, IPQ_SET_PAYLOAD = 4 };
 
-/* The bit of a packet's mark by which a filter asks the rules to queue no more of its flow. */
-enum ipq_mark { IPQ_BYPASS_MARK = 0x40000000 };
+/* Bits of a packet's mark: by the one a filter asks the rules to queue no more of its flow, by the
+ * other (SO_MARK) it tells them what it sends itself. */
+enum ipq_mark { IPQ_BYPASS_MARK = 0x40000000, IPQ_SENT_MARK = 0x20000000 };
 
 /* Bits of struct ipq_packet, field present: 1 << NFQA_* of linux/netfilter/nfnetlink_queue.h. */
 enum ipq_present {

@@ -23,6 +23,8 @@ local M = {
   STOP = verdict.STOP,
   --- The bit that pkt:bypass() sets in the packet's mark.
   BYPASS_MARK = tonumber(require "ffi".C.IPQ_BYPASS_MARK),
+  --- The bit that a filter sets (SO_MARK) in what it sends itself, so that --rule does not queue it.
+  SENT_MARK = tonumber(require "ffi".C.IPQ_SENT_MARK),
   queue = verdict.queue,
   log = log,
   event = event.event,

@@ -11,6 +11,7 @@
 ---@field REPEAT ipq.verdict the packet goes through the hook again
 ---@field STOP ipq.verdict accepted, past all later chains of the hook
 ---@field BYPASS_MARK integer the bit of the mark that pkt:bypass() sets, 0x40000000
+---@field SENT_MARK integer the bit for SO_MARK of sockets that a filter sends by: --rule does not queue it, 0x20000000
 ---@field log ipq.log
 local ipq = {}
 

@@ -65,6 +65,7 @@ describe("the completion for bash", function()
     assert.same({ "accept", "drop" }, offers(dir, "--default", "="))
     assert.same({ "drop" }, offers(dir, "--default", "=", "dr"))
     assert.same({ "exit", "verdict" }, offers(dir, "--on-give-up", ""))
+    assert.same({ "iptables", "nft" }, offers(dir, "--print-rules", ""))
   end)
 
   it("offers captures", function()
