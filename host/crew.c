@@ -21,6 +21,11 @@ void crew_stop(struct supervisor *s)
 	s->is_stopping = true;
 	if (!s->is_leaving)
 		notify_send("STOPPING=1");
+	/* First, so that no packet comes that nobody will judge. */
+	if (!s->is_leaving)
+		rules_remove(&s->rules);
+	else if (!s->is_upgrading)
+		rules_leave(&s->rules);
 	/* Before: with length 0 a queue is always full. */
 	if (s->is_bound)
 		guard_overflow(s);
@@ -77,15 +82,31 @@ static void tell_running(struct supervisor *s, struct child *child,
 			  child->pid);
 }
 
+/* Packets may come. False where they cannot, which ends all. */
+static bool rules_start(struct supervisor *s)
+{
+	int code = EX_OK;
+
+	if (s->options->rule_count)
+		code = rules_put(&s->rules);
+	else if (s->children.of[0].is_adopted)
+		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
+	if (code != EX_OK)
+		crew_fail(s, code);
+	return code == EX_OK;
+}
+
 /* The service manager, when all workers run for the first time. */
 static void tell_ready(struct supervisor *s)
 {
 	FOR_EACH_CHILD (s, child)
 		if (!child->has_run)
 			return;
-	if (s->is_ready)
+	if (s->is_ready || s->is_stopping)
 		return;
 	s->is_ready = true;
+	if (!rules_start(s))
+		return;
 	notify_send("READY=1");
 	if (notify_watchdog_ms())
 		s->notify_at = clock_ms();

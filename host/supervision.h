@@ -4,6 +4,7 @@
 
 #include "child.h"
 #include "page.h"
+#include "rules.h"
 #include "watch.h"
 
 /* What is counted, for whoever wants to know. */
@@ -24,6 +25,7 @@ struct supervisor {
 	struct children children;
 	struct watch watch;
 	struct survey survey;
+	struct rules rules;
 	unsigned int running;
 	bool is_bound;
 	bool is_stopping;

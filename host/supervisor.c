@@ -251,6 +251,10 @@ static int prepare(struct supervisor *s)
 static void clean_up(struct supervisor *s)
 {
 	survey_close(s);
+	/* Where another program was to take over, and could not. */
+	rules_remove(&s->rules);
+	if (s->children.of[0].is_adopted)
+		rules_sweep(&s->rules, RULES_LEFT_BY_SELF);
 	FOR_EACH_CHILD (s, child)
 		child_release(child);
 	watch_close(&s->watch);
@@ -272,6 +276,7 @@ int supervisor_run(const struct options *options)
 	};
 	int code = prepare(&s);
 
+	rules_init(&s.rules, options);
 	if (code == EX_OK) {
 		supervise(&s);
 		tell_end(&s);

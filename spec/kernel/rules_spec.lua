@@ -1,0 +1,354 @@
+-- Rules that the program puts in place and takes away.
+local netns = require "spec.support.netns"
+
+local shell = [[
+  # Which rules there are, by all forms of iptables.
+  list() {
+    for i in iptables iptables-legacy ip6tables ip6tables-legacy; do
+      $i-save 2> /dev/null | sed -n "s/^-A/$i -A/p"
+    done
+  }
+  ours() { list | grep 'ipq-lua:'; }
+  count() { echo "$1 $(ours | wc -l)"; }
+  none() { ! ours > /dev/null; }
+  some() { [ "$(ours | wc -l)" = "$1" ]; }
+  in_place() { grep -qs 'is in place' "$DIR/$1.err"; }
+  # ruled NAME ARGUMENTS...: run, until its rule is in place.
+  ruled() { run "$@"; wait_for 5 in_place "$1"; }
+  gone() { ! kill -0 "$1" 2> /dev/null; }
+]]
+
+local function run(script) return netns.run(shell .. script) end
+local function count(output, text) return select(2, output:gsub(text, "")) end
+
+netns.describe("--rule", function()
+  it("is in place while the program runs, for IPv6 too, and is all that goes at its end", function()
+    local output = run [[
+      iptables -A OUTPUT -p tcp -j NFQUEUE --queue-num 9 --queue-bypass
+      ip6tables -A INPUT -m comment --comment "ipq-lua: mine" -j ACCEPT
+      ruled drop --rule 'OUTPUT -p icmp --icmp-type echo-request' --rule 'INPUT -p udp --dport 9' scripts/drop_icmp.lua
+      list
+      ping -c1 -W0.2 127.0.0.1 > /dev/null || echo dropped
+      ping -c1 -W0.2 ::1 > /dev/null || echo dropped
+      bash -c 'echo > /dev/udp/127.0.0.1/9'
+      wait_for 5 judged 3
+      stop drop
+      echo after
+      list
+      ping -c1 -W1 ::1 > /dev/null && echo passed]]
+    local before, after = output:match "^(.*)\nafter\n(.*)$"
+    assert.matches("iptables %-A OUTPUT %-p icmp [^\n]*0x20000000[^\n]* %-j NFQUEUE %-%-queue%-num 0\n", before)
+    assert.matches("ip6tables %-A OUTPUT %-p ipv6%-icmp [^\n]*0x20000000[^\n]* %-j NFQUEUE %-%-queue%-num 0\n", before)
+    assert.matches("ip6tables %-A INPUT %-p udp [^\n]* %-j NFQUEUE %-%-queue%-num 0\n", before)
+    assert.equal(2, count(before, "dropped\n"))
+    assert.matches("rule 'INPUT %-p udp %-%-dport 9' is in place %(iptables, ip6tables%)\n", before)
+    assert.matches("exit 0\n", before)
+    assert.equal("iptables -A OUTPUT -p tcp -j NFQUEUE --queue-num 9 --queue-bypass\n"
+      .. "ip6tables -A INPUT -m comment --comment \"ipq-lua: mine\" -j ACCEPT\npassed\n", after)
+  end)
+
+  it("feeds all queues, and lets pass with --queue-bypass what nobody reads", function()
+    local output = run [[
+      ruled accept --rule '-t mangle OUTPUT -p icmp' --queue-bypass -q 0:1 scripts/accept.lua
+      ours
+      kill -KILL $pid_accept
+      wait_for 5 gone $pid_accept
+      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed]]
+    assert.matches("iptables %-A OUTPUT [^\n]* %-j NFQUEUE %-%-queue%-balance 0:1 %-%-queue%-bypass\n", output)
+    assert.matches("passed\n", output)
+  end)
+
+  it("lets what is sent with ipq.SENT_MARK pass the filter that sends it", function()
+    local output = run [[
+      filter drop --rule 'OUTPUT -p udp --dport 9' <<'END'
+return function() return require "ipq".DROP end
+END
+      wait_for 5 in_place drop
+      rule -A INPUT -p udp --dport 9 -j DROP
+      cat > "$DIR/send.py" <<'END'
+import socket
+for mark in 0, 0x20000000, 0x20000007:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    s.sendto(b"x", ("127.0.0.1", 9))
+END
+      python3 "$DIR/send.py"
+      wait_for 5 judged 1
+      arrived 2 && echo two
+      stop drop]]
+    assert.matches("two\n", output)
+    assert.matches("queue 0: 1 packets, 0 accepted, 1 dropped", output)
+  end)
+
+  local ends = {
+    ["TERM"] = { "kill -TERM $pid_filter", "exit 0" },
+    ["INT"] = { "kill -INT $pid_filter", "exit 0" },
+    ["a second signal"] = { "bash -c 'echo > /dev/udp/127.0.0.1/9'; sleep 0.1; kill -TERM $pid_filter; sleep 0.2; "
+      .. "kill -TERM $pid_filter", "exit 143" },
+    ["workers that die"] = { "kill -KILL $(worker filter)", "exit 70" },
+    ["an upgrade that fails"] = { "mv $DIR/once $DIR/installed; kill -USR2 $pid_filter", "exit 71" },
+  }
+  for what, case in pairs(ends) do
+    it("is gone after " .. what, function()
+      local output = run(([[
+        cp "$PROGRAM" "$DIR/installed"
+        # Passes the check, and cannot be started afterwards.
+        printf '#!/bin/sh\nrm "$0"\nexit 0\n' > "$DIR/once"
+        chmod +x "$DIR/once"
+        cat > "$DIR/filter.lua" <<'END'
+return function() while true do end end
+END
+        # What a shell starts in the background ignores INT.
+        env --default-signal=INT "$DIR/installed" --time-limit 0 --max-restarts 0 --on-give-up exit \
+          --rule 'OUTPUT -p udp' --rule 'INPUT -s 192.0.2.1' "$DIR/filter.lua" 2> "$DIR/filter.err" &
+        pid_filter=$!
+        wait_for 5 sh -c "[ \$(grep -c 'is in place' $DIR/filter.err) = 2 ]"
+        count before
+        %s
+        wait $pid_filter
+        echo "exit $?"
+        count after
+        cat "$DIR/filter.err"]]):format(case[1]))
+      assert.matches("before 3\n", output)
+      assert.matches(case[2] .. "\nafter 0\n", output)
+    end)
+  end
+
+  it("is taken away before the queue takes no more packets: none is lost at the end", function()
+    local output = run [[
+      ruled accept --rule 'OUTPUT -p udp --dport 9' --queue-maxlen 20000 scripts/accept.lua
+      "$IPQ_BUILD/spec/stream" 9 20000 1 > "$DIR/stream" & stream=$!
+      sleep 0.4
+      stop accept
+      wait $stream
+      cat "$DIR/stream"]]
+    assert.matches("sent 20000 received 20000 lost 0 twice 0", output)
+    assert.matches("exit 0\n", output)
+  end)
+
+  it("that a killed run left goes at the next start, and none of a run on another queue", function()
+    local output = run [[
+      ruled first --rule 'OUTPUT -p icmp' scripts/accept.lua
+      QUEUE=5 ruled other -q 5 --rule 'OUTPUT -p udp' scripts/accept.lua
+      # Of a process that cannot be seen, on a queue that is read.
+      iptables -A INPUT -p tcp -m comment --comment ipq-lua:4194304:1:1 -j NFQUEUE --queue-num 5
+      # The same on one that is not.
+      iptables-legacy -A INPUT -p tcp -m comment --comment ipq-lua:4194304:1:1 -j NFQUEUE --queue-num 6
+      kill -KILL $pid_first
+      wait_for 5 gone $pid_first
+      count left
+      ruled second --rule 'OUTPUT -p icmp' scripts/accept.lua
+      wait_for 5 some 5
+      ours
+      grep -c "ipq-lua:$pid_second:" "$DIR/second.err"
+      stop second
+      count other
+      stop other
+      ours]]
+    assert.matches("left 6\n", output)
+    assert.equal(1, count(output, "\niptables %-A OUTPUT %-p udp"))
+    assert.equal(2, count(output, "%-%-comment \"?ipq%-lua:4194304:1:1\"? %-j NFQUEUE %-%-queue%-num 5\n"))
+    assert.equal(3, count(output, "a rule that an earlier run left is taken away: "))
+    assert.matches("other 3\n", output)
+    assert.matches("iptables %-A INPUT %-p tcp [^\n]*ipq%-lua:4194304:1:1[^\n]* 5\n$", output)
+  end)
+
+  it("is in place once, and not missed for a moment, through an upgrade", function()
+    local output = run [[
+      cp "$PROGRAM" "$DIR/installed"
+      PROGRAM="$DIR/installed"
+      iptables -A INPUT -p icmp -m mark ! --mark 7 -j DROP
+      filter mark --rule 'OUTPUT -p icmp' <<'END'
+return function(pkt) pkt.mark = 7 end
+END
+      wait_for 5 in_place mark
+      ping -c 100 -i 0.01 -q 127.0.0.1 > "$DIR/ping" & ping=$!
+      for i in 2 3; do
+        kill -USR2 $pid_mark
+        wait_for 5 sh -c "[ \$(grep -c 'is in place' $DIR/mark.err) = $i ]"
+        wait_for 5 some 2
+      done
+      wait $ping
+      cat "$DIR/ping"
+      stop mark
+      count after]]
+    assert.matches("100 received", output)
+    assert.equal(4, count(output, "a rule that an earlier run left is taken away"))
+    assert.matches("after 0\n", output)
+  end)
+
+  it("goes where the program that took over cannot start", function()
+    local output = run [[
+      cp "$PROGRAM" "$DIR/installed"
+      PROGRAM="$DIR/installed"
+      filter bad --rule 'OUTPUT -p icmp' <<'END'
+return { filter = print, start = function() if io.open(arg[0] .. ".broken") then error "no way" end end }
+END
+      wait_for 5 in_place bad
+      touch "$DIR/bad.lua.broken"
+      kill -USR2 $pid_bad
+      wait $pid_bad
+      echo "exit $?"
+      count after]]
+    assert.matches("exit 65\nafter 0\n", output)
+  end)
+
+  it("stays with sockets that a service manager keeps, and lets pass what nobody reads when it does not", function()
+    local output = run [[
+      cat > "$DIR/manager.py" <<'END'
+import array, atexit, os, socket, subprocess, sys
+# The program's first descriptor.
+os.dup2(os.open("/dev/null", os.O_RDONLY), 3)
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(20)
+kept = p = None
+# Whatever fails here, no process stays.
+atexit.register(lambda: p and p.kill())
+def start():
+    global kept, p
+    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="8")
+    if kept: env.update(LISTEN_FDS="1", LISTEN_FDNAMES="queue-0")
+    p = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.environ["PROGRAM"], "--rule",
+        "OUTPUT -p icmp", "scripts/accept.lua"], env=env, pass_fds=[3] if kept else (),
+        preexec_fn=(lambda: os.dup2(kept, 3)) if kept else None)
+    while True:
+        text, control, _, _ = notify.recvmsg(4096, 1024)
+        for _, _, data in control:
+            kept = 100
+            os.dup2(array.array("i", data)[0], kept)
+            os.close(array.array("i", data)[0])
+        if b"READY=1" in text: return
+def rules(what):
+    print(what, flush=True)
+    subprocess.run("iptables-save 2> /dev/null | sed -n '/ipq-lua/s/^/rule: /p'", shell=True)
+    sys.stdout.flush()
+start()
+rules("first")
+p.terminate()
+print("exit", p.wait(), flush=True)
+rules("kept")
+ping = subprocess.Popen(["ping", "-c1", "-W5", "-q", "127.0.0.1"])
+start()
+print("ping", ping.wait(), flush=True)
+rules("second")
+p.terminate()
+print("exit", p.wait(), flush=True)
+os.close(kept)
+print("ping", subprocess.run(["ping", "-c1", "-W1", "-q", "127.0.0.1"]).returncode, flush=True)
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py" 2>&1
+      ruled last --rule 'OUTPUT -p icmp' scripts/accept.lua
+      wait_for 5 some 2
+      stop last
+      count after]]
+    assert.equal(3, count(output, "rule: "), output)
+    local rule = "\nrule: %-A OUTPUT [^\n]* %-%-queue%-num 0"
+    assert.matches("first" .. rule .. "\n.*kept" .. rule .. " %-%-queue%-bypass\n.*second" .. rule .. "\n", output)
+    assert.equal(2, count(output, "ping 0\n"), output)
+    assert.matches("after 0\n", output)
+  end)
+end)
+
+netns.describe("a wrong --rule", function()
+  local wrong = {
+    { "OUTPUT --nonsense", 64, "unknown option \"%-%-nonsense\" %(iptables, status 2%); see iptables%(8%)" },
+    { "OUTPUT --dport 80", 64, "unknown option \"%-%-dport\"" },
+    { "OUTPUT -m nosuch", 64, "Couldn't load match `nosuch'" },
+    { "NOSUCH -p icmp", 69, "No chain/target/match by that name[^\n]*the matches and NFQUEUE must be there" },
+    { "-t nosuch OUTPUT", 69, "" },
+    { "OUTPUT -p tcp -m set --match-set nosuch src", 64, "Set nosuch doesn't exist" },
+  }
+  for _, case in ipairs(wrong) do
+    it("is iptables' to tell: " .. case[1], function()
+      local output = run(([[
+        "$PROGRAM" --rule 'INPUT -p icmp' --rule '%s' scripts/accept.lua
+        echo "exit $?"
+        count left
+        ! queue_is_bound 0 && echo free]]):format(case[1]))
+      assert.matches("error: %-%-rule '[^\n]*" .. case[3], output)
+      assert.equal(1, count(output, "error: "))
+      assert.matches(("exit %d\nleft 0\nfree\n$"):format(case[2]), output)
+    end)
+  end
+
+  it("for IPv6 alone says how to have it for IPv4", function()
+    local output = run [[
+      iptables -N mine
+      "$PROGRAM" --rule 'mine -p icmp' scripts/accept.lua
+      echo "exit $?"
+      count left
+      ruled fine --rule 'mine -4 -p icmp' scripts/accept.lua
+      count fine
+      stop fine]]
+    assert.matches("%(ip6tables, status 1%); see ip6tables%(8%), or say %-4 in the rule", output)
+    assert.matches("exit 69\nleft 0\nfine 1\n", output)
+  end)
+end)
+
+netns.describe("iptables", function()
+  it("is taken in its other form where the preferred one cannot do it", function()
+    local output = run [[
+      mkdir "$DIR/bin"
+      { echo '#!/bin/sh'; echo 'echo "iptables: Could not fetch rule set: Invalid argument" >&2; exit 4'; } \
+        > "$DIR/bin/iptables"
+      chmod +x "$DIR/bin/iptables"
+      PATH="$DIR/bin:$PATH"
+      ruled accept --rule 'OUTPUT -p icmp' scripts/accept.lua
+      iptables-legacy-save | grep ipq-lua
+      stop accept
+      count after]]
+    assert.matches("^%-A OUTPUT %-p icmp ", output)
+    assert.matches("is in place %(iptables%-legacy, ip6tables%-legacy%)\n", output)
+    assert.matches("after 0\n", output)
+  end)
+
+  it("is waited for while another program changes rules", function()
+    local output = run [[
+      mkdir "$DIR/bin"
+      for i in iptables ip6tables; do ln -s "$(command -v $i-legacy)" "$DIR/bin/$i"; done
+      PATH="$DIR/bin:$PATH"
+      flock "$XTABLES_LOCKFILE" sleep 1 & lock=$!
+      sleep 0.1
+      ruled accept --rule 'OUTPUT -p icmp' scripts/accept.lua
+      gone $lock && echo waited
+      stop accept
+      count after]]
+    assert.matches("^waited\nexit 0\n", output)
+    assert.matches("after 0\n", output)
+  end)
+
+  it("is asked for where it is not there", function()
+    local output = run [[
+      mkdir "$DIR/empty"
+      cat > "$DIR/without.sh" <<'END'
+mount --bind "$DIR/empty" /usr/sbin
+[ -L /sbin ] || mount --bind "$DIR/empty" /sbin
+"$PROGRAM" --rule 'OUTPUT -p icmp' scripts/accept.lua
+echo "exit $?"
+END
+      export DIR PROGRAM
+      unshare -m sh "$DIR/without.sh"]]
+    assert.matches("error: %-%-rule 'OUTPUT %-p icmp': iptables is not there: install the package iptables\n", output)
+    assert.matches("exit 69\n", output)
+  end)
+
+  it("says who may", function()
+    local output = run [[
+      mkdir -m 755 "$DIR/open"
+      install -m 755 "$PROGRAM" "$DIR/open/ipq-lua"
+      cp -r scripts "$DIR/open/"
+      chmod 711 "$DIR"
+      cd "$DIR/open"
+      # cap_net_admin+ep, which iptables does not get from it.
+      python3 -c "import os, struct
+os.setxattr('ipq-lua', 'security.capability', struct.pack('<5I', 0x02000001, 1 << 12, 0, 0, 0))"
+      setpriv --reuid 65534 --regid 65534 --clear-groups ./ipq-lua --rule 'OUTPUT -p icmp' scripts/accept.lua
+      echo "exit $?"
+      count left]]
+    assert.matches("Permission denied[^\n]*; run it as root\n", output)
+    assert.matches("exit 77\nleft 0\n", output)
+  end)
+end)
