@@ -24,7 +24,7 @@ static void process_name(uint32_t portid, char *name, size_t size)
 		fclose(file);
 }
 
-static void explain_taken(char *text, size_t size, uint16_t queue_num)
+void ipq_explain_taken(char *text, size_t size, uint16_t queue_num)
 {
 	char owner[160] = "another program";
 	struct ipq_queue_status status;
@@ -39,11 +39,8 @@ static void explain_taken(char *text, size_t size, uint16_t queue_num)
 		else
 			snprintf(owner, sizeof(owner), "netlink port %u", status.portid);
 	}
-	snprintf(
-		text, size,
-		"cannot bind queue %u: it belongs to %s; stop that program or choose another queue "
-		"number",
-		queue_num, owner);
+	snprintf(text, size, "it belongs to %s; stop that program or choose another queue number",
+		 owner);
 }
 
 /* Whether our capabilities count in this network namespace: it must belong to our user namespace.
@@ -63,32 +60,42 @@ static bool owns_network_namespace(void)
 	return same;
 }
 
+const char *ipq_explain_permission(void)
+{
+	if (!ipq_has_net_admin())
+		return "not permitted without CAP_NET_ADMIN; run it as root";
+	if (!owns_network_namespace())
+		return "not permitted; this network namespace belongs to another user namespace, "
+		       "run it there";
+	return NULL;
+}
+
 static enum ipq_cause explain_eperm(char *text, size_t size, uint16_t queue_num)
 {
-	if (!ipq_has_net_admin()) {
-		snprintf(
-			text, size,
-			"cannot bind queue %u: not permitted without CAP_NET_ADMIN; run it as root",
-			queue_num);
-		return IPQ_CAUSE_PERMISSION;
-	}
-	if (!owns_network_namespace()) {
-		snprintf(text, size,
-			 "cannot bind queue %u: not permitted; this network namespace belongs to "
-			 "another user namespace, run it there",
-			 queue_num);
-		return IPQ_CAUSE_PERMISSION;
-	}
-	explain_taken(text, size, queue_num);
-	return IPQ_CAUSE_TAKEN;
+	const char *reason = ipq_explain_permission();
+	char taken[256];
+
+	if (!reason)
+		ipq_explain_taken(taken, sizeof(taken), queue_num);
+	snprintf(text, size, "cannot bind queue %u: %s", queue_num, reason ? reason : taken);
+	return reason ? IPQ_CAUSE_PERMISSION : IPQ_CAUSE_TAKEN;
+}
+
+void ipq_explain_kernel(char *text, size_t size, int error)
+{
+	snprintf(
+		text, size,
+		"%s; this kernel has no NFQUEUE: try \"modprobe nfnetlink_queue\", or use a kernel "
+		"with CONFIG_NETFILTER_NETLINK_QUEUE",
+		strerror(-error));
 }
 
 static enum ipq_cause explain_kernel(char *text, size_t size, uint16_t queue_num, int error)
 {
-	snprintf(text, size,
-		 "cannot bind queue %u: %s; this kernel has no NFQUEUE: try \"modprobe "
-		 "nfnetlink_queue\", or use a kernel with CONFIG_NETFILTER_NETLINK_QUEUE",
-		 queue_num, strerror(error));
+	char reason[256];
+
+	ipq_explain_kernel(reason, sizeof(reason), error);
+	snprintf(text, size, "cannot bind queue %u: %s", queue_num, reason);
 	return IPQ_CAUSE_KERNEL;
 }
 
@@ -101,7 +108,7 @@ enum ipq_cause ipq_explain_open(char *text, size_t size, const struct ipq_queue_
 	case EPERM: return explain_eperm(text, size, queue_num);
 	case EPROTONOSUPPORT:
 	case EAFNOSUPPORT:
-	case EINVAL: return explain_kernel(text, size, queue_num, -error);
+	case EINVAL: return explain_kernel(text, size, queue_num, error);
 	case EOPNOTSUPP:
 		snprintf(text, size,
 			 "cannot set queue %u to fail open: this kernel lacks it (Linux 3.6 has "

@@ -18,4 +18,15 @@ enum ipq_cause {
 enum ipq_cause ipq_explain_open(char *text, size_t size, const struct ipq_queue_options *options,
 				int error);
 
+/* The parts of it, which say what is the case and what to do. */
+
+/* Who has the queue. */
+void ipq_explain_taken(char *text, size_t size, uint16_t queue_num);
+
+/* Why this process may not have queues; NULL: it may. */
+const char *ipq_explain_permission(void);
+
+/* That the kernel has no queues, as it said by error (a negative errno). */
+void ipq_explain_kernel(char *text, size_t size, int error);
+
 #endif

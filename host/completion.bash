@@ -1,7 +1,7 @@
 # Completion of ipq-lua's command line, for bash. It needs nothing but bash, and ends where the script's
 # own arguments begin.
 
-_ipq_lua_options="--check --copy-range --default --fail-open --filter --help --json --log-level
+_ipq_lua_options="--check --copy-range --default --doctor --fail-open --filter --help --json --log-level
 	--max-restarts --memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --pin
 	--print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --rule --spin --stats --test
 	--time-limit --top --user --version --watch --write"

@@ -1,4 +1,5 @@
 /* ipq-lua: a Lua script judges the packets that Netfilter queues. */
+#include "doctor.h"
 #include "log.h"
 #include "new.h"
 #include "options.h"
@@ -35,6 +36,8 @@ static int run(const struct options *options)
 	if (options->test)
 		return test_run(options->argc, options->argv);
 
+	if (options->doctor)
+		return doctor_run(options);
 	if (options->print_rules)
 		return rules_print(options);
 	if (!options->check && !options->capture.read)

@@ -243,6 +243,7 @@ static const struct option_rule rules[] = {
 	{"rule", 0, true, set_rule, 0, 0, 0, 0},
 	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0},
 	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0},
+	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
 	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0},
@@ -275,7 +276,7 @@ static const char usage_text[] =
 	"      --user NAME, --no-sandbox  judge as NAME; may start programs, open sockets\n"
 	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
 	"      --print-rules iptables|nft   only print what --rule would do\n"
-	"      --check, --watch      see whether the script loads; reload what changes\n"
+	"      --check, --watch, --doctor  load the script; reload it; look at the system\n"
 	"  -h, --help, -V, --version this text; the version\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
 
@@ -351,8 +352,9 @@ static bool combination_check(const struct options *options)
 		log_write(LOG_LEVEL_ERROR, "--user does not go with --read");
 		return false;
 	}
-	if (capture->read && options->rule_count) {
-		log_write(LOG_LEVEL_ERROR, "--rule goes without --read; see ipq-lua --help");
+	if (capture->read && (options->rule_count || options->doctor)) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--rule and --doctor go without --read; see ipq-lua --help");
 		return false;
 	}
 	if ((options->queue_bypass || options->print_rules) && !options->rule_count) {
@@ -433,7 +435,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		options->top_pid = argv[optind++];
 	if (options->top && optind == argc)
 		return OPTIONS_RUN;
-	if (optind >= argc && !options->print_rules) {
+	if (optind >= argc && !options->doctor && !options->print_rules) {
 		fputs(usage_text, stderr);
 		return OPTIONS_WRONG;
 	}

@@ -33,6 +33,7 @@ struct options {
 	bool queue_bypass; /* of the rules */
 	bool print_rules;  /* and exit */
 	bool print_nft;	   /* for nft rather than as iptables' commands */
+	bool doctor;	   /* look at the system, and exit; script may be NULL */
 	bool check;
 	bool json; /* the log; of a replay, its packets */
 	enum log_level log_level;

@@ -163,23 +163,35 @@ bool ruleset_iptables(ruleset_take *take, void *data)
 
 /* nft list ruleset */
 
-/* "queue num 0", "queue to 0-3", "queue flags bypass,fanout num 0-3" */
+/* What may follow the word, so that it is not the name of something. */
+static bool is_queue_statement(const char *queue)
+{
+	static const char *const next[] = {"num ", "to ", "flags ", "bypass", "fanout", "comment "};
+	const char *rest = queue + strlen("queue");
+
+	if (*rest == '\0')
+		return true;
+	if (*rest++ != ' ')
+		return false;
+	for (size_t i = 0; i < sizeof(next) / sizeof(next[0]); i++)
+		if (strncmp(rest, next[i], strlen(next[i])) == 0)
+			return true;
+	return *rest >= '0' && *rest <= '9';
+}
+
+/* "queue num 0", "queue to 0-3", "queue flags bypass,fanout num 0-3", "queue 3", "queue" */
 static bool queue_look(const char *line, struct ruleset_rule *rule)
 {
 	const char *queue = strncmp(line, "queue", 5) == 0 ? line : strstr(line, " queue");
 	const char *comment = strstr(line, " comment \"");
 	const char *number;
 
-	if (!queue || (comment && comment < queue) || strncmp(line, "chain ", 6) == 0)
+	if (!queue || (comment && comment < queue) || !is_queue_statement(queue + (*queue == ' ')))
 		return false;
-	queue += *queue == ' ';
-	if (queue[5] && queue[5] != ' ')
-		return false;
-	number = strstr(queue, "num ");
+	number = strstr(queue, " num ");
 	if (!number)
-		number = strstr(queue, "to ");
-	/* A number alone: "queue 3"; none: queue 0. */
-	number = number ? strchr(number, ' ') + 1 : queue + 5;
+		number = strstr(queue, " to ");
+	number = number ? strchr(number + 1, ' ') : queue + (*queue == ' ') + strlen("queue");
 	if (!range_parse(number, &rule->first, &rule->last))
 		rule->first = rule->last = 0;
 	rule->is_bypass = strstr(queue, "bypass") != NULL;
@@ -209,8 +221,7 @@ static void nft_line(void *data, char *line)
 		return;
 	}
 	families_of(listing->table, rule.is_for);
-	rule.is_offload = strncmp(line, "flowtable ", 10) == 0 || strstr(line, "flow add @") ||
-			  strstr(line, "flow offload @");
+	rule.is_offload = strstr(line, "flow add @") || strstr(line, "flow offload @");
 	if (rule.is_offload || queue_look(line, &rule))
 		listing->take(listing->data, &rule);
 }

@@ -37,7 +37,7 @@ typedef void ruleset_take(void *data, const struct ruleset_rule *rule);
  * others may have: who may not read rules sees none. */
 bool ruleset_iptables(ruleset_take *take, void *data);
 
-/* Reads what nft lists, by the words alone: "queue num 0", "queue to 0-3", and flowtables. Those
+/* Reads what nft lists, by the words alone: "queue num 0", "queue to 0-3", "flow add @". Those
  * that iptables made are among them. False where nft is not there, or could not tell. */
 bool ruleset_nft(ruleset_take *take, void *data);
 

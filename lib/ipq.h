@@ -423,6 +423,9 @@ struct ipq_source *ipq_queue_source(struct ipq_queue *queue);
 /* Bytes that a batch's slot must have for these options. */
 uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options);
 
+/* Bytes of receive buffer that are asked for with these options. */
+uint32_t ipq_queue_rcvbuf(const struct ipq_queue_options *options);
+
 /* enum ipq_queue_flag that the kernel granted. */
 uint32_t ipq_queue_flags(const struct ipq_queue *queue);
 

@@ -89,10 +89,12 @@ static int request_wanted_flags(struct ipq_queue *queue, uint32_t wanted)
 	return 0;
 }
 
-static uint32_t rcvbuf_for(const struct ipq_queue_options *options)
+uint32_t ipq_queue_rcvbuf(const struct ipq_queue_options *options)
 {
 	uint64_t bytes = (uint64_t)options->maxlen * (ipq_queue_slot_size(options) + SKB_OVERHEAD);
 
+	if (options->rcvbuf)
+		return options->rcvbuf;
 	if (bytes < RCVBUF_LEAST)
 		return RCVBUF_LEAST;
 	return bytes < INT_MAX / 2 ? (uint32_t)bytes : INT_MAX / 2;
@@ -121,7 +123,7 @@ static int socket_open(struct ipq_queue *queue)
 
 static int rcvbuf_set(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
-	int rcvbuf = (int)(options->rcvbuf ? options->rcvbuf : rcvbuf_for(options));
+	int rcvbuf = (int)ipq_queue_rcvbuf(options);
 
 	if (setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0 &&
 	    setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)

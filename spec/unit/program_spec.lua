@@ -30,7 +30,8 @@ describe("ipq-lua", function()
     assert.is_true(lines <= 24, lines .. " lines")
     for line in output:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     for _, option in ipairs { "queue-num", "default", "on-error", "copy-range", "queue-maxlen", "fail-open",
-      "no-gso", "rcvbuf", "pin", "spin", "user", "no-sandbox", "rule", "queue-bypass", "print-rules", "check", "read",
+      "no-gso", "rcvbuf", "pin", "spin", "user", "no-sandbox", "rule", "queue-bypass", "print-rules", "doctor",
+      "check", "read",
       "write", "filter", "json", "log-level", "stats", "metrics", "top",
       "new", "test", "help", "version" } do
       assert.truthy(output:find("--" .. option, 1, true), option)

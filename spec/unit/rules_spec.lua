@@ -60,7 +60,8 @@ describe("--rule", function()
     assert.matches("%-%-rule: 16 of them are the most", output)
     assert.equal(64, status)
     for arguments, message in pairs {
-      ["--rule OUTPUT -r x.pcap x.lua"] = "--rule goes without --read",
+      ["--rule OUTPUT -r x.pcap x.lua"] = "--rule and --doctor go without --read",
+      ["--doctor -r x.pcap x.lua"] = "--rule and --doctor go without --read",
       ["--queue-bypass x.lua"] = "--queue-bypass and --print-rules go with --rule",
       ["--print-rules nft x.lua"] = "--queue-bypass and --print-rules go with --rule",
       ["--rule OUTPUT --print-rules pf"] = "--print-rules pf: must be iptables or nft",
