@@ -135,7 +135,8 @@ describe("the rock", function()
     local dir = support.directory()
     finally(function() os.execute("rm -rf " .. dir) end)
     support.must("tar cf - host lib bindings scripts Makefile | tar xf - -C " .. dir)
-    support.must(("cd %s && LD_PRELOAD= HOME=%s luarocks --lua-version 5.1 --tree %s/tree make bindings/ipq-scm-1.rockspec")
+    support.must(("cd %s && LD_PRELOAD= HOME=%s luarocks --lua-version 5.1 --tree %s/tree"
+      .. " make bindings/ipq-scm-1.rockspec")
       :format(dir, dir, dir))
     local version = document.read "Makefile":match "\nVERSION := (%S+)"
     assert.equal(version .. " drop\n", support.must(([[cd / && LD_PRELOAD= LUA_PATH='%s/tree/share/lua/5.1/?.lua;]]
