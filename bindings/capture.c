@@ -404,14 +404,31 @@ static enum ipq_capture_fault filter_set(struct ipq_capture *capture, const char
 	return IPQ_CAPTURE_OK;
 }
 
+/* Opening the input to be written would empty it before it is read. */
+static bool is_input(const struct ipq_capture *capture, const char *path)
+{
+	struct stat in, out;
+
+	return fstat(fileno(pcap_file(capture->in)), &in) == 0 && S_ISREG(in.st_mode) &&
+	       stat(path, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+}
+
 static enum ipq_capture_fault output_open(struct ipq_capture *capture, const char *path, char *text)
 {
-	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
-	pcap_t *like = file ? pcap_open_dead_with_tstamp_precision(capture->link,
-								   pcap_snapshot(capture->in),
-								   precision_of(capture))
-			    : NULL;
+	FILE *file;
+	pcap_t *like;
 
+	if (is_input(capture, path)) {
+		snprintf(text, IPQ_CAPTURE_TEXT,
+			 "cannot write the capture %s: it is the one that is read; name another "
+			 "file",
+			 path);
+		return IPQ_CAPTURE_NO_OUTPUT;
+	}
+	file = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
+	like = file ? pcap_open_dead_with_tstamp_precision(
+			      capture->link, pcap_snapshot(capture->in), precision_of(capture))
+		    : NULL;
 	/* Before the first byte: the buffer of a file in use is not to be changed. */
 	if (file)
 		file_prepare(file, capture->out_buffer);

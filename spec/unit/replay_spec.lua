@@ -220,6 +220,17 @@ end
     assert.equal(1, count(output, "errors"))
   end)
 
+  it("does not write over the capture that it reads", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    capture.write(path, { { packet } })
+    local output, status = netns.shell(("LD_PRELOAD= %s -r %s -w %s scripts/accept.lua"):format(netns.program, path,
+      path))
+    assert.matches("it is the one that is read; name another file", output)
+    assert.equal(73, status)
+    assert.equal(packet, capture.read(path)[1][1])
+  end)
+
   it("chooses packets by a filter expression", function()
     local frames = { { ip(17, udp("x", { dport = 1 })) }, { ip(17, udp("x", { dport = 2 })) } }
     local written, _, status = replay(frames, "scripts/accept.lua", nil, "-F 'udp dst port 2'")

@@ -109,6 +109,12 @@ describe("t.run()", function()
       "a packet of 65536 bytes; 65535 is the most")
   end)
 
+  it("refuses lengths that are none", function()
+    for _, given in ipairs { { data_len = -1 }, { data_len = 1.5 }, { data_len = "4" }, { len = -1 } } do
+      assert.has_error(function() t.run(print, t.udp(given)) end)
+    end
+  end)
+
   it("says what is no filter and what is no packet", function()
     assert.has_error(function() t.run({}, t.tcp {}) end, "a filter is what load() gives, or a function")
     assert.has_error(function() t.run(print, {}) end, "a packet is what a builder gives, or packet(bytes)")

@@ -246,6 +246,12 @@ local function fill_payload(p, slot, bytes, meta, queue)
     p.data, p.data_len, p.len = slot, 0, 0
     return
   end
+  for _, name in ipairs { "data_len", "len" } do
+    local value = meta[name]
+    if value ~= nil and (type(value) ~= "number" or not (value >= 0 and value <= SLOT) or value % 1 ~= 0) then
+      bad("%s must be an integer from 0 to %d", name, SLOT)
+    end
+  end
   local data_len = math.min(meta.data_len or #bytes, queue.range or SLOT, #bytes)
   ffi.copy(slot, bytes, data_len)
   p.data, p.data_len, p.len = slot, data_len, meta.len or #bytes
