@@ -200,6 +200,13 @@ static void tell_put(const struct rules *rules)
 	}
 }
 
+/* Whether another form of iptables may do what this one could not. */
+static bool is_of_form(const struct failure *failure)
+{
+	return failure->status > 0 && failure->status != PARAMETER_PROBLEM &&
+	       !strstr(failure->text, "xtables lock");
+}
+
 /* The form of iptables that the system prefers may be one that its kernel cannot do. */
 static int put_somehow(struct rules *rules)
 {
@@ -217,7 +224,7 @@ static int put_somehow(struct rules *rules)
 		}
 		if (i)
 			free(later.text);
-		if (i == 0 && failure.status == PARAMETER_PROBLEM)
+		if (i == 0 && !is_of_form(&failure))
 			break;
 	}
 	/* What the preferred one says. */
@@ -252,9 +259,9 @@ int rules_put(struct rules *rules)
 {
 	int code = put_somehow(rules);
 
+	rules_sweep(rules, RULES_LEFT_BY_ALL);
 	if (code == EX_OK)
 		tell_put(rules);
-	rules_sweep(rules, RULES_LEFT_BY_ALL);
 	return code;
 }
 
@@ -272,12 +279,15 @@ static void join(const char *const argv[], char *text, size_t size)
 	}
 }
 
-static void run_or_warn(const char *const argv[])
+/* Whether it did what it should. */
+static bool run_or_warn(const char *const argv[])
 {
 	char command[RULE_TEXT_MAX], *text;
 	int status = command_run(argv, COMMAND_ALL, &text);
+	/* Somebody else was faster. */
+	bool is_gone = status > 0 && strstr(text, "does a matching rule exist");
 
-	if (status != 0) {
+	if (status != 0 && !is_gone) {
 		join(argv, command, sizeof(command));
 		if (text)
 			first_line(text);
@@ -285,6 +295,7 @@ static void run_or_warn(const char *const argv[])
 			  text ? text : strerror(-status), command);
 	}
 	free(text);
+	return status == 0;
 }
 
 /* Those in place, the last first. */
@@ -306,7 +317,7 @@ static void each_put(struct rules *rules,
 static void remove_one(struct rules *rules, struct edit *edit, enum rule_family family)
 {
 	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
-	run_or_warn(edit->argv);
+	(void)run_or_warn(edit->argv);
 }
 
 void rules_remove(struct rules *rules)
@@ -320,7 +331,7 @@ static void leave_one(struct rules *rules, struct edit *edit, enum rule_family f
 	if (rules->options->queue_bypass)
 		return;
 	edit_make(edit, rules, family, "-A", true);
-	run_or_warn(edit->argv);
+	(void)run_or_warn(edit->argv);
 	edit->count = 0;
 	remove_one(rules, edit, family);
 }
@@ -369,9 +380,9 @@ static void sweep_one(void *data, const struct ruleset_rule *rule)
 	ADD(&edit, rule->program, "-w", LOCK_WAIT, "-t", rule->table, "-D");
 	for (int i = 1; i < rule->count; i++)
 		add(&edit, rule->words[i]);
-	log_write(LOG_LEVEL_INFO, "a rule that an earlier run left is taken away: %s %s",
-		  rule->program, rule->text);
-	run_or_warn(edit.argv);
+	if (run_or_warn(edit.argv))
+		log_write(LOG_LEVEL_INFO, "a rule that an earlier run left is taken away: %s %s",
+			  rule->program, rule->text);
 }
 
 void rules_sweep(struct rules *rules, enum rules_left by)

@@ -16,6 +16,7 @@ local shell = [[
   # ruled NAME ARGUMENTS...: run, until its rule is in place.
   ruled() { run "$@"; wait_for 5 in_place "$1"; }
   gone() { ! kill -0 "$1" 2> /dev/null; }
+  unread() { ! queue_is_bound "$1"; }
 ]]
 
 local function run(script) return netns.run(shell .. script) end
@@ -52,7 +53,7 @@ netns.describe("--rule", function()
       ruled accept --rule '-t mangle OUTPUT -p icmp' --queue-bypass -q 0:1 scripts/accept.lua
       ours
       kill -KILL $pid_accept
-      wait_for 5 gone $pid_accept
+      wait_for 5 unread 0
       ping -c1 -W1 127.0.0.1 > /dev/null && echo passed]]
     assert.matches("iptables %-A OUTPUT [^\n]* %-j NFQUEUE %-%-queue%-balance 0:1 %-%-queue%-bypass\n", output)
     assert.matches("passed\n", output)
@@ -135,7 +136,7 @@ END
       # The same on one that is not.
       iptables-legacy -A INPUT -p tcp -m comment --comment ipq-lua:4194304:1:1 -j NFQUEUE --queue-num 6
       kill -KILL $pid_first
-      wait_for 5 gone $pid_first
+      wait_for 5 unread 0
       count left
       ruled second --rule 'OUTPUT -p icmp' scripts/accept.lua
       wait_for 5 some 5
@@ -289,6 +290,37 @@ netns.describe("a wrong --rule", function()
 end)
 
 netns.describe("iptables", function()
+  it("is found where root alone looks for it", function()
+    local output = run [[
+      PATH=/usr/bin:/bin ruled accept --rule 'OUTPUT -p icmp' scripts/accept.lua
+      count before
+      kill $pid_accept
+      wait $pid_accept
+      count after]]
+    assert.equal("before 2\nafter 0\n", output)
+  end)
+
+  it("is not ended by a terminal's INT, which reaches all processes", function()
+    local output = run [[
+      mkdir "$DIR/bin"
+      printf '#!/bin/sh\necho "$5" >> "%s"\nsleep 0.3\nexec %s "$@"\n' "$DIR/called" "$(command -v iptables)" \
+        > "$DIR/bin/iptables"
+      chmod +x "$DIR/bin/iptables"
+      PATH="$DIR/bin:$PATH" setsid env --default-signal=INT "$PROGRAM" --rule 'OUTPUT -4' scripts/accept.lua \
+        2> "$DIR/accept.err" &
+      pid_accept=$!
+      wait_for 5 in_place accept
+      count before
+      kill -INT $pid_accept
+      wait_for 5 grep -q -e -D "$DIR/called"
+      kill -INT -$pid_accept
+      wait $pid_accept
+      count after
+      grep error: "$DIR/accept.err"
+      cat "$DIR/called"]]
+    assert.equal("before 1\nafter 0\n-A\n-D\n", output)
+  end)
+
   it("is taken in its other form where the preferred one cannot do it", function()
     local output = run [[
       mkdir "$DIR/bin"
@@ -318,6 +350,21 @@ netns.describe("iptables", function()
       count after]]
     assert.matches("^waited\nexit 0\n", output)
     assert.matches("after 0\n", output)
+  end)
+
+  it("is not waited for without end", function()
+    local output = run [[
+      mkdir "$DIR/bin"
+      { echo '#!/bin/sh'
+        echo 'echo "Another app is currently holding the xtables lock. Stopped waiting after 10s." >&2; exit 4'
+      } > "$DIR/bin/iptables"
+      chmod +x "$DIR/bin/iptables"
+      PATH="$DIR/bin:$PATH" "$PROGRAM" --rule 'OUTPUT -p icmp' scripts/accept.lua
+      echo "exit $?"
+      count left]]
+    assert.matches("xtables lock. Stopped waiting after 10s. %(iptables, status 4%); another program changes rules and "
+      .. "does not end: find it by \"fuser /run/xtables.lock\"\n", output)
+    assert.matches("exit 69\nleft 0\n", output)
   end)
 
   it("is asked for where it is not there", function()
