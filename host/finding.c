@@ -6,12 +6,12 @@
 void finding(struct findings *findings, enum finding_level level, const char *format, ...)
 {
 	static const char *const words[] = {"ok", "warning", "problem"};
+	char text[4096];
 	va_list args;
 
-	findings->count[level]++;
-	printf("%-8s ", words[level]);
 	va_start(args, format);
-	vprintf(format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	putchar('\n');
+	printf("%-8s %s\n", words[level], text);
+	findings->count[level]++;
 }

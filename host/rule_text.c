@@ -18,7 +18,7 @@ static bool take_word(char **from, char **to)
 			*(*to)++ = next;
 			++*from;
 		} else if (quote ? c == quote : c == '\'' || c == '"') {
-			quote = quote ? 0 : c;
+			quote = (char)(quote ? 0 : c);
 		} else {
 			*(*to)++ = c;
 		}
