@@ -2,6 +2,7 @@
 #include "fuzz.h"
 #include "host/log.h"
 #include "host/options.h"
+#include "host/rule_text.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -37,6 +38,37 @@ bool log_level_find(const char *name, enum log_level *level)
 	return strcmp(name, "warn") == 0;
 }
 
+/* What would have iptables do anything but match packets. */
+static bool is_command(const char *word)
+{
+	static const char *const commands[] = {"-A",	  "-D",	   "-F",    "-I", "-X",
+					       "-P",	  "-j",	   "-g",    "-t", "--append",
+					       "--flush", "--del", "--jump"};
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(word, commands[i]) == 0)
+			return true;
+	return false;
+}
+
+static void rule_check(const char *text)
+{
+	const char *words[RULE_WORDS_MAX];
+	struct rule_text rule;
+	char why[256];
+
+	CHECK(rule_text_parse(&rule, text, why, sizeof(why)));
+	CHECK(rule.chain[0] && rule.chain[0] != '-' && rule.table[0] != '-');
+	CHECK(rule.is_for[RULE_IPV4] || rule.is_for[RULE_IPV6]);
+	for (int family = 0; family < RULE_FAMILIES; family++) {
+		int count = rule_text_matches(&rule, (enum rule_family)family, words);
+
+		CHECK(count >= 0 && count <= RULE_WORDS_MAX / 2);
+		for (int i = 0; i < count; i++)
+			CHECK(!is_command(words[i]));
+	}
+}
+
 static void run_check(const struct options *o, int argc, char **argv)
 {
 	CHECK(o->argc >= 0 && o->argc <= argc);
@@ -47,6 +79,7 @@ static void run_check(const struct options *o, int argc, char **argv)
 	CHECK(o->queue.queue_num + o->queue_count - 1 <= UINT16_MAX && o->spin_us <= 1000000);
 	CHECK(o->queue.maxlen >= 1 && o->queue.copy_range >= 1);
 	CHECK(o->queue.copy_range <= IPQ_PACKET_MAX);
+	CHECK(o->rule_count <= OPTIONS_RULES_MAX);
 	if (o->test) {
 		/* The folder of the specs comes first, however it was given. */
 		CHECK(o->argc >= 1 && strcmp(o->argv[0], optarg) == 0);
@@ -56,8 +89,13 @@ static void run_check(const struct options *o, int argc, char **argv)
 		CHECK(o->script == NULL);
 		return;
 	}
-	CHECK(o->script && o->argv[-1] == o->script);
-	CHECK(o->capture.read || (!o->capture.write && !o->capture.filter && !o->json));
+	if (o->top)
+		return;
+	for (unsigned int i = 0; i < o->rule_count; i++)
+		rule_check(o->rules[i]);
+	CHECK(o->script ? o->argv[-1] == o->script : o->doctor || o->print_rules);
+	CHECK(o->capture.read ? !o->rule_count && !o->doctor
+			      : !o->capture.write && !o->capture.filter);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

@@ -86,4 +86,7 @@ for i, words in ipairs {
   { "--copy-range", "64", "--queue-maxlen=10", "--rcvbuf", "65536", "--fail-open", "--no-gso", "--check", "f" },
   { "--new", "x" }, { "--help" }, { "-V" }, { "-q" }, { "--nonsense" }, { "--json=1" }, { "f.lua", "--json" },
   { "-x", "--", "f" },
+  { "--rule", "-t mangle OUTPUT -p icmp --icmp-type ping -m comment --comment=\"a 'b'\"", "--queue-bypass", "f" },
+  { "--doctor", "--rule", "INPUT ! -s 10.0.0.0/8,192.0.2.1 -4", "--rule", "FORWARD -d 2001:db8::/32" },
+  { "--rule", "OUTPUT -F", "--print-rules", "nft" },
 } do write("arguments", i, table.concat(words, "\0")) end
