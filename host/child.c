@@ -115,6 +115,11 @@ static int run(struct children *children, struct child *child, int channel, pid_
 	return child->is_given_up ? worker_run_without(&task) : worker_run(&task);
 }
 
+uint64_t child_judged(const struct child *child)
+{
+	return child->batch->counters.packets - child->batch->counters.settled;
+}
+
 bool child_start(struct children *children, struct child *child)
 {
 	int ends[2] = {-1, -1};
@@ -140,7 +145,7 @@ bool child_start(struct children *children, struct child *child)
 	child->pid = pid;
 	child->channel = ends[0];
 	child->stage = CHILD_LOADING;
-	child->packets_at = child->batch->counters.packets;
+	child->judged_at = child_judged(child);
 	child->restart_at = 0;
 	child->watchdog = (struct watchdog){0};
 	return true;

@@ -26,11 +26,11 @@ struct child {
 	pid_t pid;   /* 0: it does not run */
 	int channel; /* -1: none */
 	enum child_stage stage;
-	bool is_adopted;     /* the queue was bound by another program */
-	bool has_run;	     /* it, or one before it, has judged packets */
-	bool is_given_up;    /* it judges without a script */
-	bool is_reloading;   /* it was asked to, and has not told yet what came of it */
-	uint64_t packets_at; /* the batch's counter when it was started */
+	bool is_adopted;    /* the queue was bound by another program */
+	bool has_run;	    /* it, or one before it, has judged packets */
+	bool is_given_up;   /* it judges without a script */
+	bool is_reloading;  /* it was asked to, and has not told yet what came of it */
+	uint64_t judged_at; /* child_judged() when it was started */
 	unsigned int restarts;
 	int64_t restart_at; /* ms; 0: no successor is due */
 	struct backoff backoff;
@@ -56,6 +56,9 @@ void child_release(struct child *child);
 
 /* Forks the worker. False with a message where that fails. */
 bool child_start(struct children *children, struct child *child);
+
+/* Packets that its workers have judged themselves. */
+uint64_t child_judged(const struct child *child);
 
 /* Its queue is bound: it may go on. */
 void child_let_go(struct child *child);

@@ -194,7 +194,7 @@ static void give_up(struct supervisor *s, struct child *child)
 /* A worker has died that should not have. */
 static void replace(struct supervisor *s, struct child *child)
 {
-	bool is_fruitless = child->batch->counters.packets == child->packets_at;
+	bool is_fruitless = child_judged(child) == child->judged_at;
 	int delay =
 		backoff_next(&child->backoff, clock_ms(), is_fruitless, s->options->max_restarts);
 

@@ -382,13 +382,19 @@ static bool combination_check(const struct options *options)
 	return true;
 }
 
+static bool is_option(const char *word, const struct option_rule *rule)
+{
+	if (strncmp(word, "--", 2) == 0)
+		return strcmp(word + 2, rule->name) == 0;
+	return rule->letter && word[0] == '-' && word[1] == rule->letter && word[2] == '\0';
+}
+
 /* They are the script's there, which is hardly what was meant. */
 static void warn_misplaced(const struct options *options)
 {
 	for (int i = 0; i < options->argc; i++)
 		for (int j = 0; j < RULES; j++)
-			if (strncmp(options->argv[i], "--", 2) == 0 &&
-			    strcmp(options->argv[i] + 2, rules[j].name) == 0)
+			if (is_option(options->argv[i], &rules[j]))
 				log_write(LOG_LEVEL_WARN,
 					  "%s behind the script is an argument of the script; "
 					  "options come before it",

@@ -40,8 +40,15 @@ static void on_signal(int number)
 	}
 }
 
+/* Ticks of the timer until a process that was asked to stop, and is still in the same filter, is
+ * ended. */
+enum { PATIENCE = 100 };
+
+static volatile sig_atomic_t stop_number, ticks;
+
 static void on_stop_alone(int number)
 {
+	stop_number = number;
 	on_signal(number);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
@@ -57,6 +64,14 @@ static void on_overtime(int number)
 static void on_other(int number)
 {
 	(void)number;
+}
+
+/* There is no supervisor that would see a filter that does not return. */
+static void on_tick_alone(int number)
+{
+	(void)number;
+	if (stop_number && ++ticks > PATIENCE)
+		raise(stop_number);
 }
 
 static int handle(int number, void (*handler)(int), int flags)
@@ -75,7 +90,8 @@ int signals_init(volatile int *flag, enum signals_role role)
 
 	interrupt_flag = flag;
 	/* The timer alone interrupts, without SA_RESTART. */
-	failed = timer_create(CLOCK_MONOTONIC, &event, &timer) | handle(SIGALRM, on_other, 0);
+	failed = timer_create(CLOCK_MONOTONIC, &event, &timer) |
+		 handle(SIGALRM, role == SIGNALS_ALONE ? on_tick_alone : on_other, 0);
 	if (role == SIGNALS_ALONE)
 		failed |= handle(SIGTERM, on_stop_alone, SA_RESTART) |
 			  handle(SIGINT, on_stop_alone, SA_RESTART);

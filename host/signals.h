@@ -13,8 +13,8 @@ enum signals_request {
 };
 
 enum signals_role {
-	/* TERM and INT ask to stop; a second one ends the process at once, for a filter that never
-	 * returns. */
+	/* TERM and INT ask to stop; a second one ends the process at once. Where a filter does not
+	 * return within a second of the first, that does. */
 	SIGNALS_ALONE,
 	/* TERM asks to stop, USR2 to leave, HUP to reload, however often they come. INT and USR1
 	 * are for the supervisor: a terminal, or pkill, sends them to all. XCPU says that a packet

@@ -150,6 +150,13 @@ describe("ipq-lua", function()
     assert.equal(0, status)
   end)
 
+  it("warns of a short option behind the script too", function()
+    local output = ipq_lua("--check " .. script "return function() end" .. " -q 3 -x -r")
+    assert.matches("warning: %-q behind the script is an argument of the script", output)
+    assert.matches("warning: %-r behind the script", output)
+    assert.is_nil(output:find("-x behind", 1, true))
+  end)
+
   it("exits 65 for a script that misspells ipq's words when it loads", function()
     local output, status = ipq_lua("--check " .. script "local v = require 'ipq'.DORP return function() return v end")
     assert.matches("ipq has no 'DORP'", output)
