@@ -40,7 +40,10 @@ struct ipq_capture {
 	pcap_t *in;
 	pcap_dumper_t *out;
 	int link;
-	bool is_nano; /* times have nanoseconds, in the input and in the output */
+	bool has_filter;
+	struct bpf_program filter;
+	uint64_t number; /* of the frame that was read last, from 1 */
+	bool is_nano;	 /* times have nanoseconds, in the input and in the output */
 	bool stopped;
 	bool is_meta;
 	uint32_t copy_range;
@@ -196,7 +199,7 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 			const struct frame *frame, const struct ipq_link_info *info, uint8_t *slot)
 {
 	/* Its number among the frames, as tcpdump and tshark count. */
-	packet->packet_id = (uint32_t)capture->counters.frames;
+	packet->packet_id = (uint32_t)capture->number;
 	packet->queue_num = 0;
 	packet->hook = NF_INET_PRE_ROUTING;
 	packet->family = info->protocol == ETH_P_IPV6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
@@ -249,12 +252,25 @@ static bool take(struct ipq_capture *capture, struct ipq_batch *batch,
 	return true;
 }
 
-/* The next frame of the file. 1, or 0 at its end. */
+/* Whether the frame is one of those that are wanted. */
+static bool is_chosen(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
+		      const uint8_t *bytes)
+{
+	return !capture->has_filter || pcap_offline_filter(&capture->filter, header, bytes) != 0;
+}
+
+/* The next one of them. 1, or 0 at the end of the file. They are chosen here, not by libpcap, which
+ * would not tell how many are between them. */
 static int next_frame(struct ipq_capture *capture, struct pcap_pkthdr **header,
 		      const uint8_t **bytes)
 {
-	int ret = capture->stopped ? PCAP_ERROR_BREAK : pcap_next_ex(capture->in, header, bytes);
+	int ret;
 
+	do {
+		ret = capture->stopped ? PCAP_ERROR_BREAK
+				       : pcap_next_ex(capture->in, header, bytes);
+		capture->number++;
+	} while (ret == 1 && !is_chosen(capture, *header, *bytes));
 	if (ret == PCAP_ERROR)
 		note_damage(capture, "the capture is damaged", pcap_geterr(capture->in));
 	return ret == 1;
@@ -392,15 +408,12 @@ static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char
 static enum ipq_capture_fault filter_set(struct ipq_capture *capture, const char *expression,
 					 char *text)
 {
-	struct bpf_program program;
-
-	if (pcap_compile(capture->in, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+	if (pcap_compile(capture->in, &capture->filter, expression, 1, PCAP_NETMASK_UNKNOWN) < 0) {
 		snprintf(text, IPQ_CAPTURE_TEXT, "the filter expression \"%s\" is wrong: %s",
 			 expression, pcap_geterr(capture->in));
 		return IPQ_CAPTURE_BAD_FILTER;
 	}
-	pcap_setfilter(capture->in, &program);
-	pcap_freecode(&program);
+	capture->has_filter = true;
 	return IPQ_CAPTURE_OK;
 }
 
@@ -536,6 +549,8 @@ void ipq_capture_close(struct ipq_capture *capture)
 		free(held_take(capture, capture->held->packet_id));
 	if (capture->out)
 		pcap_dump_close(capture->out);
+	if (capture->has_filter)
+		pcap_freecode(&capture->filter);
 	if (capture->in)
 		pcap_close(capture->in);
 	free(capture->changed);

@@ -36,6 +36,7 @@
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")       \
 	M(test_golden, "ipq.test.golden", "test/golden.lua")             \
 	M(test_memory, "ipq.test.memory", "test/memory.lua")             \
+	M(test_meta, "ipq.test.meta", "test/meta.lua")                   \
 	M(test_packet, "ipq.test.packet", "test/packet.lua")             \
 	M(test_replay, "ipq.test.replay", "test/replay.lua")             \
 	M(test_text, "ipq.test.text", "test/text.lua")

@@ -34,7 +34,9 @@ for name, builder in pairs(build) do M[name] = builder end
 ---@return ipq.test.Packet
 function M.packet(bytes, meta)
   if type(bytes) ~= "string" then error("packet() takes a string", 2) end
-  return packet.new(bytes, meta)
+  local ok, result = pcall(packet.new, bytes, meta)
+  if not ok then error(packet.plain(result), 2) end
+  return result
 end
 
 --- Sets what ipq.now() gives in the filters of packets without a timestamp: 0 at first.

@@ -237,6 +237,9 @@ end
     assert.equal(0, status)
     assert.equal(1, #written)
     assert.equal(frames[2][1], written[1][1])
+    -- Its number is the one that tcpdump and tshark have for it.
+    local _, lines = replay(frames, "scripts/accept.lua", nil, "--json -F 'udp dst port 2'")
+    assert.matches('{"number":2,', lines)
     local _, output, code = replay(frames, "scripts/accept.lua", nil, "-F 'udp dst prt'")
     assert.matches("error: the filter expression \"udp dst prt\" is wrong: ", output)
     assert.equal(64, code)
@@ -311,6 +314,21 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
     assert.equal("accept", lines[3].verdict)
     assert.matches("nonsense", lines[4].error)
     assert.matches("times 5.25 6 7 8\n", output)
+  end)
+
+  it("ends a second after it is asked to, where a filter does not return", function()
+    local path = os.tmpname()
+    finally(function()
+      os.remove(path)
+      os.remove(path .. ".lua")
+    end)
+    capture.write(path, { { packet } })
+    local file = assert(io.open(path .. ".lua", "w"))
+    file:write "return function() while true do end end"
+    file:close()
+    local _, status = netns.shell(("LD_PRELOAD= timeout --preserve-status 0.3 timeout -k 9 9 %s -r %s %s.lua"):format(
+      netns.program, path, path))
+    assert.equal(143, status)
   end)
 
   it("goes from standard input to standard output", function()

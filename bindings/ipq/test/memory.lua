@@ -133,7 +133,6 @@ local function fill_device(p, meta, kind, taken)
   p[kind] = index
   p.present = bit.bor(p.present, optional[kind])
   if not name then return end
-  if #name > 15 then bad("%s_name: an interface's name has at most 15 bytes", kind) end
   local slot = index % DEVICES
   if taken[slot] and taken[slot] ~= index then
     bad("%s: choose another index, %d and %d cannot be in one packet", kind, index, taken[slot])
@@ -177,8 +176,6 @@ local function fill_conntrack(p, ct, anchors)
     if kind then
       local bytes = be(value, kind[2])
       parts[#parts + 1] = ffi.string(ffi.new("uint16_t[2]", 4 + #bytes, kind[1]), 4) .. bytes .. ("\0"):rep(-#bytes % 4)
-    elseif name ~= "state" and name ~= "direction" then
-      bad("ct has no field '%s'", tostring(name))
     end
   end
   local text = table.concat(parts)
@@ -186,9 +183,7 @@ local function fill_conntrack(p, ct, anchors)
   p.ct, p.ct_len = text, #text
   p.present = bit.bor(p.present, E.IPQ_HAS_CT)
   if not (ct.state or ct.direction) then return end
-  local info = (ct_infos[ct.direction or "original"] or {})[ct.state or "established"]
-  if not info then bad "ct.state and ct.direction must be those that pkt.ct has" end
-  p.ct_info = info
+  p.ct_info = ct_infos[ct.direction or "original"][ct.state or "established"]
   p.present = bit.bor(p.present, E.IPQ_HAS_CT_INFO)
 end
 
@@ -204,7 +199,6 @@ local function fill_bytes(p, meta, anchors)
   if meta.hw_addr then
     local n = 0
     for digits in meta.hw_addr:gmatch "%x%x" do
-      if n == 8 then bad "hw_addr: at most 8 bytes" end
       p.hw_addr[n] = tonumber(digits, 16)
       n = n + 1
     end
@@ -238,19 +232,13 @@ end
 local function number_of(meta, name, names)
   local value = meta[name]
   if type(value) ~= "string" then return value end
-  return names[value] or bad("%s: there is no '%s'", name, value)
+  return names[value]
 end
 
 local function fill_payload(p, slot, bytes, meta, queue)
   if queue.copy == "meta" then
     p.data, p.data_len, p.len = slot, 0, 0
     return
-  end
-  for _, name in ipairs { "data_len", "len" } do
-    local value = meta[name]
-    if value ~= nil and (type(value) ~= "number" or not (value >= 0 and value <= SLOT) or value % 1 ~= 0) then
-      bad("%s must be an integer from 0 to %d", name, SLOT)
-    end
   end
   local data_len = math.min(meta.data_len or #bytes, queue.range or SLOT, #bytes)
   ffi.copy(slot, bytes, data_len)

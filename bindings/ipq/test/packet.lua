@@ -4,6 +4,7 @@ local buffer = require "ipq.buffer"
 local fields = require "ipq.test.fields"
 local live_packet = require "ipq.packet"
 local memory = require "ipq.test.memory"
+local metadata = require "ipq.test.meta"
 
 local M = {}
 
@@ -109,7 +110,9 @@ end
 ---@param meta? table<string, any> metadata by the names of fields
 ---@return ipq.test.Packet
 function M.new(bytes, meta)
-  return setmetatable({ bytes = bytes, meta = meta or {} }, mt)
+  meta = meta or {}
+  metadata.check(meta)
+  return setmetatable({ bytes = bytes, meta = meta }, mt)
 end
 
 ---@return boolean
