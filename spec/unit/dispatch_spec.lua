@@ -321,13 +321,16 @@ describe("dispatch", function()
     local heap = timer.current
     timer.current = timer.new()
     finally(function() timer.current = heap end)
-    local src = source.new { tcp, udp, icmp }
-    local compiled, aborted = traces.of(src:plan({ 1, 2, 3, 64 }, 2000):judge(script.load("scripts/delay.lua",
-      { "ms=0" }).filter))
-    assert.same({}, not_compiled(aborted))
     local loops = 0
-    for _, trace in ipairs(compiled) do
-      if trace.start:match "dispatch.lua" and trace.link == "loop" then loops = loops + 1 end
+    -- Where a loop's trace begins is also up to chance, and to the clock that timers go by.
+    for _ = 1, 5 do
+      local src = source.new { tcp, udp, icmp }
+      local compiled, aborted = traces.of(src:plan({ 1, 2, 3, 64 }, 2000):judge(script.load("scripts/delay.lua",
+        { "ms=0" }).filter))
+      assert.same({}, not_compiled(aborted))
+      for _, trace in ipairs(compiled) do
+        if trace.start:match "dispatch.lua" and trace.link == "loop" then loops = loops + 1 end
+      end
     end
     assert.is_true(loops > 0)
     assert.same({}, lines)
