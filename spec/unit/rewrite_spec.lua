@@ -295,6 +295,17 @@ describe("ipq_rewrite_finish", function()
     assert.equal((right + 5) % 0xffff, craft.u16(bytes_of(packet), p.l4 + 16))
   end)
 
+  it("leaves a wrong checksum of a packet without pseudo-header wrong that comes to 0", function()
+    for _, name in ipairs { "icmp", "gre_sum" } do
+      local p = craft.packet { random = rewrite.random(26), version = 4, name = name, body = "\0\0wxyz" }
+      local field = p.l4 + p.kind.field
+      local word = craft.u16(p.bytes, field) - 5 -- what, stored into the body, takes the wrong sum to 0
+      local packet = arrive(put(p.bytes, field, be16(word)))
+      store(packet, p.body, be16(word))
+      assert_finished(put(put(p.bytes, p.body, be16(word)), field, "\0\0"), packet, name)
+    end
+  end)
+
   it("makes a wrong checksum right where the filter stored into it", function()
     for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "gre_sum", "dccp" } do
       local p = craft.packet { random = rewrite.random(24), version = 4, name = name, body = "0123456789012345" }
