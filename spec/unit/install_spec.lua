@@ -36,6 +36,22 @@ describe("what is installed", function()
     end
   end)
 
+  it("is hardened: addresses at random, relocations read-only, stacks and buffers guarded", function()
+    for _, file in ipairs { "bin/ipq-lua", "lib/lua/5.1/ipq/core.so", "lib/libipq.so" } do
+      local text = support.must(("readelf -dlW --dyn-syms %s/%s"):format(usr, file))
+      assert.matches("GNU_RELRO", text, file)
+      assert.matches("BIND_NOW", text, file)
+      assert.matches("GNU_STACK[ x%x]+RW ", text, file)
+      assert.is_nil(text:match "TEXTREL", file)
+      if file:match "^bin" then assert.matches("FLAGS_1.*PIE", text) end
+      -- The sanitizers do it in their way.
+      if not support.sanitizer then
+        assert.matches("__stack_chk_fail", text, file)
+        assert.matches("__memcpy_chk", text, file)
+      end
+    end
+  end)
+
   it("has the module and its test kit, all of them", function()
     for path in support.must "cd bindings; find ipq -name '*.lua'":gmatch "[^\n]+" do
       assert.equal(document.read("bindings/" .. path), document.read(usr .. "/share/lua/5.1/" .. path))
