@@ -176,8 +176,8 @@ static void transport_checksum(struct ipq_packet *packet, const struct ipq_trans
 		checksum = full_sum(packet, t);
 	else
 		checksum = next_sum(checksum, packet->l4_delta);
-	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One that
-	 * was wrong and has come to 0 stays so. */
+	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One
+	 * that was wrong and has come to 0 stays so. */
 	if (!full && checksum == 0 && t->sum == IPQ_SUM_PLAIN && full_sum(packet, t) == 0xffff)
 		checksum = 0xffff;
 	if (checksum == 0 && (is_udp || packet->protocol == IPPROTO_UDPLITE))
