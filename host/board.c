@@ -36,13 +36,6 @@ static const char *time_short(uint64_t ns, char text[CELL])
 	return text;
 }
 
-/* What a terminal could take for more than text is not written. */
-static void put_plain(FILE *out, const char *text)
-{
-	for (; *text; text++)
-		putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
-}
-
 static void put_head(FILE *out, pid_t pid, const struct page_head *head, int64_t age_ns)
 {
 	int64_t up = (head->time_ns - head->since_ns) / second_ns;
@@ -51,8 +44,7 @@ static void put_head(FILE *out, pid_t pid, const struct page_head *head, int64_t
 		up / 3600, (int)(up / 60 % 60), (int)(up % 60));
 	if (age_ns > 3 * second_ns)
 		fprintf(out, ", not heard of for %" PRId64 " s", age_ns / second_ns);
-	fputs("\nscript ", out);
-	put_plain(out, head->script);
+	fprintf(out, "\nscript %s", head->script);
 	fprintf(out, "\n\n%5s%8s%9s%7s%8s%7s%6s%6s%7s%7s%5s%5s\n", "queue", "pkts/s", "accept/s",
 		"drop/s", "other/s", "errors", "lost", "batch", "p50", "p99", "cpu", "died");
 }

@@ -1,5 +1,6 @@
 #include "page.h"
 #include "clock.h"
+#include "options.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -88,30 +89,52 @@ void page_write(struct page_head *page, const struct stats *stats)
 
 /* A reader's */
 
+/* Ends it, and takes away what a terminal could take for more than text. */
+static void make_plain(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+/* Whether it is one of this version's for that size. Whoever made it may have written anything, and
+ * go on writing: head is a copy. */
+static enum page_result check(struct page_head *head, size_t size)
+{
+	if (memcmp(head->magic, magic, sizeof(magic)) != 0)
+		return PAGE_NONE;
+	make_plain(head->version, sizeof(head->version));
+	make_plain(head->script, sizeof(head->script));
+	if (head->head_size != sizeof(*head) || head->stats_size != sizeof(struct stats) ||
+	    strcmp(head->version, IPQ_VERSION) != 0 || head->count == 0 ||
+	    head->count > OPTIONS_QUEUES_MAX || size_for(head->count) != size)
+		return PAGE_OTHER;
+	if (head->since_ns < 0 || head->time_ns < head->since_ns)
+		return PAGE_UNSTEADY;
+	return PAGE_OK;
+}
+
 /* Copies it between two writes. */
 static enum page_result copy(struct snapshot *snapshot, const struct page_head *page, size_t size)
 {
-	const struct page_head head = *page;
+	size_t body = size - sizeof(*page);
+	enum page_result result;
 
-	if (memcmp(head.magic, magic, sizeof(magic)) != 0)
-		return PAGE_NONE;
-	snapshot->head = head;
-	snapshot->head.version[sizeof(head.version) - 1] = '\0';
-	if (head.head_size != sizeof(head) || head.stats_size != sizeof(struct stats) ||
-	    strcmp(snapshot->head.version, IPQ_VERSION) != 0 || size_for(head.count) != size)
-		return PAGE_OTHER;
-	snapshot->stats = malloc(head.count * sizeof(struct stats));
+	snapshot->head = *page;
+	result = check(&snapshot->head, size);
+	if (result == PAGE_NONE || result == PAGE_OTHER)
+		return result;
+	snapshot->stats = malloc(body);
 	for (int i = 0; i < TRIES && snapshot->stats; i++) {
 		uint32_t sequence = __atomic_load_n(&page->sequence, __ATOMIC_ACQUIRE);
 
-		memcpy(&snapshot->head, page, sizeof(head));
-		memcpy(snapshot->stats, page + 1, head.count * sizeof(struct stats));
+		memcpy(&snapshot->head, page, sizeof(*page));
+		memcpy(snapshot->stats, page + 1, body);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (sequence && sequence % 2 == 0 &&
-		    __atomic_load_n(&page->sequence, __ATOMIC_RELAXED) == sequence) {
-			snapshot->head.script[sizeof(head.script) - 1] = '\0';
-			return PAGE_OK;
-		}
+		    __atomic_load_n(&page->sequence, __ATOMIC_RELAXED) == sequence)
+			return check(&snapshot->head, size);
 		usleep(100);
 	}
 	return PAGE_UNSTEADY;

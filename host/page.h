@@ -41,7 +41,8 @@ enum page_result {
 	PAGE_UNSTEADY /* it was never seen at rest, or there is no memory */
 };
 
-/* Reads the page of a process. The caller frees what *snapshot then has by page_clear(). */
+/* Reads the page of a process; all text in it ends, and is harmless in a terminal. The caller frees
+ * what *snapshot then has by page_clear(). */
 enum page_result page_read(struct snapshot *snapshot, pid_t pid);
 void page_clear(struct snapshot *snapshot);
 
