@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+enum { NEWS_AT_ONCE = 64 };
+
 /* Ending */
 
 /* Ends the workers. Those that wait for their queue end at once; those that run judge what waits in
@@ -135,6 +137,8 @@ static void take_report(struct supervisor *s, struct child *child,
 	switch (report->news) {
 	case WORKER_FILE: watch_add(&s->watch, report->path); break;
 	case WORKER_LOADED:
+		if (child->stage != CHILD_LOADING)
+			break;
 		child->stage = CHILD_LOADED;
 		if (s->is_bound)
 			child_let_go(child);
@@ -142,6 +146,8 @@ static void take_report(struct supervisor *s, struct child *child,
 			s->settings = report->settings;
 		break;
 	case WORKER_RUNNING:
+		if (child->stage != CHILD_LOADED)
+			break;
 		child->stage = CHILD_RUNNING;
 		tell_running(s, child, &report->settings);
 		child->has_run = true;
@@ -161,7 +167,8 @@ void crew_read(struct supervisor *s, struct child *child)
 {
 	struct worker_report report;
 
-	while (child->channel >= 0 && child_read(child, &report))
+	/* A worker that talks without end must not be the only one that is heard. */
+	for (int i = 0; i < NEWS_AT_ONCE && child->channel >= 0 && child_read(child, &report); i++)
 		take_report(s, child, &report);
 }
 

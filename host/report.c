@@ -9,6 +9,8 @@
 #include <sysexits.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
+enum { DESCRIBED = 512 /* bytes of a packet: its headers */ };
+
 /* What is copied of each packet, in words. */
 static void describe_copy(const struct ipq_queue_options *settings, char *text, size_t size)
 {
@@ -68,23 +70,36 @@ static void describe_addresses(const struct ipq_packet *packet, char *text, size
 	snprintf(text, size, " (%s > %s, protocol %u)", from, to, packet->protocol);
 }
 
-void report_work(const struct ipq_batch *batch, char *text, size_t size)
+/* A copy of its beginning, whose lengths nobody changes any more. */
+static void describe_packet(struct ipq_packet packet, const struct ipq_batch *made, char *text,
+			    size_t size)
 {
+	uint8_t beginning[DESCRIBED];
+
+	if (packet.data_len > sizeof(beginning))
+		packet.data_len = sizeof(beginning);
+	if (!ipq_batch_holds(made, packet.data, packet.data_len))
+		return;
+	memcpy(beginning, packet.data, packet.data_len);
+	packet.data = beginning;
+	ipq_header_parse(&packet);
+	if (packet.ip_version)
+		describe_addresses(&packet, text, size);
+}
+
+void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, char *text,
+		 size_t size)
+{
+	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
+	uint32_t count = __atomic_load_n(&batch->count, __ATOMIC_RELAXED);
 	struct ipq_packet packet;
 	char addresses[128] = "";
 
-	uint32_t current = batch->current;
-
 	snprintf(text, size, "%s", batch->in_timer % 2 ? " in a timer" : "");
-	if (current >= batch->count || current >= IPQ_BATCH_MAX)
+	if (current >= count || current >= made->capacity)
 		return;
-	packet = batch->packets[current];
-	if (packet.data_len <= IPQ_PACKET_MAX &&
-	    ipq_batch_holds(batch, packet.data, packet.data_len)) {
-		ipq_header_parse(&packet);
-		if (packet.ip_version)
-			describe_addresses(&packet, addresses, sizeof(addresses));
-	}
+	packet = made->packets[current];
+	describe_packet(packet, made, addresses, sizeof(addresses));
 	snprintf(text, size, " while it judged packet %u%s", packet.packet_id, addresses);
 }
 

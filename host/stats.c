@@ -4,12 +4,13 @@
 #include <string.h>
 #include <time.h>
 
-void stats_read_batch(struct stats *stats, const struct ipq_batch *batch)
+void stats_read_batch(struct stats *stats, const struct ipq_batch *batch,
+		      const struct ipq_batch *made)
 {
 	/* Each is one aligned word with one writer: it is old or new, and never between. */
 	stats->counters = batch->counters;
-	stats->filter_ns = *batch->filter_ns;
-	memcpy(stats->script, batch->script_counters, sizeof(stats->script));
+	stats->filter_ns = *made->filter_ns;
+	memcpy(stats->script, made->script_counters, sizeof(stats->script));
 }
 
 static uint64_t cpu_ns(pid_t pid)

@@ -53,7 +53,7 @@ struct supervisor {
 /* crew.c: the workers, from their start to their end */
 
 void crew_start(struct supervisor *s, struct child *child);
-/* Takes all that a worker has to tell. */
+/* Takes what a worker has to tell. */
 void crew_read(struct supervisor *s, struct child *child);
 /* Takes note of those that have ended, or were stopped. */
 void crew_reap(struct supervisor *s);

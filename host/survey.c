@@ -19,7 +19,7 @@ static void count(struct supervisor *s)
 	struct stats *stats = s->survey.now;
 
 	FOR_EACH_CHILD (s, child) {
-		stats_read_batch(stats, child->batch);
+		stats_read_batch(stats, child->batch, &child->made);
 		stats_read_worker(stats, child->pid);
 		stats->queue_num = child->queue_num;
 		stats->restarts = child->restarts;

@@ -1,0 +1,62 @@
+-- What a worker writes over the memory that it shares with its supervisor costs its own packets, and nothing else.
+local netns = require "spec.support.netns"
+
+-- Shared memory without a name is the batch's alone.
+local script = [[
+local ffi = require "ffi"
+local function overwrite(bytes)
+  for line in io.lines "/proc/self/maps" do
+    local first = line:match "^(%%x+)%%-%%x+ rw%%-s .*/dev/zero"
+    if first then ffi.fill(ffi.cast("void *", tonumber(first, 16)), bytes, 0x41) end
+  end
+  io.open(arg[0] .. ".seen", "w"):close()
+end
+local is_first = not io.open(arg[0] .. ".seen")
+return function(pkt)
+  if is_first and pkt.packet_id == 5 then
+    overwrite(%d)
+    %s
+  end
+end
+]]
+
+local function run(bytes, rest)
+  return netns.run(([[
+    export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
+    send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
+    logged() { grep -q "$1" "$DIR/filter.err"; }
+    rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+    rule -A INPUT -p udp --dport 9 -j ACCEPT
+    filter filter --time-limit 0.4 --metrics "$DIR/metrics" <<'END'
+%s
+END
+    send 10
+    wait_for 5 test -e "$DIR/filter.lua.seen"
+    kill -USR1 $pid_filter
+    "$PROGRAM" --top $pid_filter > "$DIR/top" && echo shown
+    wait_for 5 logged "goes on"
+    sleep 0.2
+    before=$(iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print $1 }')
+    send 10
+    wait_for 5 arrived $((before + 10))
+    stop filter]]):format(script:format(bytes, rest)))
+end
+
+netns.describe("a worker that writes over", function()
+  -- The batch's own fields; those, the packets, the held ids, the figures, and the kernel's messages.
+  for what, bytes in pairs { ["its batch"] = 256, ["all that describes packets"] = 200000 } do
+    it(what .. " and never returns is ended, and followed", function()
+      local output = run(bytes, "local n = 0 while true do n = n + 1 end")
+      assert.matches("^shown\nexit 0\n", output)
+      assert.matches("no progress for 400 ms[^\n]*; its worker is ended", output)
+      assert.matches("a new worker, process %d+, goes on", output)
+    end)
+
+    it(what .. " and dies is followed", function()
+      local output = run(bytes, "ffi.cast('int *', 8)[0] = 1")
+      assert.matches("^shown\nexit 0\n", output)
+      assert.matches("was killed by signal 11", output)
+      assert.matches("a new worker, process %d+, goes on", output)
+    end)
+  end
+end)
