@@ -59,8 +59,7 @@ static bool is_taken(const struct ipq_batch *batch, uint32_t packet_id)
 
 static int settle_slots(struct ipq_source *source, struct ipq_batch *batch)
 {
-	uint32_t taken = batch->count;
-	int ret = 0;
+	int number = 0, ret = 0;
 
 	for (uint32_t i = 0; i < batch->capacity && ret == 0; i++) {
 		uint8_t *slot = batch->slots + (size_t)i * batch->slot_size;
@@ -74,35 +73,49 @@ static int settle_slots(struct ipq_source *source, struct ipq_batch *batch)
 		ret = commit_one(source, batch, &packet);
 		if (batch->count < batch->capacity)
 			batch->packets[batch->count++] = packet;
+		number++;
 	}
-	return ret < 0 ? ret : (int)(batch->count - taken);
+	return ret < 0 ? ret : number;
 }
 
-/* Those of earlier batches. */
+/* Those of earlier batches. An entry may stand there twice, or be none: each is judged and goes. */
 static int settle_held(struct ipq_source *source, struct ipq_batch *batch)
 {
-	struct ipq_driver driver = {.source = source, .batch = batch};
-	uint32_t count = batch->held_count;
-	int ret = ipq_driver_settle_all(&driver, batch->error_verdict);
+	int number = 0, ret = 0;
 
-	batch->counters.errors += count;
-	batch->counters.settled += count;
-	return ret < 0 ? ret : (int)count;
+	for (uint32_t i = 0; i < IPQ_HELD_MAX && ret == 0; i++) {
+		struct ipq_packet packet = {
+			.packet_id = (uint32_t)(batch->held[i] - 1),
+			.verdict = batch->error_verdict,
+		};
+
+		if (!batch->held[i])
+			continue;
+		ret = source->settle(source, batch, &packet);
+		batch->held[i] = 0;
+		ipq_batch_count(batch, &packet);
+		batch->counters.errors++;
+		batch->counters.settled++;
+		number++;
+	}
+	batch->held_count = 0;
+	return ret < 0 ? ret : number;
 }
 
 int ipq_settle(struct ipq_source *source, struct ipq_batch *batch)
 {
-	int number, ret = settle_packets(source, batch);
+	int number = (int)batch->count, ret = settle_packets(source, batch);
 
 	if (ret < 0)
 		return ret;
 	ret = settle_slots(source, batch);
 	if (ret < 0)
 		return ret;
+	number += ret;
 	ret = settle_held(source, batch);
 	if (ret < 0)
 		return ret;
-	number = (int)batch->count + ret;
+	number += ret;
 	ipq_batch_tally(batch);
 	ipq_batch_clear(batch);
 	for (uint32_t i = 0; i < batch->capacity; i++)

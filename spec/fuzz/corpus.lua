@@ -44,6 +44,16 @@ for i, packet in ipairs(packets) do
     write("message", i, "\4\0\100" .. m.simple(i, bytes, more))
   end
 end
+-- A batch of four packets, the second one in hand; and pieces of a message in a slot.
+for i, packet in ipairs(packets) do
+  local message = m.simple(i, packet.bytes)
+  local pieces = {}
+  for at = 0, #message - 1, 60 do
+    local piece = message:sub(at + 1, at + 60)
+    pieces[#pieces + 1] = string.char(#piece * 4) .. be16(at) .. piece
+  end
+  write("settle", i, table.concat(pieces) .. "\18" .. be16(8) .. m.host32(4) .. "\18" .. be16(24) .. m.host32(1))
+end
 write("message", "long", "\0\16\0" .. m.simple(1, ("x"):rep(2500)))
 for i, kind in ipairs { 0x0302, 0x0301 } do
   local request = m.host32(40) .. m.host16(kind) .. m.host16(1) .. m.host32(0) .. m.host32(0) .. "\0\0\0\0"

@@ -33,6 +33,7 @@ if not core.spec_declared then
     int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet);
     int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet);
     int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
+    int ipq_settle(struct ipq_source *source, struct ipq_batch *batch);
     int64_t ipq_monotonic_ns(void);
     uint32_t ipq_histogram_bucket(uint64_t value);
     uint64_t ipq_histogram_least(uint32_t bucket);

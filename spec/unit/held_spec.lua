@@ -398,4 +398,19 @@ describe("what is still held", function()
       tonumber(src.batch.counters.packets) })
     assert.truthy(errno)
   end)
+
+  it("gets the error verdict when its process has died, whatever that has left in the table", function()
+    local src = new(3)
+    src:plan({ 3 }):judge(function(pkt) if pkt.packet_id ~= 2 then pkt:hold() end end)()
+    src.batch.error_verdict = ipq.STOP
+    src.batch.held[77], src.batch.held[4095] = 2, 0xffffffffffffffffULL -- the first one again, and none
+    src.batch.held_count = 9
+    -- A queue takes a message out of its slot once its packet is judged or held.
+    for i = 0, 2 do ffi.fill(src.batch.slots + i * src.batch.slot_size, 4) end
+    assert.equal(4, C.ipq_settle(src.driver.source, src.batch))
+    assert.same({ { 1, ipq.STOP }, { 3, ipq.STOP }, { 1, ipq.STOP }, { 0xfffffffe, ipq.STOP } }, src:settled())
+    assert.equal(0, src.batch.held_count)
+    for i = 0, ffi.C.IPQ_HELD_MAX - 1 do assert(src.batch.held[i] == 0) end
+    assert.same({ 4, 4 }, { tonumber(src.batch.counters.settled), tonumber(src.batch.counters.errors) })
+  end)
 end)
