@@ -188,7 +188,7 @@ void child_died(struct child *child, int status)
 	int count;
 
 	ipq_batch_repair(child->batch, &child->made);
-	report_work(child->batch, &child->made, work, sizeof(work));
+	report_work(child->batch, &child->made, "packet", work, sizeof(work));
 	child->batch->in_timer = 0;
 	describe_death(status, death, sizeof(death));
 	count = ipq_settle(ipq_queue_source(child->queue), child->batch);

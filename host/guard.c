@@ -28,7 +28,7 @@ static void overtime(struct supervisor *s, struct child *child, enum watchdog_ve
 		kill(child->pid, SIGXCPU);
 		return;
 	}
-	report_work(child->batch, &child->made, work, sizeof(work));
+	report_work(child->batch, &child->made, "packet", work, sizeof(work));
 	log_queue(LOG_LEVEL_ERROR, child->queue_num,
 		  ": no progress for %u ms%s; its worker is ended (--time-limit)",
 		  s->options->time_limit_ms, work);

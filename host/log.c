@@ -151,6 +151,17 @@ void log_queue(enum log_level level, int queue_num, const char *format, ...)
 	free(text);
 }
 
+void log_last(const char *text)
+{
+	char line[1024];
+	int len = snprintf(line, sizeof(line), "%sipq-lua: error: %s\n",
+			   log_state.is_journal ? "<3>" : "", text);
+
+	if (len > 0)
+		output_write(STDERR_FILENO, line,
+			     (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+}
+
 bool log_level_find(const char *name, enum log_level *level)
 {
 	for (int i = LOG_LEVEL_DEBUG; i <= LOG_LEVEL_ERROR; i++)

@@ -34,7 +34,7 @@ static int run(const struct options *options)
 	if (options->top)
 		return top_run(options->top_pid);
 	if (options->test)
-		return test_run(options->argc, options->argv);
+		return test_run(options);
 
 	if (options->doctor)
 		return doctor_run(options);

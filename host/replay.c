@@ -102,6 +102,8 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
 		code = EX_UNAVAILABLE;
+	if (code == EX_OK && !vm_limit(vm, options->time_limit_ms))
+		code = EX_OSERR;
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture));
 	if (code == EX_OK) {

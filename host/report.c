@@ -87,8 +87,8 @@ static void describe_packet(struct ipq_packet packet, const struct ipq_batch *ma
 		describe_addresses(&packet, text, size);
 }
 
-void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, char *text,
-		 size_t size)
+void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, const char *noun,
+		 char *text, size_t size)
 {
 	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
 	uint32_t count = __atomic_load_n(&batch->count, __ATOMIC_RELAXED);
@@ -100,7 +100,7 @@ void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, ch
 		return;
 	packet = made->packets[current];
 	describe_packet(packet, made, addresses, sizeof(addresses));
-	snprintf(text, size, " while it judged packet %u%s", packet.packet_id, addresses);
+	snprintf(text, size, " while it judged %s %u%s", noun, packet.packet_id, addresses);
 }
 
 void report_end(int queue_num, const struct ipq_counters *counters, const struct overflow *overflow,

@@ -14,10 +14,11 @@ void report_start(const struct options *options, const struct ipq_queue_options 
 		  const struct ipq_queue *queue, int core);
 
 /* What a worker does, in words: " while it judged packet 5 (10.0.0.1 > 10.0.0.2, protocol 6)", or
- * " in a timer". "" where it is nothing. The batch may have anything in it, and change meanwhile;
- * made is the batch as it was made, and tells where things are. */
-void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, char *text,
-		 size_t size);
+ * " in a timer". "" where it is nothing. noun is "packet", or "frame" in a capture. The batch may
+ * have anything in it, and change meanwhile; made is the batch as it was made, and tells where
+ * things are. Signal handlers may call it. */
+void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, const char *noun,
+		 char *text, size_t size);
 
 /* queue_num is LOG_NO_QUEUE for the sum of all. */
 void report_end(int queue_num, const struct ipq_counters *counters, const struct overflow *overflow,

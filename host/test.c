@@ -1,4 +1,5 @@
 #include "test.h"
+#include "limit.h"
 #include "log.h"
 #include "state.h"
 
@@ -46,20 +47,22 @@ static int protected_run(lua_State *L)
 	return 0;
 }
 
-int test_run(int argc, char **argv)
+int test_run(const struct options *options)
 {
-	struct test test = {argc, argv, EX_OK};
+	struct test test = {options->argc, options->argv, EX_OK};
+	const char *path = options->argv[0];
 	lua_State *L;
 
-	if (access(argv[0], R_OK) < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot read the specs: %s: %s", argv[0],
-			  strerror(errno));
+	if (access(path, R_OK) < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot read the specs: %s: %s", path, strerror(errno));
 		return EX_NOINPUT;
 	}
 	L = state_new();
 	if (!L)
 		return EX_OSERR;
-	if (!state_protect(L, protected_run, &test))
+	if (!limit_set(L, options->time_limit_ms))
+		test.code = EX_OSERR;
+	else if (!state_protect(L, protected_run, &test))
 		test.code = EX_SOFTWARE;
 	lua_close(L);
 	return test.code;

@@ -1,6 +1,8 @@
 #include "vm.h"
 #include "carry.h"
+#include "limit.h"
 #include "log.h"
+#include "overtime.h"
 #include "state.h"
 
 #include <errno.h>
@@ -19,10 +21,7 @@ struct vm {
 	int observe; /* LUA_NOREF: nobody */
 	int carried; /* LUA_REFNIL: nothing */
 	struct ipq_driver *driver;
-	/* What a signal said takes too long: a packet, or a timer. */
-	uint64_t late_batch;
-	uint32_t late_packet;
-	uint32_t late_timer;
+	struct overtime overtime;
 };
 
 /* What may raise is done in these, below one lua_cpcall() each. */
@@ -41,6 +40,7 @@ static int protected_load(lua_State *L)
 	struct load *load = lua_touserdata(L, 1);
 	const char *code;
 
+	overtime_init(L, &load->vm->overtime);
 	state_push_member(L, "ipq.counter", "place");
 	lua_pushlightuserdata(L, load->counters);
 	lua_call(L, 1, 0);
@@ -87,6 +87,8 @@ static int protected_replay(lua_State *L)
 	lua_call(L, 1, 1);
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "is_replay");
+	lua_pushboolean(L, 1);
+	lua_setfield(L, -2, "is_capture");
 	state_events_to(L, replay->events);
 	if (!replay->is_json)
 		return 0;
@@ -96,8 +98,6 @@ static int protected_replay(lua_State *L)
 	replay->vm->observe = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
-
-static void on_overtime(lua_State *L, lua_Debug *debug);
 
 struct start {
 	struct vm *vm;
@@ -130,9 +130,6 @@ static int protected_start(lua_State *L)
 	lua_call(L, 3, 2);
 	start->vm->keeper = luaL_ref(L, LUA_REGISTRYINDEX);
 	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_pushlightuserdata(L, (void *)on_overtime);
-	lua_pushlightuserdata(L, start->vm);
-	lua_rawset(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -278,6 +275,11 @@ bool vm_replay(struct vm *vm, bool is_json, int events)
 	return state_protect(vm->L, protected_replay, &replay);
 }
 
+bool vm_limit(struct vm *vm, uint32_t limit_ms)
+{
+	return limit_set(vm->L, limit_ms);
+}
+
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
 {
 	struct start start = {vm, driver, VM_OK};
@@ -323,36 +325,9 @@ void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *d
 	(void)state_protect(vm->L, protected_files, &files);
 }
 
-static bool is_late(const struct vm *vm)
-{
-	const struct ipq_batch *batch = vm->driver->batch;
-
-	return batch->counters.batches == vm->late_batch && batch->current == vm->late_packet &&
-	       batch->in_timer == vm->late_timer && (batch->count > 0 || batch->in_timer % 2);
-}
-
-/* The first time that Lua is interpreted after vm_overtime(). By then the filter may have returned,
- * and another packet's may run. */
-static void on_overtime(lua_State *L, lua_Debug *debug)
-{
-	struct vm *vm;
-
-	(void)debug;
-	lua_sethook(L, NULL, 0, 0);
-	lua_pushlightuserdata(L, (void *)on_overtime);
-	lua_rawget(L, LUA_REGISTRYINDEX);
-	vm = lua_touserdata(L, -1);
-	lua_pop(L, 1);
-	if (is_late(vm))
-		luaL_error(L, "takes longer than the time limit");
-}
-
 void vm_overtime(void *data)
 {
 	struct vm *vm = data;
 
-	vm->late_batch = vm->driver->batch->counters.batches;
-	vm->late_packet = vm->driver->batch->current;
-	vm->late_timer = vm->driver->batch->in_timer;
-	lua_sethook(vm->L, on_overtime, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+	overtime_interrupt(vm->L, &vm->overtime, vm->driver->batch);
 }

@@ -60,13 +60,14 @@ function M.new(driver_address, filter, observe, timers)
   if timers == nil then timers = timer.current end
   local is_replay = live.is_replay
 
+  local what = live.is_capture and "frame %d of the capture" or "packet %d of queue %d"
   local last_error
 
   local function report(p, text)
     last_error = text
     if not may_report() then return end
-    log.write("error", ("packet %d of queue %d: %s\nIts verdict: %s"):format(
-      p.packet_id, p.queue_num, text, verdict.name(batch.error_verdict)))
+    log.write("error", ("%s: %s\nIts verdict: %s"):format(
+      what:format(p.packet_id, p.queue_num), text, verdict.name(batch.error_verdict)))
   end
 
   -- xpcall's handlers: the stack is still there. Must not raise.
@@ -148,6 +149,8 @@ function M.new(driver_address, filter, observe, timers)
     local thread, is_main = coroutine_running()
     if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
     local packet_before, handle_before, keeper_before = live.save()
+    local guard = live.guard
+    local guarded = guard and guard(driver_address)
     live.keeper = keeper
     if timers then timers:enter(batch, is_replay) end
     while true do
@@ -155,6 +158,7 @@ function M.new(driver_address, filter, observe, timers)
       if ok then
         if timers then timers:leave() end
         live.restore(packet_before, handle_before, keeper_before)
+        if guard then guard(guarded) end
         return count
       end
       fail(batch.packets[batch.current])

@@ -81,6 +81,13 @@ function M.now()
   return C.now()
 end
 
+--- What the host watches the time of filters by, where it does so itself: guard(driver), with the address of the one
+--- whose packets are judged from here on, or nil; gives the one before.
+M.guard = nil
+
+--- Whether the packets are the frames of a capture, and their numbers the frames'.
+M.is_capture = false
+
 --- What holds packets for the loop that runs: see held.lua.
 M.keeper = nil
 

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		batch->packets[i].data = made.slots + (size_t)i * SLOT;
 	overwrite(&in);
 
-	report_work(batch, &made, text, sizeof(text));
+	report_work(batch, &made, "packet", text, sizeof(text));
 	CHECK(strlen(text) < sizeof(text));
 	stats_read_batch(&stats, batch, &made);
 	out = fmemopen(NULL, 16384, "w");

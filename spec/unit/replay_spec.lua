@@ -216,7 +216,7 @@ end
     local _, output, status = replay({ { packet:sub(1, 30), len = #packet } },
       "return function(pkt) assert(pkt.truncated and pkt.len == 33) pkt.ip.ttl = 3 end\n")
     assert.equal(0, status)
-    assert.matches("packet 1 of queue 0: packet changed: only a part", output)
+    assert.matches("frame 1 of the capture: packet changed: only a part", output)
     assert.equal(1, count(output, "errors"))
   end)
 
@@ -326,8 +326,8 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
     local file = assert(io.open(path .. ".lua", "w"))
     file:write "return function() while true do end end"
     file:close()
-    local _, status = netns.shell(("LD_PRELOAD= timeout --preserve-status 0.3 timeout -k 9 9 %s -r %s %s.lua"):format(
-      netns.program, path, path))
+    local _, status = netns.shell(("LD_PRELOAD= timeout --preserve-status 0.3 timeout -k 9 9 %s --time-limit 0 "
+      .. "-r %s %s.lua"):format(netns.program, path, path))
     assert.equal(143, status)
   end)
 

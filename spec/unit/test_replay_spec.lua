@@ -77,7 +77,7 @@ describe("t.replay()", function()
     assert.same({ 1001.000001, 1002.000002 }, { times[1], times[2] })
     assert.same({ 1, 1, 1 }, { r.errors, r.dropped, r.queued })
     assert.matches("test_replay_spec.lua:%d+: no", r.records[1].error)
-    assert.matches("^error: packet 1 of queue 0", r.log[1])
+    assert.matches("^error: frame 1 of the capture", r.log[1])
   end)
 
   it("says what cannot be opened, and what is damaged", function()

@@ -4,6 +4,7 @@ local dispatch = require "ipq.dispatch"
 local ffi = require "ffi"
 local ipq = require "ipq"
 local filters = require "ipq.test.filter"
+local live = require "ipq.live"
 local memory = require "ipq.test.memory"
 local packet = require "ipq.test.packet"
 local record = require "ipq.record"
@@ -17,7 +18,10 @@ local function run(options, filter, observe, timers)
   local capture, message = core.capture(options)
   if not capture then return nil, message end
   local _, lines = memory.in_replay(memory.with_capture_time, timers, function(heap)
+    local is_capture = live.is_capture
+    live.is_capture = true
     local judge, keeper = dispatch.new(capture:driver(), filter, observe, heap)
+    live.is_capture = is_capture
     judge()
     keeper:finish()
   end)
