@@ -228,7 +228,7 @@ fuzz-build: deps-fuzz
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) BUILD=$(FUZZ) CC=clang CFLAGS='-O1 -g' \
 		SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
 	$(Q)mkdir -p $(addprefix $(FUZZ)/seed/,$(FUZZ_TARGETS)) $(addprefix $(FUZZ)/corpus/,$(FUZZ_TARGETS))
-	$(Q)$(SPEC_ENV) luajit spec/fuzz/corpus.lua $(FUZZ)/seed
+	$(Q)$(SPEC_ENV) luajit spec/fuzz/corpus.lua $(FUZZ)/seed $(FUZZ_TARGETS)
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 

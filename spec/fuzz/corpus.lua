@@ -1,14 +1,18 @@
--- Writes inputs for the fuzz targets to begin with: luajit spec/fuzz/corpus.lua FOLDER
+-- Writes inputs for these fuzz targets to begin with, each into the folder of its name:
+-- luajit spec/fuzz/corpus.lua FOLDER TARGET...
 local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
 local m = require "spec.support.message"
 local rewrite = require "spec.support.rewrite"
 
 local folder = assert(arg[1], "which folder?")
+local is_wanted = {}
+for i = 2, #arg do is_wanted[arg[i]] = true end
 local random = rewrite.random(7)
 local be16 = m.be16
 
 local function write(target, name, bytes)
+  if not is_wanted[target] then return end
   local file = assert(io.open(("%s/%s/%s"):format(folder, target, name), "wb"))
   file:write(bytes)
   file:close()
