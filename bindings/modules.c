@@ -22,6 +22,7 @@
 	M(script, "ipq.script", "script.lua")                            \
 	M(settle, "ipq.settle", "settle.lua")                            \
 	M(summary, "ipq.summary", "summary.lua")                         \
+	M(tcp_options, "ipq.tcp_options", "tcp_options.lua")             \
 	M(test, "ipq.test", "test.lua")                                  \
 	M(timer, "ipq.timer", "timer.lua")                               \
 	M(transport, "ipq.transport", "transport.lua")                   \

@@ -113,18 +113,23 @@ function M.computed(read, write)
   return function() return read, write end
 end
 
+--- Puts len bytes over those at offset. Errors are at that level of the caller's.
+function M.store(p, name, offset, bytes, len, level)
+  check(C.rewrite_store(p, offset, bytes, len), name, level + 1)
+end
+
 --- Puts options (bytes, "\0" is added up to whole words) in the place of the old_len bytes of options that a
 --- header at offset start has behind its first 20, and their length in words into the upper or lower four
---- bits of its byte at length_at.
-function M.put_options(p, name, start, old_len, options, length_at, is_upper)
+--- bits of its byte at length_at. Errors are at that level of the caller's.
+function M.put_options(p, name, start, old_len, options, length_at, is_upper, level)
   if type(options) ~= "string" or #options > 40 then
-    error(name .. " must be a string of at most 40 bytes", 4)
+    error(name .. " must be a string of at most 40 bytes", level + 1)
   end
   options = options .. ("\0"):rep(-#options % 4)
   local words, old = 5 + #options / 4, p.data[start + length_at]
   scratch[0] = is_upper and words * 16 + old % 16 or old - old % 16 + words
-  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, 4)
-  check(C.rewrite_store(p, start + length_at, scratch, 1), name, 4)
+  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, level + 1)
+  check(C.rewrite_store(p, start + length_at, scratch, 1), name, level + 1)
 end
 
 -- Beside the metatypes, which outlive this module's table (see luaopen_ipq_core).

@@ -14,7 +14,7 @@ local number, flag, address, computed = header.number, header.flag, header.addre
 local M = {}
 
 local function set_options(p, h, value)
-  header.put_options(p, "ip.options", p.l3, bit.band(h[0], 15) * 4 - 20, value, 0, false)
+  header.put_options(p, "ip.options", p.l3, bit.band(h[0], 15) * 4 - 20, value, 0, false, 3)
 end
 
 --- The options' bytes, "" where there are none.

@@ -2,9 +2,9 @@
 local abi = require "ipq.abi"
 local buffer = require "ipq.buffer"
 local core = require "ipq.core"
-local ffi = require "ffi"
 local header = require "ipq.header"
-local error, ipairs, type = error, ipairs, type -- a script may overwrite globals
+local tcp_options = require "ipq.tcp_options"
+local error, ipairs = error, ipairs -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.transport then return core.transport end
@@ -22,60 +22,20 @@ local function at_l4(protocol) return "p.protocol == " .. protocol .. " and p.l4
 
 local open_tcp
 
---- The options from offset o of the header at h, which ends at stop: kind and offset of each one's data,
---- and its length. A malformed one ends the list.
-local function next_option(h, o, stop)
-  while o < stop do
-    local kind = h[o]
-    if kind == 0 then return nil end
-    if kind ~= 1 then
-      if o + 2 > stop or h[o + 1] < 2 or o + h[o + 1] > stop then return nil end
-      return kind, o + 2, h[o + 1] - 2
-    end
-    o = o + 1
-  end
-end
-
-local function tcp_options(p, h)
-  local list, o, stop = {}, 20, p.body - p.l4
-  while true do
-    local kind, data, length = next_option(h, o, stop)
-    if not kind then return list end
-    list[#list + 1] = { kind = kind, data = ffi.string(h + data, length) }
-    o = data + length
-  end
-end
-
---- From a list as tcp_options() gives it, or from the bytes themselves.
-local function set_tcp_options(p, _, value)
-  local bytes = value
-  if type(value) == "table" then
-    local parts = {}
-    for i, option in ipairs(value) do
-      local kind, data = option.kind, option.data or ""
-      if type(kind) ~= "number" or kind < 2 or kind > 255 or type(data) ~= "string" or #data > 38 then
-        error(("tcp.options: entry %d must be { kind = 2 to 255, data = string }"):format(i), 3)
-      end
-      parts[i] = string.char(kind, #data + 2) .. data
-    end
-    bytes = table.concat(parts)
-  end
-  header.put_options(p, "tcp.options", p.l4, p.body - p.l4 - 20, bytes, 12, true)
-end
-
 local tcp_methods = {}
 
 --- The data of the first option of that kind, as a string; nil where there is none. No-operations and
 --- the end of the list are no options.
 function tcp_methods:option(wanted)
   local p, h = open_tcp(self)
-  local o, stop = 20, p.body - p.l4
-  while true do
-    local kind, data, length = next_option(h, o, stop)
-    if not kind then return nil end
-    if kind == wanted then return ffi.string(h + data, length) end
-    o = data + length
-  end
+  return (tcp_options.get(p, h, wanted))
+end
+
+--- Gives the first option of that kind this data, a string: in its place where it is as long, else the options are
+--- made anew. One that is not there is added behind the others; nil takes those of that kind away.
+function tcp_methods:set_option(kind, data)
+  local p, h = open_tcp(self)
+  tcp_options.set(p, h, kind, data)
 end
 
 M.tcp, open_tcp = header.define("tcp", "l4", at_l4(6), {
@@ -96,7 +56,7 @@ M.tcp, open_tcp = header.define("tcp", "l4", at_l4(6), {
   window = number(14, 2),
   checksum = number(16, 2),
   urgptr = number(18, 2),
-  options = computed(tcp_options, set_tcp_options),
+  options = computed(tcp_options.list, tcp_options.set_all),
   payload = payload,
 }, tcp_methods)
 

@@ -258,7 +258,7 @@ function IP6:exthdr(number) end
 
 ---@class ipq.TCPOption
 ---@field kind integer
----@field data string
+---@field data? string "" where it is left out
 
 ---RFC 9293
 ---@class ipq.TCP
@@ -279,14 +279,21 @@ function IP6:exthdr(number) end
 ---@field window integer can be assigned
 ---@field checksum integer can be assigned
 ---@field urgptr integer can be assigned
----@field options ipq.TCPOption[] can be assigned, a string of bytes too; without no-operations
+---@field options ipq.TCPOption[] can be assigned, with no-operations ({ kind = 1 }) or as a string of bytes; read, it is without them
 ---@field payload ipq.Buffer
 local TCP = {}
 
----The data of the first option of that kind.
+---The data of the first option of that kind: its bytes, a string.
 ---@param kind integer
 ---@return string?
 function TCP:option(kind) end
+
+---Gives the first option of that kind this data. As long as before, it is written in place; else the options are put
+---together anew, with padding. One that is not there is added behind the others; nil puts no-operations in the place
+---of all of that kind.
+---@param kind integer 2 to 255
+---@param data string? at most 38 bytes
+function TCP:set_option(kind, data) end
 
 ---RFC 768
 ---@class ipq.UDP

@@ -109,6 +109,42 @@ local function options_of(bytes)
   return list
 end
 
+--- The options with data for the first of that kind, by the same; nil takes all of that kind away.
+local function with_option(bytes, kind, data)
+  local o, before, found = 1, bytes, false
+  while o <= #bytes and bytes:byte(o) ~= 0 do
+    local length = bytes:byte(o) == 1 and 1 or bytes:byte(o + 1)
+    if not length or length < (bytes:byte(o) == 1 and 1 or 2) or o + length - 1 > #bytes then break end
+    if bytes:byte(o) == kind and not (data and found) then
+      found = true
+      local new = data and string.char(kind, #data + 2) .. data or ("\1"):rep(length)
+      bytes = bytes:sub(1, o - 1) .. new .. bytes:sub(o + length)
+      length = #new
+    end
+    o = o + length
+  end
+  if not data or found and #bytes == #before then return bytes end
+  bytes = bytes:sub(1, o - 1) .. (found and "" or string.char(kind, #data + 2) .. data)
+  return bytes .. ("\0"):rep(-#bytes % 4)
+end
+
+local function set_option(c, m, view, at, old)
+  local list = options_of(old)
+  local kind = c.byte() % 2 == 1 and #list > 0 and c.pick(list).kind or c.byte()
+  local data = c.bytes(c.byte() % 42)
+  if c.byte() % 8 == 0 then data = nil end
+  local new = kind > 1 and with_option(old, kind, data) or ""
+  local possible = kind > 1 and (not data or #data <= 38) and #new <= 40 and m:takes(at + 20, #old, new)
+  if possible and (new ~= old or data and data ~= "") then
+    m:replace(at + 20, #old, new)
+    if #new ~= #old then
+      local byte = m.bytes:byte(at + 13)
+      m:replace(at + 12, 1, string.char((5 + #new / 4) * 16 + byte % 16))
+    end
+  end
+  m:does(possible, "set_option", view.set_option, view, kind, data)
+end
+
 function act.options(c, m, view, header, at)
   if header ~= "tcp" and header ~= "ip" then return end
   local length_at = header == "tcp" and at + 12 or at
@@ -126,6 +162,10 @@ function act.options(c, m, view, header, at)
     judge.equal(first[kind], view:option(kind), "option")
   else
     judge.equal(old, view.options, "options")
+  end
+  if header == "tcp" and c.byte() % 2 == 1 then
+    set_option(c, m, view, at, old)
+    return
   end
   local new = c.bytes(c.byte() % 48)
   local padded = new .. ("\0"):rep(-#new % 4)

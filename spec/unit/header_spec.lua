@@ -374,10 +374,83 @@ describe("pkt.tcp's options", function()
     assert.same({ 5, "data", 80, {} }, fields)
     fields = assigned(("\1"):rep(40))
     assert.same({ 15, "data", 80, {} }, fields)
-    for _, bad in ipairs { ("\1"):rep(41), 5, true, { { kind = 1 } }, { { data = "" } }, { {} } } do
-      assert.error_matches(function() assigned(bad) end, "tcp.options")
+    for _, bad in ipairs { ("\1"):rep(41), 5, true, { { data = "" } }, { {} }, { 5 }, { { kind = 1, data = "x" } },
+      { { kind = 0 } }, { { kind = 2.5 } }, { { kind = 2, data = ("x"):rep(39) } }, { mss = 1400 },
+      { { kind = 2, value = "\5\180" } }, { { kind = 4 }, mss = 5 } } do
+      assert.matches("^spec/unit/header_spec.lua:%d+: tcp.options", select(2, pcall(assigned, bad)))
     end
-    assert.matches("^spec/unit/header_spec.lua:%d+: ", select(2, pcall(assigned, 5)))
+    assert.error_matches(function() assigned { mss = 1400 } end,
+      "tcp.options must be a list of { kind = number, data = string }; this table has a key 'mss'", 1, true)
+    assert.error_matches(function() assigned { { kind = 4 }, { kind = 2, value = "x" } } end,
+      "tcp.options: entry 2 has no 'value'; it may have kind and data", 1, true)
+  end)
+
+  it("keep the no-operations that an assigned list has", function()
+    local _, copy = inside(bytes, function(pkt)
+      pkt.tcp.options = { { kind = 1 }, { kind = 1, data = "" }, { kind = 4 } }
+    end)
+    assert.equal("\1\1\4\2data", copy:sub(41))
+  end)
+
+  describe("set one by one", function()
+    -- What set_option() makes of the options of a segment.
+    local function set(before, kind, data)
+      local options_, copy = inside(ip(6, packets.tcp("data", { options = before })), function(pkt)
+        pkt.tcp:set_option(kind, data)
+        return pkt.tcp:option(kind)
+      end)
+      assert.equal(options_, data)
+      assert.equal("data", copy:sub(21 + math.floor(copy:byte(33) / 16) * 4))
+      assert.equal(#copy, be16_at(copy, 2))
+      return copy:sub(41, -5)
+    end
+
+    it("are written in place where they are as long", function()
+      assert.equal("\2\4\4\0" .. options:sub(5), set(options, 2, "\4\0"))
+      assert.equal("\2\4\4\0\2\4\9\9", set("\2\4\5\180\2\4\9\9", 2, "\4\0")) -- the first of them
+      assert.equal("\4\2\0\9", set("\4\2\0\9", 4, ""))
+    end)
+
+    it("are made anew where they are not, with padding, and keep the others", function()
+      assert.equal("\2\4\5\180" .. "\1\3\4\7\7" .. options:sub(9) .. "\0\0\0", set(options, 3, "\7\7"))
+      assert.equal("\3\3\7\4\2\0\0\0", set("\3\4\7\7\4\2\0\0", 3, "\7"))
+      assert.equal("\2\4\5\180", set("\2\3\5\0", 2, "\5\180"))
+    end)
+
+    it("are added behind the others", function()
+      assert.equal("\2\4\5\180", set("", 2, "\5\180"))
+      assert.equal("\4\2\2\4\5\180\0\0", set("\4\2\0\0", 2, "\5\180"))
+      assert.equal("\4\2\1\1\2\4\5\180", set("\4\2\1\1", 2, "\5\180"))
+      assert.equal("\4\2\2\4\5\180\0\0", set("\4\2\7\9", 2, "\5\180")) -- behind which one is malformed
+      assert.equal(("\1"):rep(34) .. "\8\6abcd", set(("\1"):rep(34) .. "\0\0", 8, "abcd"))
+    end)
+
+    it("are taken away, and leave no-operations", function()
+      assert.equal("\1\1\1\1" .. options:sub(5), set(options, 2, nil))
+      assert.equal("\1\1\1\1\4\2\1\1", set("\2\4\5\180\4\2\2\2", 2, nil)) -- all of them
+      assert.equal(options, set(options, 99, nil))
+    end)
+
+    it("raise at the script's line where they cannot be", function()
+      local bad = { { "x" }, { 0, "" }, { 1, "" }, { 256, "" }, { 2.5, "" }, { 0 / 0, "" }, { 2, 5 },
+        { 2, ("x"):rep(39) }, { 8, ("x"):rep(38) } }
+      for i, arguments in ipairs(bad) do
+        local ok, message = pcall(inside, bytes, function(pkt) pkt.tcp:set_option(arguments[1], arguments[2]) end)
+        assert.is_false(ok, i)
+        assert.matches("^spec/unit/header_spec.lua:%d+: set_option%(%)", message)
+      end
+      assert.error_matches(function()
+        inside(bytes, function(pkt) pkt.tcp:set_option(8, ("x"):rep(38)) end)
+      end, "TCP's options would be over 40 bytes, the most that a header has", 1, true)
+      assert.error_matches(function()
+        inside(bytes, function(pkt)
+          local tcp = pkt.tcp
+          pkt.fix = false
+          pkt.payload:resize(10)
+          tcp:set_option(2, "\5\180")
+        end)
+      end, "the packet has no tcp header any more")
+    end)
   end)
 
   it("end where one is malformed", function()
