@@ -136,6 +136,24 @@ END
       no_checksum_errors(output)
     end)
 
+    it("has connections announce smaller segments, IPv" .. family, function()
+      local output = netns.run(server .. rule .. ([[ -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j NFQUEUE --queue-num 0
+        run clamp scripts/clamp_mss.lua mss=1000
+        on a python3 -c '
+import socket
+s = socket.create_connection(("%s", 8080), 5)
+s.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+while s.recv(65536): pass
+print("mss", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+'
+        stop clamp
+      ]]):format(address) .. check)
+      -- 12 bytes of each segment are for timestamps.
+      assert.equal("988", output:match "mss (%d+)", output)
+      assert.matches(" 0 dropped, 0 other verdicts, 0 errors", output)
+      no_checksum_errors(output)
+    end)
+
     it("sets the hop count, IPv" .. family, function()
       local output = netns.run(server .. rule .. [[ -t mangle -A POSTROUTING -o to_a -j NFQUEUE --queue-num 0
         run ttl scripts/set_ttl.lua ttl=99

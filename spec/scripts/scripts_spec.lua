@@ -35,7 +35,7 @@ local function printed(work)
 end
 
 -- What a script does not load without.
-local arguments = { ["scripts/blocklist.lua"] = { "file=/dev/null" } }
+local arguments = { ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" } }
 
 describe("every filter in scripts/", function()
   -- Timers that a filter makes are not for the loops of other specs.
@@ -143,6 +143,70 @@ describe("scripts/set_ttl.lua", function()
     local changed = {}
     for i = 0, 5 do changed[i + 1] = packet[i].set end
     assert.same({ 4, 4, 0, 0, 0, 0 }, changed)
+  end)
+end)
+
+describe("scripts/clamp_mss.lua", function()
+  local t = require "ipq.test"
+
+  -- SYNs of both versions with that MSS between other options; nil: with none.
+  local function syns(mss, more)
+    local list = {}
+    for i, address in ipairs { "192.0.2.1", "2001:db8::1" } do
+      local fields = { saddr = address, syn = true, payload = "hello",
+        options = { { kind = 4 }, { kind = 1 }, { kind = 1 }, mss and { kind = 2, data = m.be16(mss) } } }
+      for key, value in pairs(more or {}) do fields[key] = value end
+      list[i] = t.tcp(fields)
+    end
+    return unpack(list)
+  end
+
+  --- Whether the filter gives both packets these MSS, nil where they keep what they have, and changes nothing else.
+  local function gives(filter, mss4, mss6, first, second)
+    for _, case in ipairs { { first, mss4 }, { second, mss6 } } do
+      if not case[2] then
+        assert.unchanged(filter, case[1])
+      else
+        local expected = case[1]:with { options = { { kind = 4 }, { kind = 1 }, { kind = 1 },
+          { kind = 2, data = m.be16(case[2]) } } }
+        assert.valid_checksums(assert.rewritten(expected, filter, case[1]))
+      end
+    end
+  end
+
+  it("takes an MSS down to what the path's MTU carries", function()
+    local f = t.load("scripts/clamp_mss.lua", { mtu = 1420 })
+    gives(f, 1380, 1360, syns(1460))
+    gives(f, nil, 1360, syns(1380))
+    gives(f, nil, nil, syns(1360))
+    gives(f, 1380, 1360, syns(1460, { ack = true }))
+  end)
+
+  it("takes it down to a given size", function()
+    gives(t.load("scripts/clamp_mss.lua", { mss = 1000 }), 1000, 1000, syns(1460))
+    gives(t.load("scripts/clamp_mss.lua", { mss = 1000 }), nil, nil, syns(999))
+  end)
+
+  it("adds one where none stands for more", function()
+    local f = t.load("scripts/clamp_mss.lua", { mss = 1000 })
+    gives(f, nil, 1000, syns())
+    gives(t.load("scripts/clamp_mss.lua", { mss = 500 }), 500, 500, syns())
+    assert.rewritten({ options = { { kind = 2, data = m.be16(1000) } } }, f,
+      t.tcp { syn = true, saddr = "2001:db8::1", options = "\2\3\5\0" })
+  end)
+
+  it("touches nothing but SYNs", function()
+    local f = t.load("scripts/clamp_mss.lua", { mss = 100 })
+    gives(f, nil, nil, syns(1460, { syn = false, ack = true }))
+    assert.unchanged(f, t.udp { payload = "hello" })
+    assert.unchanged(f, t.icmp {})
+  end)
+
+  it("does not load with sizes that are none", function()
+    for _, list in ipairs { {}, { "mtu=x" }, { "mtu=575" }, { "mtu=65536" }, { "mss=63" }, { "mss=1.5" },
+      { "mss=1000", "mtu=1400" } } do
+      assert.is_nil((script.load("scripts/clamp_mss.lua", list)))
+    end
   end)
 end)
 

@@ -28,8 +28,9 @@ describe("what is installed", function()
 
   it("has the program, which judges by an installed script", function()
     assert.matches("^ipq%-lua %d", support.must(("cd /; ASAN_OPTIONS=detect_leaks=0 %s/bin/ipq-lua -V"):format(usr)))
+    local needed = { ["blocklist.lua"] = "file=/dev/null", ["clamp_mss.lua"] = "mtu=1400" }
     for _, name in ipairs(document.scripts()) do
-      local arguments = name == "blocklist.lua" and "file=/dev/null" or ""
+      local arguments = needed[name] or ""
       assert.matches("can be used", support.must(
         ("cd /; ASAN_OPTIONS=detect_leaks=0 %s/bin/ipq-lua --check %s/share/ipq-lua/scripts/%s %s")
         :format(usr, usr, name, arguments)))
