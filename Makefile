@@ -118,6 +118,7 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
 $(BUILD)/obj/bindings/modules.o: $(LUA_MODULES) $(LUA_TEST_MODULES)
 $(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
+$(BUILD)/obj/host/test.o: host/test.lua
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(SPEC_OBJ))
 
@@ -296,7 +297,7 @@ lint: deps-test
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--error-exitcode=1 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ilib \
 		$(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC)
-	$(Q)luacheck --quiet bindings scripts spec
+	$(Q)luacheck --quiet bindings host scripts spec
 
 # host → bindings → lib, never back.
 layers:

@@ -51,7 +51,9 @@ static int run(const struct options *options)
 	if (code != EX_OK)
 		return code;
 	if (options->check)
-		log_write(LOG_LEVEL_INFO, "%s: can be used", options->script);
+		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,
+			  vm_has_start(vm) ? "; its start(), which may do anything, was not called"
+					   : "");
 	else
 		code = replay_run(options, vm, counters);
 	vm_free(vm);

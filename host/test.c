@@ -4,16 +4,14 @@
 #include "state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <lauxlib.h>
 
-/* busted asks who called it for its name, hence a function of Lua around it. It ends the process
- * where a spec fails. */
-static const char runner[] = "local found, run = pcall(require, 'busted.runner')\n"
-			     "if not found then return run end\n"
-			     "run { standalone = false }\n";
+__asm__(".pushsection .rodata\ntest_runner: .incbin \"host/test.lua\"\n.byte 0\n.popsection\n");
+extern const char test_runner[] __attribute__((visibility("hidden")));
 
 struct test {
 	int argc;
@@ -34,16 +32,23 @@ static int protected_run(lua_State *L)
 		lua_rawseti(L, -2, i + 2);
 	}
 	lua_setglobal(L, "arg");
-	if (luaL_loadbuffer(L, runner, sizeof(runner) - 1, "=ipq-lua --test"))
+	if (luaL_loadbuffer(L, test_runner, strlen(test_runner), "=ipq-lua --test"))
 		return lua_error(L);
-	lua_call(L, 0, 1);
-	if (lua_isnil(L, -1))
+	lua_pushstring(L, test->argv[0]);
+	lua_call(L, 1, 2);
+	if (lua_isnil(L, -2))
 		return 0;
-	log_write(LOG_LEVEL_ERROR,
-		  "busted is not to be had: install the package lua-busted, or say "
-		  "\"luarocks install busted\"\n%s",
-		  lua_tostring(L, -1));
-	test->code = EX_UNAVAILABLE;
+	fflush(stdout);
+	if (lua_toboolean(L, -1)) {
+		log_write(LOG_LEVEL_ERROR,
+			  "busted is not to be had: install the package lua-busted, or say "
+			  "\"luarocks install busted\"\n%s",
+			  lua_tostring(L, -2));
+		test->code = EX_UNAVAILABLE;
+	} else {
+		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -2));
+		test->code = EX_DATAERR;
+	}
 	return 0;
 }
 

@@ -268,6 +268,17 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options)
 	lua_pop(L, 4);
 }
 
+bool vm_has_start(struct vm *vm)
+{
+	bool has;
+
+	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->script);
+	lua_getfield(vm->L, -1, "start");
+	has = !lua_isnil(vm->L, -1);
+	lua_pop(vm->L, 2);
+	return has;
+}
+
 bool vm_replay(struct vm *vm, bool is_json, int events)
 {
 	struct replay replay = {vm, is_json, events};

@@ -33,6 +33,9 @@ bool vm_replay(struct vm *vm, bool is_json, int events);
 /* Watches the time itself, where nobody calls vm_overtime(): limit_set(). */
 bool vm_limit(struct vm *vm, uint32_t limit_ms);
 
+/* Whether the script has a start(). */
+bool vm_has_start(struct vm *vm);
+
 /* Calls the script's start() with what was carried over, and prepares vm_run() for this driver,
  * which must outlive the state. */
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);

@@ -132,6 +132,10 @@ describe("ipq-lua", function()
     local output, status = ipq_lua("--check " .. path)
     assert.equal("ipq-lua: " .. path .. ": can be used\n", output)
     assert.equal(0, status)
+    path = script "return { filter = function() end, start = function() error 'no' end }"
+    output, status = ipq_lua("--check " .. path)
+    assert.equal("ipq-lua: " .. path .. ": can be used; its start(), which may do anything, was not called\n", output)
+    assert.equal(0, status)
     output, status = ipq_lua("--check " .. script "error 'no'")
     assert.matches("1: no\nstack traceback:", output)
     assert.equal(65, status)
@@ -255,6 +259,26 @@ describe("ipq-lua --new and --test", function()
       echo 'return { _all = { lua = "/nonexistent" } }' > .busted; $IPQ --test spec]]
     assert.matches("3 successes / 0 failures / 0 errors", output)
     assert.equal(0, status)
+  end)
+
+  it("fail where there is no spec", function()
+    local output = in_folder "$IPQ --new a >/dev/null; $IPQ --test a.lua; echo $?"
+    assert.matches("\nipq%-lua: error: a.lua has no specs, which are describe%(%) and it%(%); .*alone\n65\n$", output)
+    local none = "ipq-lua: error: %s has no file with \"%s\" in its name, as specs have: my_filter_spec.lua\n65\n"
+    assert.equal(none:format("empty", "_spec"), in_folder "mkdir empty; $IPQ --test empty; echo $?")
+    assert.equal(none:format("spec", "_x"), in_folder "$IPQ --new a >/dev/null; $IPQ --test spec --pattern _x; echo $?")
+    assert.matches("0 failures / 1 error ",
+      in_folder "echo 'it(\"x\", function() error(5) end)' > a.lua; $IPQ --test a.lua")
+    assert.matches("Error %-> Cannot find file or directory: nosuch\n.*Error %-> No test files.*\n1\n$",
+      in_folder "mkdir empty; $IPQ --test empty nosuch; echo $?")
+  end)
+
+  it("are content with specs that busted's options leave out", function()
+    for _, options in ipairs { "--filter nosuch", "--list", "--filter-out drops --filter-out leaves" } do
+      local _, status = in_folder("$IPQ --new a >/dev/null; $IPQ --test spec " .. options)
+      assert.equal(0, status, options)
+    end
+    assert.matches("1 pending ", in_folder "echo 'pending(\"x\", function() end)' > a.lua; $IPQ --test a.lua")
   end)
 
   it("say what is missing", function()
