@@ -66,7 +66,7 @@ PRELOADS := $(addprefix $(BUILD)/spec/,refuse_socket.so refuse_flags.so mangle_m
 SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
-.PHONY: chaos soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
+.PHONY: chaos hostile soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
 	format bench install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -313,7 +313,7 @@ bench: deps-bench
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
 # What takes too long for every test.
-chaos soak: deps-test
+chaos hostile soak: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
 	$(Q)$(SPEC_ENV) luajit spec/chaos/$@.lua
 
