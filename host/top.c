@@ -193,7 +193,7 @@ static int show_once(struct top *top)
 	bool is_new = false;
 
 	while (!is_new && clock_ms() < until && look(top, &is_new) != PAGE_NONE)
-		nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 100000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 100000L}, NULL);
 	put(top, print);
 	return EX_OK;
 }

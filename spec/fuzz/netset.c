@@ -20,7 +20,7 @@ static struct ipq_prefix choose(struct input *in, const struct list *list)
 
 		memcpy(prefix.address, p, size);
 	}
-	prefix.len = take8(in) % (prefix.version == 4 ? 33 : 129);
+	prefix.len = (uint8_t)(take8(in) % (prefix.version == 4 ? 33 : 129));
 	return prefix;
 }
 
