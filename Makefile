@@ -315,6 +315,13 @@ bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
+# The programs that test libipq in C, under memcheck: what is read before it is written, and what is lost.
+# Their cases are in processes of their own.
+.PHONY: valgrind
+valgrind: libipq-specs
+	$(Q)for program in $(LIBIPQ_SPECS); do echo "$$program"; LD_LIBRARY_PATH=$(BUILD) valgrind -q \
+		--leak-check=full --error-exitcode=99 $$program all > /dev/null || exit 1; done
+
 # What takes too long for every test.
 chaos hostile soak: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)

@@ -74,6 +74,8 @@ static void create_twice(void)
 	h = ipq_create_handle(0, PF_INET);
 	CHECK(h);
 	CHECK_INT(h->local.nl_pid, getpid());
+	ipq_destroy_handle(h);
+	ipq_destroy_handle(h6);
 }
 
 /* As libraries have it that use nfnetlink on their own. */
@@ -93,6 +95,7 @@ static void port_in_use(void)
 static void bad_environment(void)
 {
 	static const char *const values[] = {"65536", "-1", "1x", " 1", "99999999999999999999"};
+	struct ipq_handle *h;
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		setenv("LIBIPQ_QUEUE", values[i], 1);
@@ -101,7 +104,9 @@ static void bad_environment(void)
 		CHECK_INT(errno, EINVAL);
 	}
 	unsetenv("LIBIPQ_QUEUE");
-	CHECK(ipq_create_handle(0, PF_INET));
+	h = ipq_create_handle(0, PF_INET);
+	CHECK(h);
+	ipq_destroy_handle(h);
 }
 
 static void destroy_null(void)
@@ -126,6 +131,7 @@ static void short_read(void)
 		CHECK_INT(errno, ENOENT);
 	}
 	CHECK(is_readable(h->fd, 0));
+	ipq_destroy_handle(h);
 }
 
 static void accessors(void)
@@ -180,8 +186,10 @@ static void sticky(void)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), -1), 0);
 	CHECK_INT(ipq_set_mode(h, IPQ_COPY_MAX + 1, 0), 56);
 	CHECK_INT(ipq_destroy_handle(h), 0);
-	CHECK(ipq_create_handle(0, PF_INET));
+	h = ipq_create_handle(0, PF_INET);
+	CHECK(h);
 	CHECK_STRING(ipq_errstr(), "Timeout");
+	ipq_destroy_handle(h);
 }
 
 /* perror's line for that string and errno. */
@@ -231,6 +239,7 @@ static void send_fails(void)
 	CHECK_INT(errno, EBADF);
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), 10000), -1);
 	CHECK_STRING(ipq_errstr(), "Failed to receive netlink message");
+	ipq_destroy_handle(h);
 }
 
 /* Another "kernel": what is sent to the socket that this gives, the handle reads. */
@@ -253,6 +262,7 @@ static void end_of_file(void)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), 0), -1);
 	CHECK_STRING(ipq_errstr(), "Received EOF on netlink socket");
 	CHECK_INT(errno, ENOENT);
+	ipq_destroy_handle(h);
 }
 
 static void foreign_sender(void)
@@ -274,6 +284,7 @@ static void foreign_sender(void)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), -1), -1);
 	CHECK_STRING(ipq_errstr(), "Failed to receive netlink message");
 	CHECK_INT(errno, ENOENT);
+	ipq_destroy_handle(h);
 }
 
 /* Messages as the kernel would not send them */

@@ -110,6 +110,7 @@ static void owned(void)
 	CHECK_INT(ipq_set_mode(h, IPQ_COPY_META, 0), 56);
 	expect_no_message(h);
 	CHECK_INT(queue_column(0, COLUMN_OWNER), getpid());
+	ipq_destroy_handle(h);
 }
 
 /* Where the kernel cannot be asked who owns a queue. */
@@ -134,6 +135,7 @@ static void without_proc(void)
 	expect_no_message(h);
 	udp_send(udp, 56);
 	CHECK_INT(read_packet(h, buf, sizeof(buf))->data_len, 30);
+	ipq_destroy_handle(h);
 }
 
 /* Families */
@@ -182,30 +184,34 @@ static void two_families(void)
 
 static void ipv6_first(void)
 {
-	struct ipq_handle *h;
+	struct ipq_handle *h4, *h6;
 
 	enter_namespace();
-	h = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), h->local.nl_pid);
-	h = open_handle(PF_INET, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(1, COLUMN_OWNER), (long)h->local.nl_pid);
+	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
+	CHECK_INT(queue_column(0, COLUMN_OWNER), h6->local.nl_pid);
+	h4 = open_handle(PF_INET, IPQ_COPY_META, 0);
+	CHECK_INT(queue_column(1, COLUMN_OWNER), (long)h4->local.nl_pid);
+	ipq_destroy_handle(h4);
+	ipq_destroy_handle(h6);
 }
 
 static void numbers_from_environment(void)
 {
-	struct ipq_handle *h;
+	struct ipq_handle *h, *h6;
 
 	enter_namespace();
 	setenv("LIBIPQ_QUEUE", "300", 1);
 	setenv("LIBIPQ_QUEUE6", "65535", 1);
 	h = open_handle(PF_INET, IPQ_COPY_META, 0);
 	CHECK_INT(queue_column(300, COLUMN_OWNER), h->local.nl_pid);
-	h = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(65535, COLUMN_OWNER), (long)h->local.nl_pid);
-	ipq_destroy_handle(h);
+	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
+	CHECK_INT(queue_column(65535, COLUMN_OWNER), (long)h6->local.nl_pid);
+	ipq_destroy_handle(h6);
 	setenv("LIBIPQ_QUEUE6", "", 1);
-	h = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), (long)h->local.nl_pid);
+	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
+	CHECK_INT(queue_column(0, COLUMN_OWNER), (long)h6->local.nl_pid);
+	ipq_destroy_handle(h);
+	ipq_destroy_handle(h6);
 }
 
 static void other_family(void)
@@ -233,13 +239,14 @@ static void other_family(void)
 	expect_no_message(h);
 	udp_expect_nothing(udp6);
 	CHECK_INT(queue_column(0, COLUMN_WAITING), 0);
+	ipq_destroy_handle(h);
 }
 
 /* Processes */
 
 static void fork_then_parent_exits(void)
 {
-	struct ipq_handle *h;
+	static struct ipq_handle *h; /* the parent ends with it, which loses nothing */
 	int udp, alive[2];
 	pid_t parent;
 	char byte;
@@ -265,6 +272,7 @@ static void fork_then_parent_exits(void)
 		ipq_set_verdict(h, ipq_get_packet(buf)->packet_id, NF_ACCEPT, 0, NULL);
 		expect_no_message(h);
 		CHECK_INT(write(alive[1], "", 1), 1);
+		ipq_destroy_handle(h);
 		_exit(0);
 	}
 	expect_child(parent);
@@ -293,6 +301,7 @@ static void fork_before_mode(void)
 	udp = udp_open(AF_INET);
 	udp_send(udp, 56);
 	CHECK_INT(read_packet(h, buf, sizeof(buf))->data_len, 30);
+	ipq_destroy_handle(h);
 }
 
 static void destroy_in_child(void)
@@ -311,11 +320,13 @@ static void destroy_in_child(void)
 		h = ipq_create_handle(0, PF_INET);
 		CHECK_INT(ipq_set_mode(h, IPQ_COPY_META, 0), 56);
 		expect_error(h, EBUSY);
+		ipq_destroy_handle(h);
 		_exit(0);
 	}
 	expect_child(child);
 	ipq_set_verdict(h, read_packet(h, buf, sizeof(buf))->packet_id, NF_ACCEPT, 0, NULL);
 	udp_expect(udp, 56);
+	ipq_destroy_handle(h);
 }
 
 static void destroy_with_packets(void)
@@ -348,6 +359,7 @@ static void no_listener(void)
 	udp_expect_nothing(udp);
 	h = open_handle(PF_INET, IPQ_COPY_META, 0);
 	expect_no_message(h);
+	ipq_destroy_handle(h);
 }
 
 static void device_down(void)
@@ -365,6 +377,7 @@ static void device_down(void)
 	CHECK_INT(queue_column(0, COLUMN_WAITING), 0);
 	CHECK_INT(ipq_set_verdict(h, id, NF_ACCEPT, 0, NULL), 40);
 	expect_error(h, ENOENT);
+	ipq_destroy_handle(h);
 }
 
 /* Threads */

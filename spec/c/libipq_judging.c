@@ -91,6 +91,7 @@ static void queue_of_a_second_handle(void)
 	judge(queue_one(56), NF_QUEUE);
 	read_packet(handle, buf, sizeof(buf));
 	expect_no_message(first);
+	ipq_destroy_handle(first);
 }
 
 static void no_such_verdict(void)

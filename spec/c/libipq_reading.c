@@ -109,6 +109,7 @@ static void meta(void)
 	CHECK_INT(msg->hw_addrlen, 0);
 	ipq_set_verdict(h, msg->packet_id, NF_ACCEPT, 0, NULL);
 	udp_expect(udp, 56);
+	ipq_destroy_handle(h);
 }
 
 /* Of a packet that comes in by lo: what the kernel knows of its link layer and its time. */
@@ -142,6 +143,7 @@ static void incoming(void)
 	CHECK_INT(msg->hw_type, 772);
 	CHECK_INT(msg->hw_addrlen, 6);
 	CHECK_INT(memcmp(msg->hw_addr, zeros, sizeof(zeros)), 0);
+	ipq_destroy_handle(h);
 }
 
 /* Of a packet that is forwarded from one Ethernet device to another. */
@@ -190,6 +192,7 @@ static void forwarded(void)
 	CHECK_INT(memcmp(msg->hw_addr, mac, sizeof(mac)), 0);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
+	ipq_destroy_handle(h);
 }
 
 static void renamed_device(void)
@@ -214,6 +217,7 @@ static void renamed_device(void)
 		poll(NULL, 0, 50);
 	}
 	CHECK_STRING(msg->outdev_name, "loop");
+	ipq_destroy_handle(h);
 }
 
 /* Sizes around that at which a message is split between stack and buffer. */
@@ -240,6 +244,7 @@ static void exact_buffer(void)
 		udp_expect(udp, size);
 		free(heap);
 	}
+	ipq_destroy_handle(h);
 }
 
 static void short_buffer(void)
@@ -268,6 +273,7 @@ static void short_buffer(void)
 			free(heap);
 		}
 	}
+	ipq_destroy_handle(h);
 }
 
 static void changed_mode(void)
@@ -297,6 +303,7 @@ static void changed_mode(void)
 	udp_send(udp, 56);
 	expect_no_message(h);
 	CHECK_INT(queue_column(0, COLUMN_WAITING), 4);
+	ipq_destroy_handle(h);
 }
 
 static void bad_mode(void)
@@ -314,6 +321,7 @@ static void bad_mode(void)
 	expect_no_message(h);
 	udp_send(udp, 56);
 	CHECK_INT(read_packet(h, buf, sizeof(buf))->data_len, 30);
+	ipq_destroy_handle(h);
 }
 
 /* Timeouts */
@@ -337,6 +345,7 @@ static void timeout_case(int timeout, int64_t least, int64_t most)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), timeout), 112 + HEADERS4 + 56);
 	CHECK_INT(errno, ENOENT);
 	CHECK_STRING(ipq_errstr(), "Timeout");
+	ipq_destroy_handle(h);
 }
 
 static void timeout_negative(void)
@@ -398,6 +407,7 @@ static void signal_case(int flags, int timeout)
 		CHECK_INT(errno, EINTR);
 		CHECK_STRING(ipq_errstr(), "Receive buffer size invalid");
 	}
+	ipq_destroy_handle(h);
 }
 
 static void signal_blocking(void)
@@ -459,6 +469,7 @@ static void descriptor(void)
 		ipq_set_mode(h, IPQ_COPY_PACKET, 0);
 		CHECK(!select_says_readable(h->fd) && !is_readable(h->fd, 0));
 	}
+	ipq_destroy_handle(h);
 }
 
 static void high_descriptor(void)
@@ -477,6 +488,7 @@ static void high_descriptor(void)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), 1), 0);
 	udp_send(udp, 56);
 	read_packet(h, buf, sizeof(buf));
+	ipq_destroy_handle(h);
 }
 
 static void overrun(void)
@@ -494,6 +506,7 @@ static void overrun(void)
 	CHECK_INT(errno, ENOBUFS);
 	CHECK_STRING(ipq_errstr(), "Failed to receive netlink message");
 	read_packet(h, buf, sizeof(buf));
+	ipq_destroy_handle(h);
 }
 
 static void nonblocking(void)
@@ -506,6 +519,7 @@ static void nonblocking(void)
 	CHECK_INT(ipq_read(h, buf, sizeof(buf), 0), -1);
 	CHECK_INT(errno, EAGAIN);
 	CHECK_STRING(ipq_errstr(), "Failed to receive netlink message");
+	ipq_destroy_handle(h);
 }
 
 static const struct test_case cases[] = {
