@@ -11,6 +11,7 @@ local M = {}
 local arguments = {
   ["scripts/blocklist.lua"] = "file=%s/networks",
   ["scripts/bypass_flow.lua"] = "bytes=60 deny=hello",
+  ["scripts/clamp_mss.lua"] = "mss=500",
   ["scripts/delay.lua"] = "ms=1 jitter=1",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
@@ -25,7 +26,9 @@ local CANNOT_BE = {
     .. "connection tracking puts together",
   "packet changed: the packet is not of the IP version that it came with",
 }
-local refusals = { ["scripts/redirect_port.lua"] = CANNOT_BE, ["scripts/set_ttl.lua"] = CANNOT_BE }
+local refusals = {
+  ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE, ["scripts/set_ttl.lua"] = CANNOT_BE,
+}
 
 --- All bundled filters, and one that reads whatever there is.
 function M.filters()
