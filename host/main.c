@@ -13,7 +13,21 @@
 #include "top.h"
 #include "upgrade.h"
 
+#include <fcntl.h>
 #include <sysexits.h>
+#include <unistd.h>
+
+/* A message must not go to a socket that has the number of a stream which was closed. */
+static void streams_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
 
 static int check_user(const char *text)
 {
@@ -64,6 +78,7 @@ int main(int argc, char **argv)
 {
 	struct options options;
 
+	streams_open();
 	upgrade_remember(argv);
 	switch (options_parse(&options, argc, argv)) {
 	case OPTIONS_RUN:

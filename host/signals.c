@@ -102,7 +102,10 @@ int signals_init(volatile int *flag, enum signals_role role)
 			  handle(SIGXCPU, on_overtime, SA_RESTART) |
 			  /* Not SIG_IGN, which programs that a script starts would inherit. */
 			  handle(SIGINT, on_other, SA_RESTART) |
-			  handle(SIGUSR1, on_other, SA_RESTART);
+			  handle(SIGQUIT, on_other, SA_RESTART) |
+			  handle(SIGUSR1, on_other, SA_RESTART) |
+			  /* Who reads what it prints may end before it does. */
+			  handle(SIGPIPE, on_other, SA_RESTART);
 	return failed ? -errno : 0;
 }
 
@@ -132,6 +135,10 @@ void signals_on_overtime(void (*function)(void *), void *data)
 	overtime = function;
 }
 
+/* The supervisor's */
+static const int taken_over[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP,
+				 SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE};
+
 int signals_open(sigset_t *before)
 {
 	sigset_t set;
@@ -140,21 +147,13 @@ int signals_open(sigset_t *before)
 	/* Ignored, which is inherited, it would take the workers' exit statuses away. */
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGUSR2);
-	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(taken_over) / sizeof(taken_over[0]); i++)
+		sigaddset(&set, taken_over[i]);
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (fd < 0 || sigprocmask(SIG_BLOCK, &set, before) < 0)
 		return -errno;
 	/* A program that became this one had them blocked. */
-	sigdelset(before, SIGTERM);
-	sigdelset(before, SIGINT);
-	sigdelset(before, SIGHUP);
-	sigdelset(before, SIGUSR1);
-	sigdelset(before, SIGUSR2);
-	sigdelset(before, SIGCHLD);
+	for (size_t i = 0; i < sizeof(taken_over) / sizeof(taken_over[0]); i++)
+		sigdelset(before, taken_over[i]);
 	return fd;
 }

@@ -16,9 +16,9 @@ enum signals_role {
 	/* TERM and INT ask to stop; a second one ends the process at once. Where a filter does not
 	 * return within a second of the first, that does. */
 	SIGNALS_ALONE,
-	/* TERM asks to stop, USR2 to leave, HUP to reload, however often they come. INT and USR1
-	 * are for the supervisor: a terminal, or pkill, sends them to all. XCPU says that a packet
-	 * takes too long. */
+	/* TERM asks to stop, USR2 to leave, HUP to reload, however often they come. INT, QUIT and
+	 * USR1 are for the supervisor: a terminal, or pkill, sends them to all. XCPU says that a
+	 * packet takes too long. PIPE does nothing: what writes sees the error. */
 	SIGNALS_WORKER
 };
 
@@ -35,9 +35,9 @@ int signals_take(void);
 /* What XCPU calls, in the handler; NULL: nothing. */
 void signals_on_overtime(void (*function)(void *), void *data);
 
-/* A supervisor's: blocks TERM, INT, HUP, USR1, USR2 and CHLD and gives a signalfd(2) of them, which
- * does not block. *before is the mask to be set again in a worker, when it has its own handlers. Or
- * a negative errno. */
+/* A supervisor's: blocks TERM, INT, QUIT, HUP, USR1, USR2, CHLD and PIPE and gives a signalfd(2) of
+ * them, which does not block. *before is the mask to be set again in a worker, when it has its own
+ * handlers. Or a negative errno. */
 int signals_open(sigset_t *before);
 
 #endif

@@ -42,6 +42,12 @@ static void take_signals(struct supervisor *s)
 		case SIGHUP: crew_reload(s); break;
 		case SIGUSR1: survey_tell(s); break;
 		case SIGUSR2: takeover_begin(s); break;
+		/* Nobody reads its messages any more. */
+		case SIGPIPE: break;
+		case SIGQUIT:
+			crew_stop(s);
+			crew_kill(s, SIGQUIT);
+			break;
 		default:
 			if (s->is_stopping)
 				crew_kill(s, (int)info.ssi_signo);
@@ -260,6 +266,8 @@ static void clean_up(struct supervisor *s)
 	watch_close(&s->watch);
 	if (s->children.signals >= 0)
 		close(s->children.signals);
+	/* One that waits is forgotten. */
+	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &s->children.signals_before, NULL);
 }
 

@@ -14,6 +14,42 @@ netns.describe("the live program", function()
     end
   end)
 
+  it("goes on with the same worker when nobody reads what the script prints", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p icmp -j QUEUE
+      mkfifo "$DIR/pipe"
+      head -n 1 "$DIR/pipe" > "$DIR/read" & reader=$!
+      cat > "$DIR/talk.lua" <<'END'
+return function() print "packet"; io.stdout:flush() end
+END
+      env --default-signal=PIPE "$PROGRAM" "$DIR/talk.lua" > "$DIR/pipe" 2> "$DIR/talk.err" &
+      pid_talk=$!
+      wait_for 10 queue_is_bound 0
+      wait_for 10 grep -q waiting "$DIR/talk.err"
+      ping -c1 -W1 -q 127.0.0.1 > /dev/null
+      wait $reader
+      ping -c3 -i0.01 -W1 -q 127.0.0.1
+      kill -TERM $pid_talk
+      wait $pid_talk
+      echo "exit $?"
+      cat "$DIR/talk.err"]]
+    assert.equal(3, received(output))
+    assert.matches("exit 0\n", output)
+    assert.is_nil(output:find("its worker", 1, true))
+  end)
+
+  it("has no socket in the place of a stream that was closed", function()
+    local output = netns.run [[
+      "$PROGRAM" --stats=0.1 scripts/accept.lua <&- >&- 2>&- &
+      pid=$!
+      wait_for 10 queue_is_bound 0
+      for fd in 0 1 2; do readlink /proc/$pid/fd/$fd; done
+      kill -TERM $pid
+      wait $pid
+      echo "exit $?"]]
+    assert.equal("/dev/null\n/dev/null\n/dev/null\nexit 0\n", output)
+  end)
+
   it("judges what waits before it ends", function()
     -- Stopped by a signal, packets pile up behind it; TERM comes before it goes on.
     local output = netns.run [[

@@ -86,6 +86,7 @@ END
     ["INT"] = { "kill -INT $pid_filter", "exit 0" },
     ["a second signal"] = { "bash -c 'echo > /dev/udp/127.0.0.1/9'; sleep 0.1; kill -TERM $pid_filter; sleep 0.2; "
       .. "kill -TERM $pid_filter", "exit 143" },
+    ["QUIT"] = { "kill -QUIT $pid_filter", "exit 131" },
     ["workers that die"] = { "kill -KILL $(worker filter)", "exit 70" },
     ["an upgrade that fails"] = { "mv $DIR/once $DIR/installed; kill -USR2 $pid_filter", "exit 71" },
   }
@@ -99,8 +100,8 @@ END
         cat > "$DIR/filter.lua" <<'END'
 return function() while true do end end
 END
-        # What a shell starts in the background ignores INT.
-        env --default-signal=INT "$DIR/installed" --time-limit 0 --max-restarts 0 --on-give-up exit \
+        # What a shell starts in the background ignores them.
+        env --default-signal=INT,QUIT "$DIR/installed" --time-limit 0 --max-restarts 0 --on-give-up exit \
           --rule 'OUTPUT -p udp' --rule 'INPUT -s 192.0.2.1' "$DIR/filter.lua" 2> "$DIR/filter.err" &
         pid_filter=$!
         wait_for 5 sh -c "[ \$(grep -c 'is in place' $DIR/filter.err) = 2 ]"
@@ -114,6 +115,26 @@ END
       assert.matches(case[2] .. "\nafter 0\n", output)
     end)
   end
+
+  it("stays while nobody reads the messages any more, and goes at the end all the same", function()
+    local output = run [[
+      mkfifo "$DIR/pipe"
+      cat "$DIR/pipe" > "$DIR/read" & reader=$!
+      env --default-signal=PIPE "$PROGRAM" --stats=0.1 --rule 'OUTPUT -p icmp' scripts/accept.lua 2> "$DIR/pipe" &
+      pid=$!
+      wait_for 5 grep -qs 'is in place' "$DIR/read"
+      kill $reader
+      wait $reader
+      # It writes for as long as that.
+      sleep 0.5
+      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed
+      count before
+      kill -TERM $pid
+      wait $pid
+      echo "exit $?"
+      count after]]
+    assert.equal("passed\nbefore 2\nexit 0\nafter 0\n", output)
+  end)
 
   it("is taken away before the queue takes no more packets: none is lost at the end", function()
     local output = run [[
