@@ -158,7 +158,8 @@ static enum page_result look(struct top *top, bool *is_new)
 	top->before = top->now;
 	top->now = newest;
 	/* Another program has taken its place: there is nothing to compare with. */
-	if (top->before.head.since_ns != newest.head.since_ns) {
+	if (top->before.head.since_ns != newest.head.since_ns ||
+	    top->before.head.count != newest.head.count) {
 		page_clear(&top->before);
 		if (copy(&top->before, &newest) < 0)
 			return PAGE_UNSTEADY;
