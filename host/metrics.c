@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +212,14 @@ static int write_to(FILE *out, const struct queues *queues)
 	return -error;
 }
 
+/* What takes the place of /dev/stdout, or of a link to it, is lost to all others. */
+static bool may_replace(const char *path)
+{
+	struct stat status;
+
+	return lstat(path, &status) < 0 || S_ISREG(status.st_mode);
+}
+
 int metrics_write(const char *path, const struct stats *stats, unsigned int count)
 {
 	struct queues queues = {stats, count};
@@ -218,6 +227,8 @@ int metrics_write(const char *path, const struct stats *stats, unsigned int coun
 	char *temporary;
 	int fd, ret;
 
+	if (!may_replace(path))
+		return -EEXIST;
 	/* Not *.prom, which the collector would read. */
 	if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
 		return -ENOMEM;

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "metrics.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,11 @@ static void tell_since(struct supervisor *s, int64_t now)
 	survey->told_at = now;
 }
 
+static const char *reason(int error)
+{
+	return error == -EEXIST ? "there is something that is no plain file" : strerror(-error);
+}
+
 /* Complains once, until it could be written again. False where it could not. */
 static bool write_metrics(struct supervisor *s)
 {
@@ -67,7 +73,7 @@ static bool write_metrics(struct supervisor *s)
 
 	if (ret < 0 && !s->survey.is_warned)
 		log_write(LOG_LEVEL_WARN, "cannot write the metrics %s: %s", s->options->metrics,
-			  strerror(-ret));
+			  reason(ret));
 	s->survey.is_warned = ret < 0;
 	return ret == 0;
 }
@@ -117,7 +123,7 @@ static int open_metrics(struct supervisor *s)
 	log_write(LOG_LEVEL_ERROR,
 		  "cannot write the metrics %s: %s; --metrics takes a file in a folder that is "
 		  "there and can be written to, node_exporter's --collector.textfile.directory",
-		  s->options->metrics, strerror(-ret));
+		  s->options->metrics, reason(ret));
 	return EX_CANTCREAT;
 }
 

@@ -178,6 +178,21 @@ describe("ipq-lua", function()
     end
   end)
 
+  it("puts no metrics in the place of what is no plain file", function()
+    local path = script "return function() end"
+    local folder = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. folder) end)
+    netns.shell(("ln -s /dev/null %s/link; mkfifo %s/pipe; mkdir %s/folder"):format(folder, folder, folder))
+    local before = netns.shell("ls -l " .. folder)
+    for _, name in ipairs { "link", "pipe", "folder" } do
+      local output, status = ipq_lua(("--metrics %s/%s %s"):format(folder, name, path), "timeout 5")
+      assert.matches("error: cannot write the metrics [^\n]*: there is something that is no plain file; %-%-metrics "
+        .. "takes", output)
+      assert.equal(73, status)
+    end
+    assert.equal(before, (netns.shell("ls -l " .. folder)))
+  end)
+
   it("exits 77 without the privilege, and says what to do", function()
     if netns.shell "id -u" ~= "0\n" then return pending "root only can become nobody" end
     local path = script "return function() end"
