@@ -387,7 +387,7 @@ deb:
 	$(Q)$(DEPS) $(DEPS_DEB)
 	$(Q)rm -rf $(BUILD)/deb
 	$(Q)mkdir -p $(DEB)
-	$(Q)tar cf - host lib bindings scripts Makefile README.md LICENSE | tar xf - -C $(DEB)
+	$(Q)tar cf - host lib bindings scripts Makefile README.md SECURITY.md LICENSE | tar xf - -C $(DEB)
 	$(Q)mv $(DEB)/host/debian $(DEB)/debian
 	$(Q)$(SUBSTITUTE) host/debian/changelog > $(DEB)/debian/changelog
 	$(Q)cd $(DEB) && { env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc > ../log 2>&1 || \
