@@ -52,7 +52,7 @@ describe("scripts/blocklist.lua", function()
   it("does not load with a bad line, and names it", function()
     local s, message, code = load "198.51.100.0/24\n198.51.100/24\n"
     assert.is_nil(s)
-    assert.matches("^scripts/blocklist.lua:%d+: /tmp/[%w_]+:2: not an address or a prefix", message)
+    assert.matches("^scripts/blocklist.lua:%d+: /tmp/[%w_./]+:2: not an address or a prefix", message)
     assert.equal("EBAD", code)
   end)
 
