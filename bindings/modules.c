@@ -36,6 +36,7 @@
 	M(test_filter, "ipq.test.filter", "test/filter.lua")             \
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")       \
 	M(test_golden, "ipq.test.golden", "test/golden.lua")             \
+	M(test_keys, "ipq.test.keys", "test/keys.lua")                   \
 	M(test_memory, "ipq.test.memory", "test/memory.lua")             \
 	M(test_meta, "ipq.test.meta", "test/meta.lua")                   \
 	M(test_packet, "ipq.test.packet", "test/packet.lua")             \

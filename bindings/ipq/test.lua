@@ -23,7 +23,6 @@ local M = {
   read = replay.read,
   dns = require "ipq.test.dns".dns,
   fragments = require "ipq.test.fragment".fragments,
-  describe = text.describe,
 }
 
 for name, builder in pairs(build) do M[name] = builder end
@@ -33,10 +32,23 @@ for name, builder in pairs(build) do M[name] = builder end
 ---@param meta? table<string, any> metadata by the names of fields
 ---@return ipq.test.Packet
 function M.packet(bytes, meta)
-  if type(bytes) ~= "string" then error("packet() takes a string", 2) end
+  if type(bytes) ~= "string" or meta ~= nil and type(meta) ~= "table" then
+    error("packet() takes a string, and perhaps a table of metadata", 2)
+  end
   local ok, result = pcall(packet.new, bytes, meta)
   if not ok then error(packet.plain(result), 2) end
   return result
+end
+
+--- A packet's fields and bytes, for people: many lines.
+---@param pkt ipq.test.Packet
+---@return string
+function M.describe(pkt)
+  if not packet.is_packet(pkt) then
+    error("describe() takes a packet of the kit, as t.tcp {} or a result's packet, not "
+      .. (pkt == nil and "nil" or "a " .. type(pkt)), 2)
+  end
+  return text.describe(pkt)
 end
 
 --- Sets what ipq.now() gives in the filters of packets without a timestamp: 0 at first.

@@ -51,13 +51,16 @@ local function expected_packet(expected, pkt)
   bad "assert.rewritten takes the packet that is expected first: a packet, its bytes, or the fields that change"
 end
 
+--- What became of the packet of a result that has none.
+local function fate(result)
+  if result.error then return "the filter raised: " .. result.error end
+  return ("the filter %s it"):format(result.verdict == "hold" and "holds" or "dropped")
+end
+
 local function packet_check(name, expected, filter, pkt)
   local result = result_of(name, filter, pkt)
-  if result.error then return false, "the filter raised: " .. result.error, "", result end
-  if not result.packet then
-    local has = result.verdict == "hold" and "holds" or "dropped"
-    return false, ("expected a packet, but the filter %s it"):format(has), "", result
-  end
+  if result.error then return false, fate(result), "", result end
+  if not result.packet then return false, "expected a packet, but " .. fate(result), "", result end
   return result.packet == expected, "the filter made another packet:\n" .. text.compare(expected, result.packet),
     "expected another packet than\n" .. text.describe(expected), result
 end
@@ -72,7 +75,10 @@ function checks.unchanged(filter, pkt)
 end
 
 function checks.valid_checksums(pkt)
-  if filters.is_result(pkt) then pkt = pkt.packet end
+  if filters.is_result(pkt) then
+    if not pkt.packet then return false, "there is no packet whose checksums could be right: " .. fate(pkt), "" end
+    pkt = pkt.packet
+  end
   if not packet.is_packet(pkt) then bad "assert.valid_checksums takes a packet" end
   local right, why = checksum.right(pkt)
   if not right then return false, why .. "\n" .. text.describe(pkt), "" end

@@ -1,5 +1,6 @@
 --- Builders: packets from field tables, with right lengths and checksums.
 local assign = require "ipq.test.assign"
+local keys = require "ipq.test.keys"
 local packet = require "ipq.test.packet"
 
 local M = {}
@@ -47,6 +48,7 @@ local function extensions(list, protocol)
   local chain = ""
   if type(list) ~= "table" then bad "exthdrs must be a list of { nexthdr = number, data = bytes }" end
   for i = #list, 1, -1 do
+    keys.check(("exthdrs: entry %d's fields"):format(i), list[i], { "nexthdr", "data" })
     local kind, data = list[i].nexthdr, list[i].data or ""
     if type(kind) ~= "number" or type(data) ~= "string" or #data > 2038 then
       bad("exthdrs: entry %d must be { nexthdr = number, data = string }", i)
@@ -92,6 +94,25 @@ local function with_flags(given)
   return copy
 end
 
+-- RFC 792 and RFC 4443: each is of one version, and has a builder.
+local versions = { icmp = 4, icmpv6 = 6, ip = 4, ip6 = 6 }
+local others = { icmp = "icmpv6", icmpv6 = "icmp", ip = "ip6", ip6 = "ip" }
+
+--- The version of what t.NAME builds from these fields.
+local function version_for(name, given)
+  local wanted, own = version_of(given), versions[name]
+  if not own or wanted == own then return wanted end
+  -- IPv4 may be said by nothing at all.
+  for _, field in ipairs { "saddr", "daddr" } do
+    local inner = given.ip or given.ip6
+    local address = given[field] or type(inner) == "table" and inner[field] or nil
+    if address and has_colon(address) ~= (own == 6) then
+      bad("t.%s builds IPv%d, and %s is %s; t.%s builds IPv%d", name, own, field, address, others[name], 10 - own)
+    end
+  end
+  return own
+end
+
 local function build(name, version, given)
   local ip = version == 4 and "ip" or "ip6"
   local plan = assign.build_plan(name and { name, ip } or { ip }, given)
@@ -104,12 +125,14 @@ local function build(name, version, given)
   return packet.new(assign.build(template(version, protocol, header, plan.exthdrs), plan), plan.meta)
 end
 
-local function builder(name, fixed_version)
+local function builder(name)
   return function(given)
     given = given or {}
     if type(given) ~= "table" then error("a builder takes a table of fields", 2) end
     if name == "tcp" then given = with_flags(given) end
-    local ok, result = pcall(build, name, fixed_version or version_of(given), given)
+    local ok, result = pcall(function()
+      return build(transports[name] and name, version_for(name, given), given)
+    end)
     if not ok then error(packet.plain(result), 2) end
     return result
   end
@@ -119,9 +142,9 @@ end
 --- have a field, the IP header's is given in a table of its own: { id = 7, ip = { id = 8 } }. The packet is
 --- IPv6 where an address, a field or family says so. Lengths and checksums are computed unless they are given;
 --- data_len cuts the copy, as a copy range does.
-for name in pairs(transports) do M[name] = builder(name, name == "icmpv6" and 6 or nil) end
+for name in pairs(transports) do M[name] = builder(name) end
 
 --- protocol or nexthdr say what payload is, which is taken as it is.
-M.ip, M.ip6 = builder(nil, 4), builder(nil, 6)
+M.ip, M.ip6 = builder "ip", builder "ip6"
 
 return M

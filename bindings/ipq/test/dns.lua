@@ -1,5 +1,6 @@
 --- DNS messages over UDP, for filters that look at them: RFC 1035, RFC 3596.
 local build = require "ipq.test.build"
+local keys = require "ipq.test.keys"
 local packet = require "ipq.test.packet"
 
 local M = {}
@@ -31,7 +32,10 @@ end
 
 --- An address's bytes, as a packet's header has them.
 local function address_bytes(text, version)
-  local ip = version == 4 and build.ip { saddr = text } or build.ip6 { saddr = text }
+  local ok, ip = pcall(version == 4 and build.ip or build.ip6, { saddr = text })
+  if not ok then
+    bad("dns: the data of an %s record is an IPv%d address, not %q", version == 4 and "A" or "AAAA", version, text)
+  end
   return version == 4 and ip.bytes:sub(13, 16) or ip.bytes:sub(9, 24)
 end
 
@@ -53,6 +57,7 @@ local data_of = {
 }
 
 local function record(given)
+  keys.check("dns: a record's fields", given, { "name", "type", "class", "ttl", "data" })
   local kind = given.type or "A"
   if type(given.data) ~= "string" then bad "dns: a record's data must be a string" end
   local data = data_of[kind] and data_of[kind](given.data) or given.data
@@ -61,6 +66,7 @@ local function record(given)
 end
 
 local function question(given)
+  keys.check("dns: a question's fields", given, { "name", "type", "class" })
   return name_bytes(given.name) .. be16(number_of("type", given.type or "A", types)) .. be16(given.class or 1)
 end
 

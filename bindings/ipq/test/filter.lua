@@ -1,6 +1,7 @@
 --- Filters under test, and what comes of a packet in them.
 local ffi = require "ffi"
 local ipq = require "ipq"
+local keys = require "ipq.test.keys"
 local memory = require "ipq.test.memory"
 local packet = require "ipq.test.packet"
 local script = require "ipq.script"
@@ -13,7 +14,9 @@ local M = {}
 ---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue
 ---@field args table<string, string>
 local Filter = {}
-Filter.__index = Filter
+local filter_mt = {
+  __index = keys.strict("a filter", { "filter", "queue", "args", "script", "default", "on_error", "timers" }, Filter),
+}
 
 --- Calls the script's stop(). What the filter still holds gets the default verdict then.
 ---@return any carried what it returned
@@ -22,6 +25,22 @@ function Filter:stop()
   memory.finish(self.filter)
   if not ok then error(carried, 2) end
   return carried
+end
+
+local function bad(format, ...) error(format:format(...), 0) end
+
+local function check(path, args, options)
+  if type(path) ~= "string" then bad("load() takes the path of a script, not a %s", type(path)) end
+  if type(args) ~= "table" then
+    bad("load() takes the script's arguments as a table, { limit = 500 }, not a %s", type(args))
+  end
+  keys.check("load()'s options", options, { "default", "on_error", "carried" })
+  for _, name in ipairs { "default", "on_error" } do
+    if options[name] ~= nil and not verdict.is_valid(options[name]) then
+      bad("load(): %s must be a verdict, as ipq.ACCEPT or ipq.DROP, not %s", name,
+        type(options[name]) == "string" and ("the string %q"):format(options[name]) or tostring(options[name]))
+    end
+  end
 end
 
 --- The command line's arguments, from a table of strings by name.
@@ -37,27 +56,29 @@ end
 --- Loads a script as the program does, and calls its start(). Its arguments are a table: { limit = "500" }.
 --- Options: default and on_error, the verdicts of those names; carried, what a stop() before it returned.
 --- Raises where the script is no filter, and where its start() raises.
----@param path string
+---@param path string a relative one begins in the current directory
 ---@param args? table<string, any>
 ---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
 ---@return ipq.test.Filter
 function M.load(path, args, options)
-  options = options or {}
+  args, options = args or {}, options or {}
+  local fine, why_not = pcall(check, path, args, options)
+  if not fine then error(packet.plain(why_not), 2) end
   local timers = memory.new_timers()
-  local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args or {}))
+  local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
   local ok, why = memory.with_timers(timers, script.start, loaded, options.carried)
   if not ok then error(why, 2) end
   return setmetatable({
     script = loaded, filter = loaded.filter, queue = loaded.queue, args = loaded.args,
     default = options.default, on_error = options.on_error, timers = timers,
-  }, Filter)
+  }, filter_mt)
 end
 
 --- A function is a filter as well. Gives nil for what is none.
 function M.of(value)
   if type(value) == "function" then return { filter = value, queue = {}, args = {} } end
-  if getmetatable(value) == Filter then return value end
+  if getmetatable(value) == filter_mt then return value end
 end
 
 ---@class ipq.test.Result
@@ -68,8 +89,9 @@ end
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
-local Result = {}
-Result.__index = Result
+local Result = {
+  __index = keys.strict("a result", { "verdict", "value", "packet", "changed", "error", "log" }),
+}
 
 function Result:__tostring()
   if self.error then return ("%s, after an error: %s"):format(self.verdict, self.error) end

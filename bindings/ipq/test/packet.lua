@@ -21,7 +21,7 @@ end
 
 -- What headers have beside fields.
 
-local tcp_methods = {}
+local tcp_methods, no_methods = {}, {}
 
 --- The data of the first option of that kind; nil where there is none.
 function tcp_methods.option(tcp, kind)
@@ -32,12 +32,23 @@ end
 
 local function methods_of(packet, name)
   if name == "tcp" then return tcp_methods end
-  if name ~= "ip6" then return nil end
+  if name ~= "ip6" then return no_methods end
   return {
     exthdr = function(_, number)
       return (memory.with(packet.bytes, packet.meta, function(pkt) return pkt.ip6:exthdr(number) end))
     end,
   }
+end
+
+--- The __index of a header: a field that the packet's own has not is nil, and one that none has raises.
+local function strict(name, methods)
+  return function(_, key)
+    local method = methods[key]
+    if method == nil and live_packet.header_fields(name)[key] == nil then
+      error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2)
+    end
+    return method
+  end
 end
 
 local function decode(packet)
@@ -51,7 +62,7 @@ local function decode(packet)
       if view then
         local header = {}
         for _, field in ipairs(fields.of[name]) do header[field] = value_of(view, field) end
-        decoded[name] = setmetatable(header, { __index = methods_of(packet, name) })
+        decoded[name] = setmetatable(header, { __index = strict(name, methods_of(packet, name)) })
       end
     end
     decoded.line = tostring(pkt)

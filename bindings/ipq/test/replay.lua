@@ -4,6 +4,7 @@ local dispatch = require "ipq.dispatch"
 local ffi = require "ffi"
 local ipq = require "ipq"
 local filters = require "ipq.test.filter"
+local keys = require "ipq.test.keys"
 local live = require "ipq.live"
 local memory = require "ipq.test.memory"
 local packet = require "ipq.test.packet"
@@ -45,7 +46,26 @@ end
 ---  line), error
 ---@field log string[]
 
+local record_mt = {
+  __index = keys.strict("a record", { "number", "time", "verdict", "mark", "changed", "packet", "error" }),
+}
+
 local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", "stopped", "marked", "errors" }
+
+local replay_mt = {
+  __index = keys.strict("a replay", { "frames", "unjudged", "packets", "accepted", "dropped", "queued", "repeated",
+    "stopped", "marked", "changed", "errors", "damage", "records", "log" }),
+}
+
+local function bad(format, ...) error(format:format(...), 0) end
+
+local function check(path, options)
+  if type(path) ~= "string" then bad("replay() takes the path of a capture, not a %s", type(path)) end
+  keys.check("replay()'s options", options, { "write", "select" })
+  for name, value in pairs(options) do
+    if type(value) ~= "string" then bad("replay(): %s must be a string, not a %s", name, type(value)) end
+  end
+end
 
 --- Judges all packets of a capture file, as `ipq-lua -r` does: pcap or pcapng. Options: write, a file for what is
 --- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened.
@@ -57,15 +77,19 @@ function M.replay(path, filter, options)
   options = options or {}
   local under_test = filters.of(filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
+  local fine, why_not = pcall(check, path, options)
+  if not fine then error(packet.plain(why_not), 2) end
   ipq.args = under_test.args
   local records = {}
   local capture, driver, damage, lines = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
-  }, under_test.filter, function(p, pkt, why) records[#records + 1] = record.of(p, pkt, why) end, under_test.timers)
+  }, under_test.filter, function(p, pkt, why)
+    records[#records + 1] = setmetatable(record.of(p, pkt, why), record_mt)
+  end, under_test.timers)
   if not capture then error(driver, 2) end
 
-  local result = { records = records, damage = damage, log = lines }
+  local result = setmetatable({ records = records, damage = damage, log = lines }, replay_mt)
   for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
   local frames = capture:counters()
   result.frames, result.unjudged, result.changed = frames.frames, frames.unjudged, frames.changed
@@ -79,6 +103,9 @@ end
 ---@return ipq.test.Packet[] packets
 ---@return string? damage what is wrong with the file, behind the last packet
 function M.read(path, select)
+  if type(path) ~= "string" or select ~= nil and type(select) ~= "string" then
+    error("read() takes the path of a capture, and perhaps a pcap-filter(7) expression", 2)
+  end
   local packets = {}
   local capture, message, damage = run({ read = path, filter = select }, function(pkt)
     packets[#packets + 1] = packet.new(pkt:copy(), {

@@ -94,7 +94,7 @@ local test = {}
 
 ---Loads a script as the program does, and calls its start(). Raises where the script is no filter, and where its
 ---start() raises. Options: the verdicts default and on_error; carried, what a stop() before it returned.
----@param path string
+---@param path string a relative one begins in the current directory, as io.open()'s
 ---@param args? table<string, any> the script's arguments: { limit = 500 }
 ---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
 ---@return ipq.test.Filter
@@ -143,12 +143,12 @@ function test.udp(fields) end
 ---@return ipq.test.Packet
 function test.udplite(fields) end
 
----ICMP over IPv4: an echo request.
+---ICMP, over IPv4 alone: an echo request.
 ---@param fields? ipq.test.Fields
 ---@return ipq.test.Packet
 function test.icmp(fields) end
 
----ICMPv6: an echo request.
+---ICMPv6, over IPv6 alone: an echo request.
 ---@param fields? ipq.test.Fields
 ---@return ipq.test.Packet
 function test.icmpv6(fields) end
