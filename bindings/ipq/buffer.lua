@@ -34,6 +34,12 @@ local function place(self, off, n)
   return p, start + off
 end
 
+--- Where it is no Buffer that the method was called on, that is to be told first.
+local function not_a_text(self)
+  bounds_of(self)
+  error("text must be a string", 3)
+end
+
 --- The address of n bytes at off.
 local function at(self, off, n)
   local p, start, stop = bounds_of(self)
@@ -112,7 +118,7 @@ end
 --- All bytes as hexadecimal digits.
 ---@return string
 function Buffer:hex()
-  return (self:string():gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+  return (Buffer.string(self):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
 -- Writing. The packet's lengths and checksums follow when its filter has returned.
@@ -180,7 +186,7 @@ end
 ---@param off integer
 ---@param text string
 function Buffer:write(off, text)
-  if type(text) ~= "string" then error("text must be a string", 2) end
+  if type(text) ~= "string" then not_a_text(self) end
   local p, o = place(self, off, #text)
   check(C.rewrite_store(p, o, text, #text))
 end
@@ -190,7 +196,7 @@ end
 ---@param len integer
 ---@param text string
 function Buffer:replace(off, len, text)
-  if type(text) ~= "string" then error("text must be a string", 2) end
+  if type(text) ~= "string" then not_a_text(self) end
   if type(len) ~= "number" then not_a_number("length", 2) end
   if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
   if len % 1 ~= 0 then error("length must be a whole number", 2) end
@@ -201,10 +207,10 @@ end
 --- Cuts the buffer to len bytes, or fills it up with zeros.
 ---@param len integer
 function Buffer:resize(len)
+  local p, start, stop = bounds_of(self)
   if type(len) ~= "number" or not (len >= 0 and len <= 65535) or len % 1 ~= 0 then
     error("length must be an integer from 0 to 65535", 2)
   end
-  local p, start, stop = bounds_of(self)
   local size = stop - start
   if len > size then
     check(C.rewrite_replace(p, stop, 0, ("\0"):rep(len - size), len - size))

@@ -20,7 +20,7 @@ local verdict = require "ipq.verdict"
 local C, begin, finish, live_view = abi.C, packet.begin, live.finish, packet.live_view
 local apply, packet_time = settle.apply, timer.packet_time
 -- A script may overwrite globals, by a forgotten "local" if not on purpose.
-local debug_traceback, coroutine_running = debug.traceback, coroutine.running
+local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.traceback, coroutine.running
 local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
 local TIMERS_ARE_DUE = -ffi.C.IPQ_ETIME
 local ERRORS_A_SECOND = 10
@@ -28,9 +28,20 @@ local REPORTED = {} -- what the error handler gives
 
 local M = {}
 
+local OWN = debug.getinfo(1, "S").short_src .. ":"
+
+--- A filter that ends with a call is gone when that raises, and what raises at the filter's line does so at the line
+--- that called the filter, which is one of these: the filter's name takes its place.
+local function in_script(text, filter)
+  if text:sub(1, #OWN) ~= OWN then return text end
+  local info = debug_getinfo(filter, "S")
+  return ("%s: in the filter that begins at line %d:%s"):format(info.short_src, info.linedefined,
+    (text:sub(#OWN + 1):gsub("^%d+:", "")))
+end
+
 --- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().
-local function traceback(err)
-  local text = debug_traceback(tostring(err), 4)
+local function traceback(err, filter)
+  local text = debug_traceback(in_script(tostring(err), filter), 4)
   return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
 end
 
@@ -72,7 +83,7 @@ function M.new(driver_address, filter, observe, timers)
 
   -- xpcall's handlers: the stack is still there. Must not raise.
   local function on_raise(err)
-    local ok, text = pcall(traceback, err)
+    local ok, text = pcall(traceback, err, filter)
     report(batch.packets[batch.current], ok and text or "error with no message")
     return REPORTED
   end

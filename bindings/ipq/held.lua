@@ -138,7 +138,9 @@ function Held:verdict(value, bytes)
   local state = states[self]
   if not state then error("verdict() is a method of what pkt:hold() gives: held:verdict(v)", 2) end
   if state.refusal then error(state.refusal, 2) end
-  if value ~= nil and not is_valid(value) then error(settle.bad_verdict("held:verdict() was given", value), 2) end
+  if value ~= nil and not is_valid(value) then
+    error(settle.bad_verdict("held:verdict() was given", value, "it takes"), 2)
+  end
   if is_buffer(bytes) then
     local ok, message = pcall(open_buffer, bytes)
     if not ok then error((message:gsub("^[^\n:]*:%d+: ", "")), 2) end

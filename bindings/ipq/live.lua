@@ -3,7 +3,7 @@ local abi = require "ipq.abi"
 local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
-local error, tonumber = error, tonumber -- a script may overwrite globals
+local error, tonumber, type = error, tonumber, type -- a script may overwrite globals
 
 local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
 local u64 = ffi.typeof "uint64_t"
@@ -18,11 +18,34 @@ local live = ffi.new(abi.live)
 
 local M = {}
 
-local function ended() error("packet used after its filter returned", 4) end
+local getinfo = debug.getinfo
+local OWN = getinfo(1, "S").source:gsub("live%.lua$", "")
+
+--- The level, for the caller's error(), of the script's line that called into the module; of the loop's (dispatch.lua)
+--- where the filter ended with that call, and is gone.
+local function script_level()
+  local level = 2
+  while true do
+    local info = getinfo(level + 1, "S")
+    if not info then return level end
+    local is_own = info.source:sub(1, #OWN) == OWN
+    if not is_own and info.what ~= "C" or info.source == OWN .. "dispatch.lua" then return level end
+    level = level + 1
+  end
+end
+
+local function ended() error("packet used after its filter returned", script_level()) end
+
+--- What a method was called with is nothing that has methods.
+local function misused(value)
+  error(("a method was called on %s: write a colon before its name, pkt:copy(), and not a dot")
+    :format(value == nil and "nothing" or "a " .. type(value)), script_level())
+end
 
 --- The struct ipq_packet behind a view, or an error at the line of who called the caller. A script can call
---- a method with any number for a view: 0, which no filter's packet has, must not pass either.
+--- a method with any cdata for a view: 0, which no filter's packet has, must not pass either.
 function M.packet_of(view)
+  if type(view) ~= "cdata" then misused(view) end
   local handle = cast(u64, view)
   if handle ~= live.handle or handle == 0 then ended() end
   return live.packet
@@ -30,6 +53,7 @@ end
 
 --- The same behind a buffer, where the buffer begins in it, and where it ends.
 function M.bounds_of(buffer)
+  if type(buffer) ~= "cdata" then misused(buffer) end
   local handle = cast(u64, buffer)
   if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
   local p = live.packet

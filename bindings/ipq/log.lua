@@ -1,7 +1,7 @@
 --- Messages for people, one line each (a traceback has more).
 local core = require "ipq.core"
 local live = require "ipq.live"
-local ipairs, pairs, tostring = ipairs, pairs, tostring -- a script may overwrite globals
+local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a script may overwrite globals
 
 -- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
 if core.log then return core.log end
@@ -76,6 +76,11 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
     if rank >= M.least and (live.is_replay or may_write()) then M.sink(level, tostring(text)) end
   end
 end
+
+-- nil would be called, and say less.
+setmetatable(M, { __index = function(_, name)
+  error(("ipq.log has no '%s'; it has debug, info, warn and error"):format(tostring(name)), 2)
+end })
 
 core.log = M
 return M

@@ -94,7 +94,11 @@ local function add_file(set, path)
   local line = ffi.new "uint32_t[1]"
   local code = C.netset_load(set, path, line)
   if code == 0 then return end
-  if line[0] == 0 then error(("cannot read the networks: %s: %s"):format(path, reason(code)), 3) end
+  if line[0] == 0 then
+    local hint = C.netset_add_text(set, path, #path) == 0
+      and ("; a network comes in a list, ipq.netset { %q }: a string is the name of a file"):format(path) or ""
+    error(("cannot read the networks: %s: %s%s"):format(path, reason(code), hint), 3)
+  end
   error(("%s:%d: %s"):format(path, line[0], reason(code)), 3)
 end
 

@@ -20,10 +20,10 @@ local function describe(value)
   return "a " .. kind
 end
 
---- Why a verdict cannot be one; who is "filter returned".
-function M.bad_verdict(who, value)
-  return who .. " " .. describe(value) .. "; it may return nothing, ipq.ACCEPT, ipq.DROP, "
-    .. "ipq.REPEAT, ipq.STOP or ipq.queue(n)"
+--- Why a verdict cannot be one; who is "filter returned", and it_takes begins the list of what is one: "it may return".
+function M.bad_verdict(who, value, it_takes)
+  return ("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
+    :format(who, describe(value), it_takes)
 end
 
 --- Why bytes cannot be the packet's.
@@ -55,7 +55,7 @@ end
 --- the packet is as fail() takes it then.
 function M.apply(p, value, bytes)
   if value ~= nil then
-    if not is_valid(value) then return M.bad_verdict("filter returned", value) end
+    if not is_valid(value) then return M.bad_verdict("filter returned", value, "it may return") end
     p.verdict = value
   end
   if bytes ~= nil then

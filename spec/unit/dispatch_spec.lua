@@ -104,6 +104,21 @@ describe("dispatch", function()
     assert.not_matches("dispatch.lua", lines[1]:gsub("spec/unit/dispatch_spec.lua", ""))
   end)
 
+  it("names the script where a filter ends with the call that raises", function()
+    packets(5):verdicts(function(pkt)
+      if pkt.packet_id == 1 then return pkt.payload:u8(5000) end
+      if pkt.packet_id == 2 then return pkt.payload.u8(0) end
+      if pkt.packet_id == 3 then return pkt.payload:replace(5000, 1, "") end
+      if pkt.packet_id == 4 then return ipq.queue(-1) end
+      return error "oh no"
+    end)
+    for i, text in ipairs { "offset out of bounds", "a method was called on a number", "offset out of bounds",
+      "queue number must be", "oh no" } do
+      assert.matches("^error: packet " .. i .. " of queue 0: spec/unit/dispatch_spec.lua: in the filter that begins at "
+        .. "line %d+: " .. text, lines[i])
+    end
+  end)
+
   it("logs errors that are no strings", function()
     local errors = { {}, setmetatable({}, { __tostring = function() error "worse" end }), false }
     packets(3):verdicts(function(pkt) error(errors[pkt.packet_id]) end)

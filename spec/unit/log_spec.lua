@@ -37,6 +37,13 @@ describe("ipq.log", function()
     assert.same({ "debug: debug", "info: info", "warn: warn", "error: error", "info: nil", "info: 5" }, lines)
   end)
 
+  it("says which levels there are to who calls another", function()
+    local ok, message = pcall(function() ipq.log.warning "x" end)
+    assert.is_false(ok)
+    assert.matches("^spec/unit/log_spec.lua:%d+: ipq.log has no 'warning'; it has debug, info, warn and error$",
+      message)
+  end)
+
   it("writes a hundred messages of a level in a second, and then how many it did not", function()
     second = 2000
     for i = 1, 150 do ipq.log.info(i) end

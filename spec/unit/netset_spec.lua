@@ -397,6 +397,9 @@ describe("ipq.netset", function()
     assert.matches(
       "^spec/unit/netset_spec.lua:%d+: cannot read the networks: /nonexistent/list: No such file or directory$",
       message_of(function() ipq.netset "/nonexistent/list" end))
+    assert.error_matches(function() ipq.netset "10.0.0.0/8" end,
+      "No such file or directory; a network comes in a list, ipq.netset { \"10.0.0.0/8\" }: "
+      .. "a string is the name of a file", 1, true)
     assert.error_matches(function() ipq.netset "/" end, "cannot read the networks: /: Is a directory$")
     assert.error_matches(function() ipq.netset "" end, "No such file or directory")
     assert.error_matches(function() ipq.netset "/dev/null\0x" end, "no file has such a name")

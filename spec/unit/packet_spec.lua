@@ -279,6 +279,44 @@ describe("packet", function()
       "packet used after its filter returned")
   end)
 
+  it("tells at the script's line that it has ended, whatever it is used by", function()
+    local kept, payload, tcp
+    source.new { m.simple(1, "\69\0\0\40" .. ("\0"):rep(5) .. "\6" .. ("\0"):rep(22) .. "\80" .. ("\0"):rep(7)) }
+      :verdicts(function(pkt) kept, payload, tcp = pkt, pkt.payload, pkt.tcp end)
+    for _, use in ipairs {
+      function() return (kept.mark) end, function() kept.mark = 1 end, function() kept:copy() end,
+      function() kept:bypass() end, function() kept:hold() end, function() return (tostring(kept)) end,
+      function() return (payload:u8(0)) end, function() payload:set_u8(0, 1) end, function() payload:resize(1) end,
+      function() return (payload:hex()) end, function() return #payload end, function() return (tcp.dport) end,
+      function() tcp.dport = 1 end, function() return (tcp:option(2)) end, function() tcp:set_option(2, "") end,
+    } do
+      local ok, message = pcall(use)
+      assert.is_false(ok)
+      assert.matches("^spec/unit/packet_spec.lua:%d+: packet used after its filter returned$", message)
+    end
+  end)
+
+  it("says that a method takes a colon", function()
+    local messages = {}
+    source.new { m.simple(1, "\69\0\0\40" .. ("\0"):rep(5) .. "\6" .. ("\0"):rep(22) .. "\80" .. ("\0"):rep(7)) }
+      :verdicts(function(pkt)
+        for i, use in ipairs {
+          function() pkt.copy() end, function() pkt.hold "x" end, function() pkt.bypass(5) end,
+          function() pkt.payload.u8(0) end, function() pkt.payload.write(0, "x") end, function() pkt.payload.hex {} end,
+          function() pkt.payload.find "x" end, function() pkt.payload.resize(5) end,
+          function() pkt.payload.replace(0, 5, "x") end, function() pkt.tcp.option(2) end,
+          function() pkt.tcp.set_option(2, "x") end,
+        } do
+          messages[i] = select(2, pcall(use)) or "nothing"
+        end
+      end)
+    assert.equal(11, #messages)
+    for i, message in ipairs(messages) do
+      assert.matches("^spec/unit/packet_spec.lua:%d+: a method was called on [%a ]+: write a colon before its name",
+        message, nil, nil, i)
+    end
+  end)
+
   it("has ended for the filter of the next packet in the same slot", function()
     local kept, ok, message
     source.new { m.simple(1, "abc"), m.simple(2, "def") }:plan({ 1, 1 }):judge(function(pkt)
