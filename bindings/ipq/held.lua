@@ -11,7 +11,7 @@ local live = require "ipq.live"
 local settle = require "ipq.settle"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
-local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, setmetatable
+local error, ipairs, pairs, pcall, rawget, setmetatable = error, ipairs, pairs, pcall, rawget, setmetatable
 local sort, tostring, type = table.sort, tostring, type
 
 -- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see luaopen_ipq_core).
@@ -34,15 +34,16 @@ local ENDED = "the packet got the default verdict when its filter ended"
 -- What a packet that grows grows into. One is enough: it is sent before another is judged.
 local spare = byte_array(E.IPQ_PACKET_MAX)
 
---- What is behind a handle: { keeper, id, number, refusal, packet, bytes }. refusal says why it takes no verdict.
-local states = setmetatable({}, { __mode = "k" })
+-- The key, which no script has, of what is behind a handle: { keeper, id, number, refusal, packet, bytes }. refusal
+-- says why it takes no verdict. It is in the handle, not in a weak table of handles: see timer.lua.
+local STATE = {}
 
 ---@class ipq.Held
 local Held = {}
 local mt = {
   __index = Held,
   __newindex = function() error("a held packet's fields cannot be assigned", 2) end,
-  __tostring = function(handle) return "held packet " .. states[handle].id end,
+  __tostring = function(handle) return "held packet " .. rawget(handle, STATE).id end,
   __metatable = false,
 }
 setmetatable(Held, {
@@ -78,11 +79,10 @@ function M.hold(p)
   local keeper = live.keeper
   if p.held ~= 0 then return keeper.newest end
   if C.driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), 2) end
-  local handle = setmetatable({}, mt)
   keeper.count = keeper.count + 1
-  keeper.newest = handle
-  states[handle] = { keeper = keeper, id = p.packet_id, number = keeper.count, refusal = RUNNING }
-  return handle
+  local state = { keeper = keeper, id = p.packet_id, number = keeper.count, refusal = RUNNING }
+  keeper.newest = setmetatable({ [STATE] = state }, mt)
+  return keeper.newest
 end
 
 local function copy_of(p)
@@ -103,7 +103,7 @@ function Keeper:keep(p, value, bytes)
   end
   local why = complete(p)
   if why then return why end
-  local state = states[self.newest]
+  local state = self.newest[STATE]
   state.packet, state.bytes = copy_of(p)
   state.refusal = nil
   self.open[self.newest] = true
@@ -112,7 +112,7 @@ end
 --- Lets go of the packet of a filter that failed: it gets its verdict with its batch.
 function Keeper:release(p)
   C.driver_release(self.driver, p)
-  states[self.newest].refusal = FAILED
+  self.newest[STATE].refusal = FAILED
 end
 
 local function judge(handle, state, refusal, value, bytes)
@@ -135,7 +135,7 @@ end
 ---@param value? ipq.verdict nil: the default verdict
 ---@param bytes? string|ipq.Buffer a whole IP packet
 function Held:verdict(value, bytes)
-  local state = states[self]
+  local state = type(self) == "table" and rawget(self, STATE)
   if not state then error("verdict() is a method of what pkt:hold() gives: held:verdict(v)", 2) end
   if state.refusal then error(state.refusal, 2) end
   if value ~= nil and not is_valid(value) then
@@ -154,8 +154,8 @@ end
 function Keeper:finish()
   local handles = {}
   for handle in pairs(self.open) do handles[#handles + 1] = handle end
-  sort(handles, function(a, b) return states[a].number < states[b].number end)
-  for _, handle in ipairs(handles) do judge(handle, states[handle], ENDED) end
+  sort(handles, function(a, b) return a[STATE].number < b[STATE].number end)
+  for _, handle in ipairs(handles) do judge(handle, handle[STATE], ENDED) end
 end
 
 core.held = M

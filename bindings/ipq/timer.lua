@@ -6,7 +6,7 @@
 local abi = require "ipq.abi"
 local core = require "ipq.core"
 local live = require "ipq.live"
-local error, setmetatable, tonumber, type, xpcall = error, setmetatable, tonumber, type, xpcall
+local error, rawget, setmetatable, tonumber, type, xpcall = error, rawget, setmetatable, tonumber, type, xpcall
 local floor, huge = math.floor, math.huge
 
 -- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
@@ -123,7 +123,10 @@ end
 
 ---@class ipq.Timer
 local Timer = {}
-local entries = setmetatable({}, { __mode = "k" })
+-- The key, which no script has, of a timer's entry. It is in the timer, not in a weak table of timers: what that has
+-- for one that is garbage lives until the collector's next turn. With a timer a packet that is most of what there is,
+-- each turn takes longer than the one before, and memory grows without end.
+local ENTRY = {}
 local mt = {
   __index = Timer,
   __newindex = function() error("a timer's fields cannot be assigned", 2) end,
@@ -132,7 +135,7 @@ local mt = {
 
 --- Ends the timer: its function is not called any more. A second time does nothing.
 function Timer:cancel()
-  local entry = entries[self]
+  local entry = type(self) == "table" and rawget(self, ENTRY)
   if not entry then error("cancel() is a method of what ipq.after() and ipq.every() give: timer:cancel()", 2) end
   entry.is_cancelled = true
   if entry.index then remove(entry.heap, entry) end
@@ -149,13 +152,12 @@ local function add(name, seconds, call, value, is_periodic)
     if is_periodic then error(name .. " takes a period of at least a microsecond", 3) end
     us = 1
   end
-  local heap, timer = M.current, setmetatable({}, mt)
+  local heap = M.current
   heap.number = heap.number + 1
   local entry = { due = heap:time() + us, number = heap.number, call = call, value = value, heap = heap,
     period = is_periodic and us or nil }
-  entries[timer] = entry
   insert(heap, entry)
-  return timer
+  return setmetatable({ [ENTRY] = entry }, mt)
 end
 
 --- Calls fn(value) once, when so many seconds have passed.

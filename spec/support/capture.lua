@@ -9,6 +9,20 @@ M.ETHERNET, M.NULL, M.RAW, M.LOOP, M.SLL, M.SLL2 = 1, 0, 101, 108, 113, 276
 local function be(n, size) return (size == 4 and m.be32 or m.be16)(n) end
 local function host(n, size) return (size == 4 and m.host32 or m.host16)(n) end
 
+local function put(file, frames, n, ng)
+  for _, frame in ipairs(frames) do
+    local bytes, sec, sub = frame[1], frame.sec or 1700000000, frame.sub or 0
+    if ng then
+      local padded = bytes .. ("\0"):rep(-#bytes % 4)
+      local us = sec * 1000000 + sub
+      file:write(n(6, 4), n(32 + #padded, 4), n(0, 4), n(math.floor(us / 2 ^ 32), 4), n(us % 2 ^ 32, 4),
+        n(#bytes, 4), n(frame.len or #bytes, 4), padded, n(32 + #padded, 4))
+    else
+      file:write(n(sec, 4), n(sub, 4), n(#bytes, 4), n(frame.len or #bytes, 4), bytes)
+    end
+  end
+end
+
 --- Writes frames: { bytes, sec =, sub = (microseconds, or nanoseconds), len = (on the wire) }. Options: link,
 --- nano, swapped (the other byte order), ng.
 function M.write(path, frames, options)
@@ -24,17 +38,14 @@ function M.write(path, frames, options)
     file:write(n(options.nano and 0xa1b23c4d or 0xa1b2c3d4, 4), n(2, 2), n(4, 2), n(0, 4), n(0, 4), n(262144, 4),
       n(link, 4))
   end
-  for _, frame in ipairs(frames) do
-    local bytes, sec, sub = frame[1], frame.sec or 1700000000, frame.sub or 0
-    if options.ng then
-      local padded = bytes .. ("\0"):rep(-#bytes % 4)
-      local us = sec * 1000000 + sub
-      file:write(n(6, 4), n(32 + #padded, 4), n(0, 4), n(math.floor(us / 2 ^ 32), 4), n(us % 2 ^ 32, 4),
-        n(#bytes, 4), n(frame.len or #bytes, 4), padded, n(32 + #padded, 4))
-    else
-      file:write(n(sec, 4), n(sub, 4), n(#bytes, 4), n(frame.len or #bytes, 4), bytes)
-    end
-  end
+  put(file, frames, n, options.ng)
+  file:close()
+end
+
+--- Writes frames behind those of a file without options.
+function M.append(path, frames)
+  local file = assert(io.open(path, "ab"))
+  put(file, frames, host)
   file:close()
 end
 
