@@ -197,7 +197,7 @@ describe("ipq.test's builders", function()
     { function() t.packet("x", { nonsense = 1 }) end, "a packet has no metadata 'nonsense'" },
     { function() t.tcp {}:with { mark = 2 ^ 40 } end, "mark must be an integer" },
     { function() t.tcp "x" end, "a builder takes a table of fields" },
-    { function() t.tcp { exthdrs = { 5 } } end, "attempt to index" },
+    { function() t.tcp { exthdrs = { 5 } } end, "exthdrs: entry 1's fields are a table" },
     { function() t.tcp { exthdrs = { { nexthdr = "x" } } } end, "exthdrs: entry 1 must be" },
     { function() t.packet(5) end, "packet() takes a string" },
     { function() t.nonsense {} end, "ipq.test has no 'nonsense'" },

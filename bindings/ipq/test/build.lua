@@ -102,6 +102,8 @@ local others = { icmp = "icmpv6", icmpv6 = "icmp", ip = "ip6", ip6 = "ip" }
 local function version_for(name, given)
   local wanted, own = version_of(given), versions[name]
   if not own or wanted == own then return wanted end
+  -- ICMP over IPv6 is nonsense that a filter may meet: where it is asked for by the header, it is meant.
+  if name == "icmp" and given.ip6 then return wanted end
   -- IPv4 may be said by nothing at all.
   for _, field in ipairs { "saddr", "daddr" } do
     local inner = given.ip or given.ip6
