@@ -2,6 +2,8 @@
  * Targets that are Lua scripts: a script gives a function of the input, which raises where
  * something is wrong, and otherwise says in a string what came out.
  *
+ * What the script needs of the target's own, FUZZ_OPEN(L) puts into a state, where it is defined.
+ *
  * It runs twice, in the program's own states: interpreted, where a hook tells libFuzzer which lines
  * ran, and compiled. Both have to say the same.
  */
@@ -49,6 +51,9 @@ static lua_State *script_load(const char *path, const char *setting)
 	lua_State *L = state_new();
 
 	CHECK(L);
+#ifdef FUZZ_OPEN
+	FUZZ_OPEN(L);
+#endif
 	if (luaL_dostring(L, setting) || luaL_loadfile(L, path) || lua_pcall(L, 0, 1, 0))
 		fail(L);
 	return L;
