@@ -80,22 +80,40 @@ function M.write(path, seed, count, link)
   capture.write(path, frames_of(hostile.packets(seed, count), link), { link = link })
 end
 
---- A filter over a capture. Gives what is wrong with what came of it; nil where nothing is.
-function M.replay(path, input)
+--- Runs a filter over a capture. Gives its records (and what it prints), the capture that it wrote, what it says at
+--- its end, and its exit status.
+local function run(path, input)
   local folder = netns.shell "mktemp -d":match "%S+"
   write(folder .. "/networks", NETWORKS)
   local output, status = netns.shell(
     ("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1 timeout 300 %s --json -r %s -w %s/out.pcap %s 2> %s/err"):format(
       netns.program, input, folder, command_line(path, folder), folder))
-  local told = read(folder .. "/err")
-  local written = status == 0 and path:match "accept" and read(folder .. "/out.pcap")
+  local written, told = read(folder .. "/out.pcap"), read(folder .. "/err")
   netns.shell("rm -rf " .. folder)
+  return output, written, told, status
+end
+
+local function is_record(line) return line:sub(1, 10) == '{"number":' end
+
+--- What came of each packet, as text: its record, and what was written.
+function M.outcome(path, input)
+  local output, written = run(path, input)
+  local records = {}
+  for line in output:gmatch "[^\n]+" do
+    if is_record(line) then records[#records + 1] = line end
+  end
+  return table.concat(records, "\n") .. written
+end
+
+--- A filter over a capture. Gives what is wrong with what came of it; nil where nothing is.
+function M.replay(path, input)
+  local output, written, told, status = run(path, input)
   if status ~= 0 then return ("exit %d\n%s"):format(status, told) end
-  if written and written ~= read(input) then return "the output is not the input" end
+  if path:match "accept" and written ~= read(input) then return "the output is not the input" end
 
   local packets, errors = 0, 0
   for line in output:gmatch "[^\n]+" do
-    local record = line:sub(1, 10) == '{"number":' and cjson.decode(line)
+    local record = is_record(line) and cjson.decode(line)
     if record then packets = packets + 1 end
     if record and record.error then
       if not is_allowed(path, record.error) then return line end
