@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <sys/wait.h>
 
-enum { TIME_LIMIT_MS = 60000, STEP = 4096 };
+enum { TIME_LIMIT_MS = 60000, MEANWHILE_MS = 100, STEP = 4096 };
 
 /* Looks into the folders of a list like PATH. */
 static bool find_in(const char *folders, const char *name, char path[PATH_MAX])
@@ -63,20 +63,37 @@ static bool grow(char **text, size_t len)
 	return more != NULL;
 }
 
-/* Reads to the end, or until the time is over. */
-static int read_all(int fd, char **text)
+/* Until there is something to read. False when the time is over. */
+static bool wait_to_read(int fd, int64_t end, const struct command_meanwhile *meanwhile)
 {
 	struct pollfd readable = {.fd = fd, .events = POLLIN};
+
+	for (;;) {
+		int64_t left = end - clock_ms();
+
+		if (left <= 0)
+			return false;
+		if (meanwhile && left > MEANWHILE_MS)
+			left = MEANWHILE_MS;
+		if (poll(&readable, 1, (int)left) != 0)
+			return true;
+		if (meanwhile)
+			meanwhile->function(meanwhile->data);
+	}
+}
+
+/* Reads to the end, or until the time is over. */
+static int read_all(int fd, char **text, const struct command_meanwhile *meanwhile)
+{
 	int64_t end = clock_ms() + TIME_LIMIT_MS;
 	size_t len = 0;
 
 	for (;;) {
-		int64_t left = end - clock_ms();
 		ssize_t got;
 
 		if (!grow(text, len))
 			return -ENOMEM;
-		if (left <= 0 || poll(&readable, 1, (int)left) == 0)
+		if (!wait_to_read(fd, end, meanwhile))
 			return -ETIMEDOUT;
 		got = read(fd, *text + len, STEP);
 		if (got < 0 && errno == EINTR)
@@ -100,7 +117,8 @@ static int wait_for(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int command_run(const char *const argv[], enum command_streams streams, char **text)
+int command_run(const char *const argv[], enum command_streams streams, char **text,
+		const struct command_meanwhile *meanwhile)
 {
 	char path[PATH_MAX];
 	int ends[2], ret, status;
@@ -117,9 +135,10 @@ int command_run(const char *const argv[], enum command_streams streams, char **t
 	ret = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (ret == 0) {
-		ret = read_all(ends[0], text);
+		ret = read_all(ends[0], text, meanwhile);
 		if (ret < 0)
-			kill(pid, SIGKILL);
+			/* And what it has started. */
+			kill(-pid, SIGKILL);
 		status = wait_for(pid);
 		ret = ret < 0 ? ret : status;
 	}

@@ -20,6 +20,9 @@ void crew_stop(struct supervisor *s)
 {
 	if (s->is_stopping)
 		return;
+	s->is_stop_due = s->is_ruling;
+	if (s->is_ruling)
+		return;
 	s->is_stopping = true;
 	if (!s->is_leaving)
 		notify_send("STOPPING=1");
@@ -89,22 +92,30 @@ static bool rules_start(struct supervisor *s)
 {
 	int code = EX_OK;
 
+	s->is_ruling = true;
 	if (s->options->rule_count)
 		code = rules_put(&s->rules);
 	else if (s->children.of[0].is_adopted)
 		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
+	s->is_ruling = false;
 	if (code != EX_OK)
 		crew_fail(s, code);
-	return code == EX_OK;
+	else if (s->is_stop_due)
+		crew_stop(s);
+	return !s->is_stopping;
 }
 
-/* The service manager, when all workers run for the first time. */
-static void tell_ready(struct supervisor *s)
+static bool all_run(const struct supervisor *s)
 {
-	FOR_EACH_CHILD (s, child)
-		if (!child->has_run)
-			return;
-	if (s->is_ready || s->is_stopping)
+	for (unsigned int i = 0; i < s->children.count; i++)
+		if (!s->children.of[i].has_run)
+			return false;
+	return true;
+}
+
+void crew_ready(struct supervisor *s)
+{
+	if (s->is_ready || s->is_stopping || !all_run(s))
 		return;
 	s->is_ready = true;
 	if (!rules_start(s))
@@ -151,7 +162,6 @@ static void take_report(struct supervisor *s, struct child *child,
 		child->stage = CHILD_RUNNING;
 		tell_running(s, child, &report->settings);
 		child->has_run = true;
-		tell_ready(s);
 		end_reload(s, child);
 		break;
 	case WORKER_RELOADED:
@@ -186,8 +196,8 @@ static void give_up(struct supervisor *s, struct child *child)
 	child->is_given_up = true;
 	end_reload(s, child);
 	log_queue(LOG_LEVEL_ERROR, child->queue_num,
-		  ": %u workers died within a minute, which is the most (--max-restarts); %s",
-		  s->options->max_restarts + 1,
+		  ": %u worker%s died within a minute, which is the most (--max-restarts); %s",
+		  s->options->max_restarts + 1, s->options->max_restarts ? "s" : "",
 		  s->options->exit_on_give_up ? "ending, as --on-give-up says"
 					      : "from here on every packet gets the error verdict, "
 						"until HUP or --watch has "

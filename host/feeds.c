@@ -21,6 +21,7 @@ struct feeds {
 	struct findings *findings;
 	const struct options *options;
 	struct rules rules; /* whose tag tells this process's */
+	bool is_to_be_fed;  /* by them */
 	int count;
 	struct feed of[FEEDS_MAX];
 };
@@ -119,9 +120,9 @@ static void tell_queue(const struct feeds *feeds, int queue_num, bool is_known)
 			"rule: queue %d gets IPv%d alone; %s -A CHAIN ... -j NFQUEUE --queue-num "
 			"%d",
 			queue_num, ipv4 ? 4 : 6, ipv4 ? "ip6tables" : "iptables", queue_num);
-	else if (feeds->options->rule_count)
+	else if (feeds->is_to_be_fed)
 		finding(feeds->findings, FINDING_OK, "rule: --rule feeds queue %d", queue_num);
-	else if (is_known)
+	else if (is_known && !feeds->options->rule_count)
 		finding(feeds->findings, FINDING_PROBLEM,
 			"rule: none feeds queue %d; ipq-lua --rule 'OUTPUT -p icmp', or iptables "
 			"-A OUTPUT -p icmp -j NFQUEUE --queue-num %d",
@@ -137,7 +138,7 @@ static bool look(struct feeds *feeds)
 	has_iptables = command_find("iptables-save", path);
 	has_nft = command_find("nft", path);
 	if (has_iptables)
-		is_known = ruleset_iptables(take, feeds);
+		is_known = ruleset_iptables(take, feeds, NULL);
 	if (has_nft)
 		is_known = ruleset_nft(take, feeds) && is_known;
 	if (!has_iptables && !has_nft)
@@ -153,13 +154,10 @@ static bool look(struct feeds *feeds)
 void feeds_check(struct findings *findings, const struct options *options)
 {
 	struct feeds feeds = {.findings = findings, .options = options};
-	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	bool is_known;
 
-	rules_init(&feeds.rules, options);
-	if (options->rule_count && ruleset_programs(programs) == 0)
-		finding(findings, FINDING_PROBLEM,
-			"--rule: iptables is not there; apt-get install iptables");
+	rules_init(&feeds.rules, options, NULL);
+	feeds.is_to_be_fed = rules_try(&feeds.rules, findings) && options->rule_count;
 	is_known = look(&feeds);
 	for (int i = 0; i < feeds.count; i++)
 		tell_feed(&feeds, &feeds.of[i]);

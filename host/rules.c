@@ -86,6 +86,14 @@ static void edit_make(struct edit *edit, const struct rules *rules, enum rule_fa
 
 /* Messages */
 
+/* What came of a rule; status and text are command_run()'s. */
+struct failure {
+	unsigned int rule;
+	enum rule_family family;
+	int status;
+	char *text;
+};
+
 /* iptables' first line, which says what is wrong. */
 static void first_line(char *text)
 {
@@ -96,12 +104,20 @@ static void first_line(char *text)
 }
 
 /* xtables.h: enum xtables_exittype */
-enum { PARAMETER_PROBLEM = 2, RESOURCE_PROBLEM = 4 };
+enum { OTHER_PROBLEM = 1, PARAMETER_PROBLEM = 2 };
+
+enum { WHY_SIZE = RULE_TEXT_MAX + 1024 };
+
+/* Of a system without iptables. */
+static const struct ruleset_program none = {{"iptables", "ip6tables"}, {NULL}};
 
 static const char *remedy(int status, const char *text, enum rule_family family)
 {
 	if (strstr(text, "Permission denied") || strstr(text, "must be root"))
 		return "run it as root";
+	if (strstr(text, "lock file"))
+		return "iptables must be able to write that file, as root, and in a sandbox too "
+		       "(systemd: ReadWritePaths=-/run/xtables.lock)";
 	if (strstr(text, "xtables lock"))
 		return "another program changes rules and does not end: find it by \"fuser "
 		       "/run/xtables.lock\"";
@@ -122,27 +138,30 @@ static int exit_code(int status, const char *text)
 										 : EX_UNAVAILABLE;
 }
 
-static int complain(const struct rules *rules, unsigned int i, enum rule_family family, int status,
-		    char *text)
+/* Why a rule is not in place. An exit code. */
+static int explain(const struct rules *rules, const struct failure *failure, char *why, size_t size)
 {
-	const char *name = rules->program->edit[family];
+	const char *rule = rules->options->rules[failure->rule];
+	const char *name = rules->program->edit[failure->family];
+	int status = failure->status;
 
-	if (status == -ENOENT) {
-		log_write(LOG_LEVEL_ERROR,
-			  "--rule '%s': %s is not there: install the package iptables%s",
-			  rules->options->rules[i], name,
-			  family == RULE_IPV6 ? ", or say -4 in the rule" : "");
+	if (status == -ENOENT)
+		snprintf(why, size, "--rule '%s': %s is not there; apt-get install iptables%s",
+			 rule, name, failure->family == RULE_IPV6 ? ", or say -4 in the rule" : "");
+	else if (status == -EAFNOSUPPORT)
+		snprintf(why, size,
+			 "--rule '%s': it is for IPv6 alone, which this system has not; leave it "
+			 "out",
+			 rule);
+	else if (status < 0)
+		snprintf(why, size, "--rule '%s': cannot run %s: %s; it has to end by itself", rule,
+			 name, strerror(-status));
+	if (status < 0)
 		return EX_UNAVAILABLE;
-	}
-	if (status < 0) {
-		log_write(LOG_LEVEL_ERROR, "--rule '%s': cannot run %s: %s",
-			  rules->options->rules[i], name, strerror(-status));
-		return EX_UNAVAILABLE;
-	}
-	first_line(text);
-	log_write(LOG_LEVEL_ERROR, "--rule '%s': %s (%s, status %d); %s", rules->options->rules[i],
-		  text, name, status, remedy(status, text, family));
-	return exit_code(status, text);
+	first_line(failure->text);
+	snprintf(why, size, "--rule '%s': %s (%s, status %d); %s", rule, failure->text, name,
+		 status, remedy(status, failure->text, failure->family));
+	return exit_code(status, failure->text);
 }
 
 /* In place */
@@ -152,24 +171,38 @@ static bool has_ipv6(void)
 	return access("/proc/net/if_inet6", F_OK) == 0;
 }
 
-struct failure {
-	unsigned int rule;
-	enum rule_family family;
-	int status;
-	char *text;
-};
+/* Whether it may be there: a program that was killed has not told. */
+static bool may_be_put(int status)
+{
+	return status == 0 || status == -ETIMEDOUT || status >= 128;
+}
 
-static bool put_one(struct rules *rules, unsigned int i, enum rule_family family,
-		    struct failure *failure)
+/* Whether the rule is to be in place for that IP version. It can be neither wanted nor spared:
+ * status says so then. */
+static bool is_wanted(const struct rules *rules, struct failure *failure)
 {
 	struct edit edit;
 
-	if (!edit_start(&edit, rules->options, i, family) || (family == RULE_IPV6 && !has_ipv6()))
+	failure->status = 0;
+	if (!edit_start(&edit, rules->options, failure->rule, failure->family))
+		return false;
+	if (failure->family == RULE_IPV4 || has_ipv6())
 		return true;
-	edit_make(&edit, rules, family, "-A", rules->options->queue_bypass);
-	*failure = (struct failure){i, family, 0, NULL};
-	failure->status = command_run(edit.argv, COMMAND_ALL, &failure->text);
-	rules->is_put[i][family] = failure->status == 0;
+	if (!edit.rule.is_for[RULE_IPV4])
+		failure->status = -EAFNOSUPPORT;
+	return false;
+}
+
+static bool put_one(struct rules *rules, struct failure *failure)
+{
+	struct edit edit;
+
+	if (!is_wanted(rules, failure))
+		return failure->status == 0;
+	(void)edit_start(&edit, rules->options, failure->rule, failure->family);
+	edit_make(&edit, rules, failure->family, "-A", rules->options->queue_bypass);
+	failure->status = command_run(edit.argv, COMMAND_ALL, &failure->text, rules->meanwhile);
+	rules->is_put[failure->rule][failure->family] = may_be_put(failure->status);
 	if (failure->status != 0)
 		return false;
 	free(failure->text);
@@ -180,11 +213,13 @@ static bool put_one(struct rules *rules, unsigned int i, enum rule_family family
 static bool put_all(struct rules *rules, struct failure *failure)
 {
 	for (unsigned int i = 0; i < rules->options->rule_count; i++)
-		for (int family = 0; family < RULE_FAMILIES; family++)
-			if (!put_one(rules, i, (enum rule_family)family, failure)) {
+		for (int family = 0; family < RULE_FAMILIES; family++) {
+			*failure = (struct failure){i, (enum rule_family)family, 0, NULL};
+			if (!put_one(rules, failure)) {
 				rules_remove(rules);
 				return false;
 			}
+		}
 	return true;
 }
 
@@ -213,6 +248,7 @@ static int put_somehow(struct rules *rules)
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs), code = EX_OK;
 	struct failure failure = {0, RULE_IPV4, -ENOENT, NULL};
+	char why[WHY_SIZE];
 
 	for (int i = 0; i < count; i++) {
 		struct failure later;
@@ -228,12 +264,69 @@ static int put_somehow(struct rules *rules)
 			break;
 	}
 	/* What the preferred one says. */
-	rules->program =
-		count ? programs[0] : &(const struct ruleset_program){{"iptables"}, {NULL}};
-	code = complain(rules, failure.rule, failure.family, failure.status, failure.text);
+	rules->program = count ? programs[0] : &none;
+	code = explain(rules, &failure, why, sizeof(why));
+	log_write(LOG_LEVEL_ERROR, "%s", why);
 	rules->program = NULL;
 	free(failure.text);
 	return code;
+}
+
+/* Looks for the rule, which is not there yet: no form of iptables that understands it says more. */
+static void try_one(struct rules *rules, struct failure *failure)
+{
+	const struct ruleset_program *programs[RULESET_PROGRAMS];
+	int count = ruleset_programs(programs);
+
+	rules->program = count ? programs[0] : &none;
+	failure->status = -ENOENT;
+	for (int i = 0; i < count; i++) {
+		struct failure now = *failure;
+		struct edit edit;
+
+		rules->program = programs[i];
+		(void)edit_start(&edit, rules->options, failure->rule, failure->family);
+		edit_make(&edit, rules, failure->family, "-C", rules->options->queue_bypass);
+		now.status = command_run(edit.argv, COMMAND_ALL, &now.text, NULL);
+		if (now.status != 0 && now.status != OTHER_PROBLEM && i == 0) {
+			*failure = now;
+			if (is_of_form(failure))
+				continue;
+			return;
+		}
+		free(now.text);
+		if (now.status == 0 || now.status == OTHER_PROBLEM) {
+			failure->status = 0;
+			return;
+		}
+	}
+	rules->program = count ? programs[0] : &none;
+}
+
+bool rules_try(struct rules *rules, struct findings *findings)
+{
+	const struct ruleset_program *programs[RULESET_PROGRAMS];
+	bool is_fine = true, has_some = ruleset_programs(programs) > 0;
+
+	for (unsigned int i = 0; i < rules->options->rule_count; i++)
+		for (int family = 0; family < RULE_FAMILIES; family++) {
+			struct failure failure = {i, (enum rule_family)family, 0, NULL};
+			char why[WHY_SIZE];
+
+			if (is_wanted(rules, &failure))
+				try_one(rules, &failure);
+			if (failure.status != 0) {
+				(void)explain(rules, &failure, why, sizeof(why));
+				finding(findings, FINDING_PROBLEM, "%s", why);
+				is_fine = false;
+			}
+			free(failure.text);
+			/* It would be told of each. */
+			if (!has_some)
+				return false;
+		}
+	rules->program = NULL;
+	return is_fine;
 }
 
 bool rules_check(const struct options *options)
@@ -249,9 +342,10 @@ bool rules_check(const struct options *options)
 	return true;
 }
 
-void rules_init(struct rules *rules, const struct options *options)
+void rules_init(struct rules *rules, const struct options *options,
+		const struct command_meanwhile *meanwhile)
 {
-	*rules = (struct rules){.options = options};
+	*rules = (struct rules){.options = options, .meanwhile = meanwhile};
 	owner_tag(rules->tag, sizeof(rules->tag));
 }
 
@@ -265,34 +359,58 @@ int rules_put(struct rules *rules)
 	return code;
 }
 
-/* The command as one types it, for messages. */
-static void join(const char *const argv[], char *text, size_t size)
+/* A word as a shell takes it. */
+static void put_word(FILE *out, const char *word)
 {
-	size_t used = 0;
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-_./:,=+@%";
 
-	text[0] = '\0';
-	for (int i = 0; argv[i] && used < size; i++) {
-		const char *quote = argv[i][strcspn(argv[i], " \t\"'\\!*?$&|;<>()`")] ? "'" : "";
-
-		used += (size_t)snprintf(text + used, size - used, "%s%s%s%s", i ? " " : "", quote,
-					 argv[i], quote);
+	if (word[0] && !word[strspn(word, plain)]) {
+		fputs(word, out);
+		return;
 	}
+	putc('\'', out);
+	for (; *word; word++)
+		if (*word == '\'')
+			fputs("'\\''", out);
+		else
+			putc(*word, out);
+	putc('\'', out);
+}
+
+/* The command as one types it, the caller's to free(). NULL: there is no memory. */
+static char *join(const char *const argv[])
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	for (int i = 0; out && argv[i]; i++) {
+		if (i)
+			putc(' ', out);
+		put_word(out, argv[i]);
+	}
+	if (out && fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* Whether it did what it should. */
-static bool run_or_warn(const char *const argv[])
+static bool run_or_warn(const struct rules *rules, const char *const argv[])
 {
-	char command[RULE_TEXT_MAX], *text;
-	int status = command_run(argv, COMMAND_ALL, &text);
+	char *text, *command;
+	int status = command_run(argv, COMMAND_ALL, &text, rules->meanwhile);
 	/* Somebody else was faster. */
 	bool is_gone = status > 0 && strstr(text, "does a matching rule exist");
 
 	if (status != 0 && !is_gone) {
-		join(argv, command, sizeof(command));
+		command = join(argv);
 		if (text)
 			first_line(text);
 		log_write(LOG_LEVEL_ERROR, "a rule could not be changed: %s; say \"%s\"",
-			  text ? text : strerror(-status), command);
+			  text ? text : strerror(-status), command ? command : argv[0]);
+		free(command);
 	}
 	free(text);
 	return status == 0;
@@ -317,7 +435,7 @@ static void each_put(struct rules *rules,
 static void remove_one(struct rules *rules, struct edit *edit, enum rule_family family)
 {
 	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
-	(void)run_or_warn(edit->argv);
+	(void)run_or_warn(rules, edit->argv);
 }
 
 void rules_remove(struct rules *rules)
@@ -331,7 +449,7 @@ static void leave_one(struct rules *rules, struct edit *edit, enum rule_family f
 	if (rules->options->queue_bypass)
 		return;
 	edit_make(edit, rules, family, "-A", true);
-	(void)run_or_warn(edit->argv);
+	(void)run_or_warn(rules, edit->argv);
 	edit->count = 0;
 	remove_one(rules, edit, family);
 }
@@ -380,7 +498,7 @@ static void sweep_one(void *data, const struct ruleset_rule *rule)
 	ADD(&edit, rule->program, "-w", LOCK_WAIT, "-t", rule->table, "-D");
 	for (int i = 1; i < rule->count; i++)
 		add(&edit, rule->words[i]);
-	if (run_or_warn(edit.argv))
+	if (run_or_warn(sweep->rules, edit.argv))
 		log_write(LOG_LEVEL_INFO, "a rule that an earlier run left is taken away: %s %s",
 			  rule->program, rule->text);
 }
@@ -389,7 +507,7 @@ void rules_sweep(struct rules *rules, enum rules_left by)
 {
 	struct sweep sweep = {rules, by};
 
-	(void)ruleset_iptables(sweep_one, &sweep);
+	(void)ruleset_iptables(sweep_one, &sweep, rules->meanwhile);
 }
 
 /* As text */
@@ -435,7 +553,7 @@ static int translate(const struct edit *edit, unsigned int i, const struct optio
 		     enum rule_family family)
 {
 	char *text;
-	int status = command_run(edit->argv, COMMAND_ALL, &text), code = EX_OK;
+	int status = command_run(edit->argv, COMMAND_ALL, &text, NULL), code = EX_OK;
 
 	if (status == 0) {
 		print_nft(edit, text);
@@ -457,8 +575,8 @@ static int translate(const struct edit *edit, unsigned int i, const struct optio
 static int print_one(const struct options *options, unsigned int i, enum rule_family family)
 {
 	static const char *const programs[] = {"iptables", "ip6tables"};
-	char command[RULE_TEXT_MAX];
 	struct edit edit;
+	char *command;
 
 	if (!edit_start(&edit, options, i, family))
 		return EX_OK;
@@ -469,8 +587,13 @@ static int print_one(const struct options *options, unsigned int i, enum rule_fa
 	add_target(&edit, options, NULL, options->queue_bypass);
 	if (options->print_nft)
 		return translate(&edit, i, options, family);
-	join(edit.argv, command, sizeof(command));
+	command = join(edit.argv);
+	if (!command) {
+		log_write(LOG_LEVEL_ERROR, "not enough memory to print rules");
+		return EX_OSERR;
+	}
 	puts(command);
+	free(command);
 	return EX_OK;
 }
 

@@ -1,5 +1,4 @@
 #include "ruleset.h"
-#include "command.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +71,7 @@ static bool range_parse(const char *text, int *first, int *last)
 struct listing {
 	ruleset_take *take;
 	void *data;
+	const struct command_meanwhile *meanwhile;
 	const char *program;
 	enum rule_family family;
 	char table[128];
@@ -135,7 +135,7 @@ static bool list_one(const struct ruleset_program *program, enum rule_family fam
 
 	if (!command_find(argv[0], path))
 		return family == RULE_IPV6;
-	ret = command_run(argv, COMMAND_OUTPUT, &text);
+	ret = command_run(argv, COMMAND_OUTPUT, &text, listing->meanwhile);
 	if (ret < 0)
 		return false;
 	listing->program = program->edit[family];
@@ -145,7 +145,7 @@ static bool list_one(const struct ruleset_program *program, enum rule_family fam
 	return ret == 0;
 }
 
-bool ruleset_iptables(ruleset_take *take, void *data)
+bool ruleset_iptables(ruleset_take *take, void *data, const struct command_meanwhile *meanwhile)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs);
@@ -153,7 +153,8 @@ bool ruleset_iptables(ruleset_take *take, void *data)
 
 	for (int i = 0; i < count; i++)
 		for (int family = 0; family < RULE_FAMILIES; family++) {
-			struct listing listing = {.take = take, .data = data};
+			struct listing listing = {
+				.take = take, .data = data, .meanwhile = meanwhile};
 
 			if (!list_one(programs[i], (enum rule_family)family, &listing))
 				is_known = false;
@@ -231,7 +232,7 @@ bool ruleset_nft(ruleset_take *take, void *data)
 	static const char *const argv[] = {"nft", "list", "ruleset", NULL};
 	struct listing listing = {.take = take, .data = data};
 	char *text;
-	int ret = command_run(argv, COMMAND_OUTPUT, &text);
+	int ret = command_run(argv, COMMAND_OUTPUT, &text, NULL);
 
 	if (ret < 0)
 		return false;

@@ -2,6 +2,7 @@
 #ifndef HOST_RULESET_H
 #define HOST_RULESET_H
 
+#include "command.h"
 #include "rule_text.h"
 
 /* iptables has two forms, for the kernel's two ways to keep rules. */
@@ -35,7 +36,7 @@ typedef void ruleset_take(void *data, const struct ruleset_rule *rule);
 
 /* Reads what iptables lists, by all its forms. False where one of them could not tell, which the
  * others may have: who may not read rules sees none. */
-bool ruleset_iptables(ruleset_take *take, void *data);
+bool ruleset_iptables(ruleset_take *take, void *data, const struct command_meanwhile *meanwhile);
 
 /* Reads what nft lists, by the words alone: "queue num 0", "queue to 0-3", "flow add @". Those
  * that iptables made are among them. False where nft is not there, or could not tell. */

@@ -26,12 +26,15 @@ struct supervisor {
 	struct watch watch;
 	struct survey survey;
 	struct rules rules;
+	struct command_meanwhile meanwhile; /* while iptables runs */
 	unsigned int running;
 	bool is_bound;
 	bool is_stopping;
 	bool is_leaving; /* packets wait for a program that follows */
 	bool is_upgrading;
-	bool is_ready; /* all workers run */
+	bool is_ready;	  /* all workers run */
+	bool is_ruling;	  /* rules are being put in place: */
+	bool is_stop_due; /* it has to wait for that */
 	bool is_reloading;
 	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
 	int code;	 /* the first that is not EX_OK */
@@ -55,6 +58,8 @@ struct supervisor {
 void crew_start(struct supervisor *s, struct child *child);
 /* Takes what a worker has to tell. */
 void crew_read(struct supervisor *s, struct child *child);
+/* When all run for the first time: puts the rules in place, and tells the service manager. */
+void crew_ready(struct supervisor *s);
 /* Takes note of those that have ended, or were stopped. */
 void crew_reap(struct supervisor *s);
 /* Starts those whose time has come. */

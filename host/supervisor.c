@@ -84,14 +84,11 @@ static int timeout_ms(const struct supervisor *s)
 	return left > 0 ? (int)left : 0;
 }
 
-static void do_what_is_due(struct supervisor *s)
+/* What workers, and the service manager, must not wait for. */
+static void tend(struct supervisor *s)
 {
 	int64_t now = clock_ms();
 
-	if (s->overflow_at <= now)
-		guard_overflow(s);
-	if (s->survey.look_at <= now)
-		survey_look(s);
 	if (s->look_at <= now)
 		guard_progress(s);
 	if (s->memory_at <= now)
@@ -100,10 +97,36 @@ static void do_what_is_due(struct supervisor *s)
 		notify_send("WATCHDOG=1");
 		s->notify_at = now + notify_watchdog_ms() / 2;
 	}
-	if (watch_is_due(&s->watch, now))
-		crew_reload(s);
 	if (!s->is_stopping)
 		crew_restart_due(s);
+}
+
+static void do_what_is_due(struct supervisor *s)
+{
+	int64_t now = clock_ms();
+
+	if (s->overflow_at <= now)
+		guard_overflow(s);
+	if (s->survey.look_at <= now)
+		survey_look(s);
+	if (watch_is_due(&s->watch, now))
+		crew_reload(s);
+	crew_ready(s);
+	tend(s);
+}
+
+/* Rules take seconds where another program changes some, or there are thousands. Signals wait; a
+ * worker that dies while rules are put in place has its successor. */
+static void tend_meanwhile(void *data)
+{
+	struct supervisor *s = data;
+
+	if (!s->is_stopping) {
+		FOR_EACH_CHILD (s, child)
+			crew_read(s, child);
+		crew_reap(s);
+	}
+	tend(s);
 }
 
 static void handle_events(struct supervisor *s)
@@ -284,7 +307,8 @@ int supervisor_run(const struct options *options)
 	};
 	int code = prepare(&s);
 
-	rules_init(&s.rules, options);
+	s.meanwhile = (struct command_meanwhile){tend_meanwhile, &s};
+	rules_init(&s.rules, options, &s.meanwhile);
 	if (code == EX_OK) {
 		supervise(&s);
 		tell_end(&s);

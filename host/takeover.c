@@ -25,6 +25,9 @@ void takeover_begin(struct supervisor *s)
 void takeover_checked(struct supervisor *s, int status)
 {
 	s->upgrade = 0;
+	/* It was asked to end meanwhile. */
+	if (s->is_stopping)
+		return;
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) {
 		log_write(LOG_LEVEL_ERROR,
 			  "%s cannot take over (status %d): the program that runs goes on",

@@ -274,6 +274,46 @@ END
     assert.matches("exit 69\n", output)
   end)
 
+  it("finds a rule that iptables does not take, in the words of a start, and puts none in place", function()
+    local output = run [[
+      doctor --rule 'OUTPUT -p icmp' --rule 'OUTPUT --nonsense'
+      doctor --rule '-t nosuch OUTPUT'
+      iptables-save
+      "$PROGRAM" --rule 'OUTPUT --nonsense' scripts/accept.lua
+      echo "start $?"]]
+    lines(output:match "^.*exit %d+\n")
+    local why = "%-%-rule 'OUTPUT %-%-nonsense': [^\n]*unknown option \"%-%-nonsense\" %(iptables, status 2%); see "
+      .. "iptables%(8%)[^\n]*\n"
+    assert.matches("problem  " .. why, output)
+    assert.matches("problem  %-%-rule 'OUTPUT %-%-nonsense': [^\n]*%(ip6tables, status 2%)", output)
+    assert.matches("problem  %-%-rule '%-t nosuch OUTPUT': [^\n]*%(iptables, status 3%)", output)
+    assert.matches("error: " .. why, output)
+    assert.equal(2, select(2, output:gsub("exit 69\n", "")))
+    assert.is_nil(output:find("feeds queue", 1, true))
+    assert.is_nil(output:find("OUTPUT ACCEPT", 1, true))
+  end)
+
+  it("finds that ip6tables is missing", function()
+    local output = run [[
+      mkdir "$DIR/empty" "$DIR/bin"
+      cp "$(command -v iptables)" "$DIR/bin/iptables"
+      cat > "$DIR/without.sh" <<'END'
+mount --bind "$DIR/empty" /usr/sbin
+[ -L /sbin ] || mount --bind "$DIR/empty" /sbin
+export PATH="$DIR/bin:/usr/bin:/bin"
+"$PROGRAM" --doctor --rule 'OUTPUT -p icmp'
+"$PROGRAM" --doctor --rule 'OUTPUT -4 -p icmp'
+echo "exit $?"
+END
+      export DIR PROGRAM
+      unshare -m sh "$DIR/without.sh"]]
+    lines(output)
+    assert.matches("problem  %-%-rule 'OUTPUT %-p icmp': ip6tables is not there; apt%-get install iptables, or say %-4 "
+      .. "in the rule\n", output)
+    assert.is_nil(output:find("problem  --rule 'OUTPUT -4", 1, true))
+    assert.matches("exit 0\n$", output)
+  end)
+
   it("finds that there is no iptables", function()
     local output = run [[
       mkdir "$DIR/empty"
@@ -286,7 +326,7 @@ END
       unshare -m sh "$DIR/without.sh"
       echo "exit $?"]]
     lines(output)
-    assert.matches("problem  %-%-rule: iptables is not there; apt%-get install iptables\n", output)
+    assert.matches("problem  %-%-rule 'OUTPUT %-p icmp': iptables is not there; apt%-get install iptables\n", output)
     assert.matches("warning  rule: neither iptables nor nft is there to tell; install one: apt%-get install "
       .. "iptables\n", output)
     assert.matches("exit 69\n", output)

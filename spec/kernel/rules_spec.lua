@@ -311,6 +311,107 @@ netns.describe("a wrong --rule", function()
 end)
 
 netns.describe("iptables", function()
+  -- instead NAME: standard input is a script in the place of that form of iptables, which is $REAL. until_go waits for
+  -- the file of that name, ten seconds at most: nothing is left where the spec ends before.
+  local instead = [[
+    export DIR
+    mkdir -p "$DIR/bin"
+    instead() {
+      { echo '#!/bin/sh'; echo "REAL=$(command -v $1)"; cat <<'FUNCTION'; cat; } > "$DIR/bin/$1"
+until_go() { touch "$DIR/called"; for _ in $(seq 1000); do [ -e "$DIR/go" ] && return; sleep 0.01; done; }
+FUNCTION
+      chmod +x "$DIR/bin/$1"
+    }
+  ]]
+
+  it("is waited for by nobody else: a worker that dies meanwhile has a successor", function()
+    local output = run(instead .. [[
+      instead ip6tables <<'END'
+until_go
+exec "$REAL" "$@"
+END
+      PATH="$DIR/bin:$PATH" run accept --rule 'OUTPUT -p icmp' scripts/accept.lua
+      wait_for 5 test -e "$DIR/called"
+      kill -KILL $(worker accept)
+      wait_for 5 grep -q 'a new worker' "$DIR/accept.err"
+      ping -c1 -W1 -q 127.0.0.1 > /dev/null && echo passed
+      in_place accept || echo waiting
+      # TERM waits, and is not forgotten.
+      kill -TERM $pid_accept
+      touch "$DIR/go"
+      wait $pid_accept
+      echo "exit $?"
+      count after]])
+    assert.equal("passed\nwaiting\nexit 0\nafter 0\n", output)
+  end)
+
+  it("ends the program when it is given up meanwhile, and its rules with it", function()
+    local output = run(instead .. [[
+      instead ip6tables <<'END'
+[ "$5" = -A ] && until_go
+exec "$REAL" "$@"
+END
+      PATH="$DIR/bin:$PATH" run once --rule 'OUTPUT -p icmp' --max-restarts 0 --on-give-up exit scripts/accept.lua
+      wait_for 5 test -e "$DIR/called"
+      kill -KILL $(worker once)
+      wait_for 5 grep -q '1 worker died' "$DIR/once.err"
+      count meanwhile
+      touch "$DIR/go"
+      wait $pid_once
+      echo "exit $?"
+      count after]])
+    assert.equal("meanwhile 1\nexit 70\nafter 0\n", output)
+  end)
+
+  it("that was killed may have done it: the rule is taken away all the same", function()
+    local output = run(instead .. [[
+      instead iptables <<'END'
+"$REAL" "$@"
+[ "$5" = -A ] && kill -KILL $$
+exit 0
+END
+      echo 'exit 4' | instead iptables-legacy
+      echo 'exit 4' | instead iptables-nft
+      PATH="$DIR/bin:$PATH" "$PROGRAM" --rule 'OUTPUT -p icmp' scripts/accept.lua
+      echo "exit $?"
+      count after]])
+    assert.matches("iptables, status 137", output)
+    assert.matches("exit 69\nafter 0\n", output)
+  end)
+
+  it("has a lock file that it must be able to open", function()
+    local output = run(instead .. [[
+      for i in iptables ip6tables; do ln -s "$(command -v $i-legacy)" "$DIR/bin/$i"; done
+      echo 'exit 3' | instead iptables-nft
+      PATH="$DIR/bin:$PATH" XTABLES_LOCKFILE=/proc/none "$PROGRAM" --rule 'OUTPUT -p icmp' scripts/accept.lua
+      echo "exit $?"]])
+    assert.matches("lock file /proc/none: [^\n]*; iptables must be able to write that file, [^\n]*ReadWritePaths=",
+      output)
+    assert.matches("exit 69\n", output)
+  end)
+
+  it("is spared IPv6 where the system has none, and a rule for IPv6 alone is refused", function()
+    local output = run [[
+      cat > "$DIR/without.sh" <<'END'
+mount -t tmpfs none /proc/$$/net
+exec "$PROGRAM" "$@"
+END
+      export PROGRAM
+      unshare -m sh "$DIR/without.sh" --rule 'INPUT -p icmp' scripts/accept.lua 2> "$DIR/fine.err" & pid=$!
+      wait_for 5 in_place fine
+      cat "$DIR/fine.err"
+      count fine
+      kill -TERM $pid
+      wait $pid
+      unshare -m sh "$DIR/without.sh" --rule 'INPUT -p icmp' --rule 'INPUT -p icmpv6' scripts/accept.lua
+      echo "exit $?"
+      count after]]
+    assert.matches("is in place %(iptables%)\nfine 1\n", output)
+    assert.matches("%-%-rule 'INPUT %-p icmpv6': it is for IPv6 alone, which this system has not; leave it out\n",
+      output)
+    assert.matches("exit 69\nafter 0\n", output)
+  end)
+
   it("is found where root alone looks for it", function()
     local output = run [[
       PATH=/usr/bin:/bin ruled accept --rule 'OUTPUT -p icmp' scripts/accept.lua
@@ -399,7 +500,7 @@ echo "exit $?"
 END
       export DIR PROGRAM
       unshare -m sh "$DIR/without.sh"]]
-    assert.matches("error: %-%-rule 'OUTPUT %-p icmp': iptables is not there: install the package iptables\n", output)
+    assert.matches("error: %-%-rule 'OUTPUT %-p icmp': iptables is not there; apt%-get install iptables\n", output)
     assert.matches("exit 69\n", output)
   end)
 

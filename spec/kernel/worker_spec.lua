@@ -104,7 +104,7 @@ netns.describe("a supervisor", function()
       cat "$DIR/accept.err"]]
     assert.matches("exit 70\ngone\ngone\ngone\nfree\n", output)
     assert.matches("error: queue 1: its worker, process %d+, was killed by signal 9 %(Killed%)\n", output)
-    assert.matches("error: queue 1: 1 workers died within a minute, which is the most %(%-%-max%-restarts%); ending, "
+    assert.matches("error: queue 1: 1 worker died within a minute, which is the most %(%-%-max%-restarts%); ending, "
       .. "as %-%-on%-give%-up says\n", output)
     assert.matches("queue 1: 3 packets, 3 accepted", output)
   end)

@@ -60,8 +60,6 @@ describe("--rule", function()
     assert.matches("%-%-rule: 16 of them are the most", output)
     assert.equal(64, status)
     for arguments, message in pairs {
-      ["--rule OUTPUT -r x.pcap x.lua"] = "--rule and --doctor go without --read",
-      ["--doctor -r x.pcap x.lua"] = "--rule and --doctor go without --read",
       ["--queue-bypass x.lua"] = "--queue-bypass and --print-rules go with --rule",
       ["--print-rules nft x.lua"] = "--queue-bypass and --print-rules go with --rule",
       ["--rule OUTPUT --print-rules pf"] = "--print-rules pf: must be iptables or nft",
@@ -124,6 +122,14 @@ describe("--rule", function()
   it("is taken apart as by a shell", function()
     assert.matches("INPUT %-m comment %-%-comment 'a \"b\"  c' %-m comment %-%-comment '%$x `y`' %-j ",
       printed [[  INPUT   -m comment --comment 'a "b"  c' -m comment --comment "\$x "\`y\` ]])
+  end)
+
+  it("is printed as a shell takes it", function()
+    local rule = [[INPUT -m comment --comment "it's" -m comment --comment '' -m comment --comment '~a {b} #c $d']]
+    local command = printed(rule):match "^iptables ([^\n]*)\n"
+    local output = netns.shell("printf '<%s>' " .. command)
+    assert.truthy(output:find("<--comment><it's><-m><comment><--comment><><-m><comment><--comment>"
+      .. "<~a {b} #c $d><-j>", 1, true), output)
   end)
 
   it("is printed for nft, as iptables-translate does it", function()
