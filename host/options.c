@@ -2,6 +2,7 @@
 #include "log.h"
 #include "rules.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -26,6 +27,7 @@ struct option_rule {
 	size_t at;		   /* of what it sets in struct options */
 	double min, max;
 	uint32_t bits;
+	bool is_live; /* means nothing to a capture */
 };
 
 static void *place(struct options *options, const struct option_rule *rule)
@@ -71,6 +73,22 @@ static bool set_text(struct options *options, const struct option_rule *rule, co
 {
 	*(const char **)place(options, rule) = value;
 	return true;
+}
+
+/* A word that is forgotten has the next one in its place. */
+static bool set_file(struct options *options, const struct option_rule *rule, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (value[0] == '-' && value[1])
+		return wrong_value(
+			rule, value,
+			"the name of a file, and this looks like an option (./-NAME does "
+			"not)");
+	if (len >= 4 && strcmp(value + len - 4, ".lua") == 0)
+		return wrong_value(rule, value,
+				   "the name of a file, and this looks like the script");
+	return set_text(options, rule, value);
 }
 
 static bool set_number(struct options *options, const struct option_rule *rule, const char *value)
@@ -155,8 +173,15 @@ static bool range(const char *value, long *first, long *last)
 static bool set_queues(struct options *options, const struct option_rule *rule, const char *value)
 {
 	char allowed[96];
+	unsigned int from, to;
 	long first, last;
+	char end;
 
+	/* As nft has it. */
+	if (isdigit((unsigned char)value[0]) && sscanf(value, "%u-%u%c", &from, &to, &end) == 2) {
+		snprintf(allowed, sizeof(allowed), "N or N:M: write %u:%u", from, to);
+		return wrong_value(rule, value, allowed);
+	}
 	if (!range(value, &first, &last) || (double)first < rule->min || (double)last > rule->max ||
 	    last - first >= OPTIONS_QUEUES_MAX) {
 		snprintf(
@@ -216,41 +241,41 @@ static bool set_print_rules(struct options *options, const struct option_rule *r
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_rule rules[] = {
-	{"queue-num", 'q', true, set_queues, 0, 0, 65535, 0},
-	{"read", 'r', true, set_text, AT(capture.read), 0, 0, 0},
-	{"write", 'w', true, set_text, AT(capture.write), 0, 0, 0},
-	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0},
-	{"json", 0, false, set_true, AT(json), 0, 0, 0},
-	{"log-level", 0, true, set_log_level, 0, 0, 0, 0},
-	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0},
-	{"metrics", 0, true, set_text, AT(metrics), 0, 0, 0},
-	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0},
-	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0},
-	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0},
-	{"queue-maxlen", 0, true, set_number, AT(queue.maxlen), 1, INT_MAX, 0},
-	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN},
-	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO},
-	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0},
-	{"pin", 0, false, set_true, AT(pin), 0, 0, 0},
-	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0},
-	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0},
-	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0},
-	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0},
-	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0},
-	{"user", 0, true, set_text, AT(user), 0, 0, 0},
-	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0},
-	{"watch", 0, false, set_true, AT(watch), 0, 0, 0},
-	{"rule", 0, true, set_rule, 0, 0, 0, 0},
-	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0},
-	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0},
-	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0},
-	{"check", 0, false, set_true, AT(check), 0, 0, 0},
-	{"new", 0, true, set_text, AT(new_name), 0, 0, 0},
-	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0},
+	{"queue-num", 'q', true, set_queues, 0, 0, 65535, 0, true},
+	{"read", 'r', true, set_file, AT(capture.read), 0, 0, 0, false},
+	{"write", 'w', true, set_file, AT(capture.write), 0, 0, 0, false},
+	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0, false},
+	{"json", 0, false, set_true, AT(json), 0, 0, 0, false},
+	{"log-level", 0, true, set_log_level, 0, 0, 0, 0, false},
+	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0, true},
+	{"metrics", 0, true, set_file, AT(metrics), 0, 0, 0, true},
+	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0, false},
+	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0, false},
+	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0, false},
+	{"queue-maxlen", 0, true, set_number, AT(queue.maxlen), 1, INT_MAX, 0, false},
+	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN, true},
+	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO, true},
+	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0, true},
+	{"pin", 0, false, set_true, AT(pin), 0, 0, 0, true},
+	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0, true},
+	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, false},
+	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0, true},
+	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, true},
+	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, true},
+	{"user", 0, true, set_text, AT(user), 0, 0, 0, true},
+	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0, true},
+	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, true},
+	{"rule", 0, true, set_rule, 0, 0, 0, 0, true},
+	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, true},
+	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0, true},
+	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0, true},
+	{"check", 0, false, set_true, AT(check), 0, 0, 0, true},
+	{"new", 0, true, set_text, AT(new_name), 0, 0, 0, false},
+	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0, false},
 	/* What follows its value is for others to read. */
-	{"test", 0, true, set_true, AT(test), 0, 0, 0},
-	{"help", 'h', false, NULL, 0, 0, 0, 0},
-	{"version", 'V', false, NULL, 0, 0, 0, 0},
+	{"test", 0, true, set_true, AT(test), 0, 0, 0, false},
+	{"help", 'h', false, NULL, 0, 0, 0, 0, false},
+	{"version", 'V', false, NULL, 0, 0, 0, 0, false},
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
@@ -339,7 +364,8 @@ static enum options_result apply(struct options *options, const struct option_ru
 	return OPTIONS_DONE;
 }
 
-static bool combination_check(const struct options *options)
+/* live is an option that is of live queues alone, if one was given. */
+static bool combination_check(const struct options *options, const struct option_rule *live)
 {
 	const struct ipq_capture_options *capture = &options->capture;
 
@@ -348,13 +374,11 @@ static bool combination_check(const struct options *options)
 			  "--write and --filter go with --read; see ipq-lua --help");
 		return false;
 	}
-	if (capture->read && options->user) {
-		log_write(LOG_LEVEL_ERROR, "--user does not go with --read");
-		return false;
-	}
-	if (capture->read && (options->rule_count || options->doctor)) {
+	if (capture->read && live) {
 		log_write(LOG_LEVEL_ERROR,
-			  "--rule and --doctor go without --read; see ipq-lua --help");
+			  "--%s is of live packets, and does not go with --read; see ipq-lua "
+			  "--help",
+			  live->name);
 		return false;
 	}
 	if ((options->queue_bypass || options->print_rules) && !options->rule_count) {
@@ -368,11 +392,6 @@ static bool combination_check(const struct options *options)
 	if (options->top) {
 		log_write(LOG_LEVEL_ERROR,
 			  "--top takes a process number alone; see ipq-lua --help");
-		return false;
-	}
-	if (capture->read && (options->stats_ms || options->metrics)) {
-		log_write(LOG_LEVEL_ERROR, "--stats and --metrics are of live queues, not of "
-					   "--read; see ipq-lua --help");
 		return false;
 	}
 	if (options->json && capture->write && strcmp(capture->write, "-") == 0) {
@@ -405,6 +424,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 {
 	struct option longs[RULES + 1];
 	char letters[2 * RULES + 3];
+	const struct option_rule *live = NULL;
 	enum options_result result;
 	int code;
 
@@ -425,6 +445,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 
 		if (!rule)
 			return complain(code, argv);
+		live = rule->is_live ? rule : live;
 		result = apply(options, rule);
 		if (result != OPTIONS_RUN)
 			return result;
@@ -445,7 +466,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		fputs(usage_text, stderr);
 		return OPTIONS_WRONG;
 	}
-	if (!combination_check(options) || !rules_check(options))
+	if (!combination_check(options, live) || !rules_check(options))
 		return OPTIONS_WRONG;
 	if (optind >= argc)
 		return OPTIONS_RUN;

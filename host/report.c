@@ -59,15 +59,35 @@ void report_start(const struct options *options, const struct ipq_queue_options 
 		  flags & IPQ_QUEUE_FAIL_OPEN ? ", fail-open" : "", place, options->script, worker);
 }
 
+/* ".PORT", where there are ports: those of tcpdump's lines. */
+static void describe_port(const struct ipq_packet *packet, unsigned int at, char text[8])
+{
+	const uint8_t *port = packet->data + packet->l4 + at;
+
+	text[0] = '\0';
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+		if (packet->l4)
+			snprintf(text, 8, ".%u", (unsigned int)port[0] << 8 | port[1]);
+	}
+}
+
 static void describe_addresses(const struct ipq_packet *packet, char *text, size_t size)
 {
 	int family = packet->ip_version == 4 ? AF_INET : AF_INET6;
 	const uint8_t *source = packet->data + packet->l3 + (family == AF_INET ? 12 : 8);
-	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN], sport[8], dport[8];
 
 	inet_ntop(family, source, from, sizeof(from));
 	inet_ntop(family, source + (family == AF_INET ? 4 : 16), to, sizeof(to));
-	snprintf(text, size, " (%s > %s, protocol %u)", from, to, packet->protocol);
+	describe_port(packet, 0, sport);
+	describe_port(packet, 2, dport);
+	snprintf(text, size, " (%s%s > %s%s, protocol %u)", from, sport, to, dport,
+		 packet->protocol);
 }
 
 /* A copy of its beginning, whose lengths nobody changes any more. */
@@ -112,7 +132,8 @@ void report_end(int queue_num, const struct ipq_counters *counters, const struct
 		snprintf(lost, sizeof(lost), ", %" PRIu32 " lost unseen",
 			 overflow->queue_full + overflow->socket_full);
 	if (restarts)
-		snprintf(restarted, sizeof(restarted), ", %u restarts", restarts);
+		snprintf(restarted, sizeof(restarted), ", %u restart%s", restarts,
+			 restarts == 1 ? "" : "s");
 	log_queue(LOG_LEVEL_INFO, queue_num,
 		  ": %" PRIu64 " packets, %" PRIu64 " accepted, %" PRIu64 " dropped, %" PRIu64
 		  " other verdicts, %" PRIu64 " errors%s%s",

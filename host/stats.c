@@ -126,7 +126,7 @@ void stats_put_line(FILE *out, const struct stats *stats, const struct stats *be
 		counters->accepted, counters->dropped, stats_other(counters), counters->errors);
 	if (stats->is_lost_known)
 		fprintf(out, ", %" PRIu32 " lost unseen", stats->queue_full + stats->socket_full);
-	fprintf(out, ", %" PRIu32 " restarts", stats->restarts);
+	fprintf(out, ", %" PRIu32 " restart%s", stats->restarts, stats->restarts == 1 ? "" : "s");
 	put_times(out, stats, before);
 	put_script(out, stats);
 }

@@ -54,7 +54,8 @@ void watch_add(struct watch *watch, const char *path)
 	snprintf(name_path, sizeof(name_path), "%s", path);
 	name = basename(name_path);
 	folder = inotify_add_watch(watch->fd, dirname(folder_path),
-				   IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE);
+				   IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE |
+					   IN_MOVED_FROM);
 	if (folder < 0) {
 		log_write(LOG_LEVEL_WARN, "cannot watch %s: %s", path, strerror(errno));
 		return;

@@ -73,6 +73,14 @@ local function add_path(path)
   if package.path:sub(1, #templates) ~= templates then package.path = templates .. package.path end
 end
 
+--- A hint where the ending was left out.
+local function meant(path)
+  local file = io.open(path .. ".lua", "r")
+  if not file then return "" end
+  file:close()
+  return ("; there is %s.lua"):format(path)
+end
+
 --- Loads the script at path and runs it with the arguments argv (a list of strings). Sets the global
 --- arg and ipq.args as the script sees them.
 ---@param path string
@@ -83,7 +91,7 @@ end
 function M.load(path, argv)
   argv = argv or {}
   local file, message = io.open(path, "r")
-  if not file then return nil, "cannot read the script: " .. message, "ENOENT" end
+  if not file then return nil, "cannot read the script: " .. message .. meant(path), "ENOENT" end
   local text
   text, message = file:read "*a"
   file:close()

@@ -40,7 +40,7 @@ return function(pkt)
   if os.time() >= stop then ffi.cast("int *", 8)[0] = 1 end
 end
 ]], act = "sleep $((N + 1))", log = { "was killed by signal 11 %(Segmentation fault%) while it judged packet %d+ "
-      .. "%(127.0.0.1 > 127.0.0.1, protocol 17%)" } },
+      .. "%(127.0.0.1.%d+ > 127.0.0.1.9, protocol 17%)" } },
   { name = "os.exit() in the script",
     is_like_others = true, seconds = { 2, 6 }, times = { 4, 14 }, gap = 50, filter = [[
 local count = 0
@@ -61,7 +61,7 @@ return function()
   end
 end
 ]], act = "sleep 1", log = { "no progress for 200 ms "
-      .. "while it judged packet %d+ %(127.0.0.1 > 127.0.0.1, protocol 17%); "
+      .. "while it judged packet %d+ %(127.0.0.1.%d+ > 127.0.0.1.9, protocol 17%); "
       .. "its worker is ended %(%-%-time%-limit%)" } },
   { name = "an endless loop in interpreted Lua, limit 200 ms", options = "--time-limit 0.2",
     seconds = { 3, 12 }, times = { 2, 10 }, gap = 300, same_worker = true, filter = [[

@@ -58,7 +58,13 @@ describe("ipq-lua", function()
     { "-q 1:2:3 x.lua", "error: %-%-queue%-num 1:2:3: must be" },
     { "-q 0:-1 x.lua", "error: %-%-queue%-num 0:%-1: must be" },
     { "--spin 100001 x.lua", "error: %-%-spin 100001: must be a whole number from 0 to 100000" },
-    { "-r x.pcap --user nobody x.lua", "error: %-%-user does not go with %-%-read" },
+    { "-q 0-3 x.lua", "error: %-%-queue%-num 0%-3: must be N or N:M: write 0:3" },
+    { "-q 0-3x x.lua", "error: %-%-queue%-num 0%-3x: must be a whole number" },
+    { "-r x.pcap -w x.lua", "error: %-%-write x.lua: must be the name of a file, and this looks like the script" },
+    { "-r -w x.pcap x.lua", "error: %-%-read %-w: must be the name of a file, and this looks like an option" },
+    { "--metrics --json x.lua", "error: %-%-metrics %-%-json: must be the name of a file, and this looks like an op" },
+    { "-r x.pcap --check x.lua", "error: %-%-check is of live packets, and does not go with %-%-read" },
+    { "-r x.pcap --doctor", "error: %-%-doctor is of live packets, and does not go with %-%-read" },
     { "--default maybe x.lua", "error: %-%-default maybe: must be accept or drop" },
     { "--on-error queue x.lua", "error: %-%-on%-error queue: must be accept or drop" },
     { "--copy-range 0 x.lua", "must be a whole number from 1 to 65535" },
@@ -68,8 +74,6 @@ describe("ipq-lua", function()
     { "--stats=0.05 x.lua", "error: %-%-stats 0.05: must be seconds from 0.1 to 86400" },
     { "--stats= x.lua", "error: %-%-stats : must be seconds" },
     { "--metrics", "error: %-%-metrics needs a value" },
-    { "-r x.pcap --stats x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
-    { "-r x.pcap --metrics x.prom x.lua", "error: %-%-stats and %-%-metrics are of live queues, not of %-%-read" },
     { "--top x", "error: %-%-top x: must be the number of a process" },
     { "--top 0", "error: %-%-top 0: must be the number of a process" },
     { "--top 1 x.lua", "error: %-%-top takes a process number alone" },
@@ -82,6 +86,28 @@ describe("ipq-lua", function()
       assert.equal(64, status)
     end)
   end
+
+  for _, option in ipairs { "-q 1", "--stats", "--metrics x.prom", "--fail-open", "--no-gso", "--rcvbuf 4096", "--pin",
+    "--spin 1", "--memory-limit 64", "--max-restarts 1", "--on-give-up exit", "--user nobody", "--no-sandbox",
+    "--watch", "--rule OUTPUT" } do
+    it("exits 64 for what a capture has no use for: " .. option, function()
+      local output, status = ipq_lua(("-r x.pcap %s x.lua"):format(option))
+      local name = option == "-q 1" and "--queue-num" or option:match "%S+"
+      assert.truthy(output:find(("error: %s is of live packets, and does not go with --read"):format(name), 1, true),
+        output)
+      assert.equal(64, status)
+    end)
+  end
+
+  it("says what the script is where its ending was left out", function()
+    local path = script "return function() end"
+    netns.shell(("mv %s %s.lua"):format(path, path))
+    finally(function() os.remove(path .. ".lua") end)
+    local output, status = ipq_lua("--check " .. path)
+    assert.equal(("ipq-lua: error: cannot read the script: %s: No such file or directory; there is %s.lua\n")
+      :format(path, path), output)
+    assert.equal(66, status)
+  end)
 
   it("exits 66 where the script is not there", function()
     local output, status = ipq_lua "/nonexistent.lua"
