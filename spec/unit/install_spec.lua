@@ -134,6 +134,20 @@ describe("the systemd service", function()
       support.must(("systemd-analyze verify --man=no '%s/ipq-lua@one.service'"):format(dir)))
   end)
 
+  it("makes the lock of iptables-legacy before its sandbox leaves that writable, and leaves one that is there", function()
+    local text = document.read "host/ipq-lua@.service.in"
+    local command = text:match "\nExecStartPre=%-%+/bin/sh %-c '([^'\n]*)'\n"
+    local lock = command:match ">> (%S+)$"
+    assert.equal(lock, text:match "\nReadWritePaths=%-(%S+)\n")
+    local dir = support.directory()
+    finally(function() os.execute("rm -r " .. dir) end)
+    support.must((command:gsub(lock, dir .. "/lock")))
+    assert.equal("600 0\n", support.must(("stat -c '%%a %%s' %s/lock"):format(dir)))
+    document.write(dir .. "/lock", "kept")
+    support.must((command:gsub(lock, dir .. "/lock")))
+    assert.equal("kept", document.read(dir .. "/lock"))
+  end)
+
   it("keeps the sockets, and the one capability that it takes", function()
     local unit = document.read "host/ipq-lua@.service.in"
     for _, line in ipairs { "Type=notify", "FileDescriptorStoreMax=64", "Environment=FDSTORE=64", "KillMode=mixed",
