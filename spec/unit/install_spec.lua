@@ -134,7 +134,7 @@ describe("the systemd service", function()
       support.must(("systemd-analyze verify --man=no '%s/ipq-lua@one.service'"):format(dir)))
   end)
 
-  it("makes the lock of iptables-legacy before its sandbox leaves that writable, and leaves one that is there", function()
+  it("makes the lock of iptables-legacy before its sandbox, and leaves one that is there", function()
     local text = document.read "host/ipq-lua@.service.in"
     local command = text:match "\nExecStartPre=%-%+/bin/sh %-c '([^'\n]*)'\n"
     local lock = command:match ">> (%S+)$"
