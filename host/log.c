@@ -67,12 +67,21 @@ static void put_priority(FILE *out, enum log_level level)
 		fprintf(out, "<%c>", levels[level].priority);
 }
 
+/* Bytes of packets may be in what a script says: a terminal must not take them for commands. */
+static void put_plain(FILE *out, char c)
+{
+	if ((unsigned char)c >= 0x20 ? c != 0x7f : c == '\n' || c == '\t')
+		putc(c, out);
+	else
+		fprintf(out, "\\x%02x", (unsigned int)c);
+}
+
 static void put_text(FILE *out, enum log_level level, const char *text)
 {
 	put_priority(out, level);
 	fprintf(out, "ipq-lua: %s", levels[level].word);
 	for (; *text; text++) {
-		putc(*text, out);
+		put_plain(out, *text);
 		if (*text == '\n' && text[1])
 			put_priority(out, level);
 	}

@@ -10,8 +10,13 @@ local LINES_A_SECOND = 100
 
 local M = {}
 
---- Where lines go: function(level, text). The host sets its own.
-M.sink = function(level, text) io.stderr:write("ipq: ", level, ": ", text, "\n") end
+local function escape(c) return ("\\x%02x"):format(c:byte()) end
+
+--- Where lines go: function(level, text), which has to see to it that bytes of a packet are harmless in a terminal.
+--- The host sets its own.
+M.sink = function(level, text)
+  io.stderr:write("ipq: ", level, ": ", (text:gsub("[%z\1-\8\11-\31\127]", escape)), "\n")
+end
 
 local ranks = { debug = 0, info = 1, warn = 2, error = 3 }
 
@@ -20,7 +25,8 @@ M.least = 0
 
 --- One message, whatever was written before it.
 local function write(level, text)
-  if ranks[level] >= M.least then M.sink(level, text) end
+  -- C's strings end with such a byte.
+  if ranks[level] >= M.least then M.sink(level, (text:gsub("%z", escape))) end
 end
 
 M.clock = os.time
@@ -73,7 +79,7 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
   local may_write = M.gate(level, LINES_A_SECOND, level .. " messages", function() return M.clock() end)
   M[level] = function(text)
     -- Who replays a capture wants all of it, however fast it goes.
-    if rank >= M.least and (live.is_replay or may_write()) then M.sink(level, tostring(text)) end
+    if rank >= M.least and (live.is_replay or may_write()) then write(level, tostring(text)) end
   end
 end
 

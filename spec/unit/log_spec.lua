@@ -182,6 +182,14 @@ return print]]
     assert.equal(64, status)
   end)
 
+  it("gives a terminal no commands out of a packet, and ends nowhere", function()
+    local text = [[require "ipq".log.warn("a\27]0;title\7\tb\0c\127\13\nd") return print]]
+    assert.matches("^ipq%-lua: warning: a\\x1b%]0;title\\x07\tb\\x00c\\x7f\\x0d\nd\nipq%-lua: [^\n]*\n$",
+      (ipq_lua("--check", text)))
+    local as_module = "LUA_PATH='bindings/?.lua;bindings/?/init.lua' luajit " .. script(text)
+    assert.equal("ipq: warn: a\\x1b]0;title\\x07\tb\\x00c\\x7f\\x0d\nd\n", (netns.shell(as_module)))
+  end)
+
   it("is an object a line with --json", function()
     local output = ipq_lua("--check --json", [[
 local log = require "ipq".log
