@@ -512,38 +512,54 @@ void rules_sweep(struct rules *rules, enum rules_left by)
 
 /* As text */
 
-static void print_nft(const struct edit *edit, char *translation)
+/* A chain that begins at a hook, as iptables has it. NULL in hook: the chain is a person's own. */
+struct nft_chain {
+	const char *hook, *type, *priority;
+};
+
+static struct nft_chain nft_chain_of(const char *table, const char *name)
 {
-	/* nft 'add rule ip filter OUTPUT ...' */
-	char *rule = strstr(translation, "add rule "), *end = rule ? strrchr(rule, '\'') : NULL;
 	static const struct {
-		const char *chain, *hook;
+		const char *chain, *hook, *nat_priority;
 	} hooks[] = {
-		{"PREROUTING", "prerouting"},	{"INPUT", "input"},
-		{"FORWARD", "forward"},		{"OUTPUT", "output"},
-		{"POSTROUTING", "postrouting"},
+		{"PREROUTING", "prerouting", "-100"},  {"INPUT", "input", "100"},
+		{"FORWARD", "forward", NULL},	       {"OUTPUT", "output", "-100"},
+		{"POSTROUTING", "postrouting", "100"},
 	};
 	static const struct {
 		const char *table, *priority;
 	} priorities[] = {{"raw", "-300"}, {"mangle", "-150"}, {"filter", "0"}, {"security", "50"}};
+	struct nft_chain chain = {NULL, "filter", NULL};
+
+	for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++)
+		if (strcmp(table, priorities[i].table) == 0)
+			chain.priority = priorities[i].priority;
+	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
+		if (strcmp(name, hooks[i].chain) == 0) {
+			chain.hook = hooks[i].hook;
+			if (strcmp(table, "nat") == 0)
+				chain = (struct nft_chain){hooks[i].hook, "nat",
+							   hooks[i].nat_priority};
+			else if (strcmp(table, "mangle") == 0 && strcmp(name, "OUTPUT") == 0)
+				chain.type = "route";
+		}
+	return chain;
+}
+
+static void print_nft(const struct edit *edit, char *translation)
+{
+	/* nft 'add rule ip filter OUTPUT ...' */
+	char *rule = strstr(translation, "add rule "), *end = rule ? strrchr(rule, '\'') : NULL;
 	const char *family = rule && strncmp(rule + 9, "ip6 ", 4) == 0 ? "ip6" : "ip";
-	const char *table = edit->rule.table, *chain = edit->rule.chain;
-	const char *hook = NULL, *priority = NULL;
+	const char *table = edit->rule.table, *name = edit->rule.chain;
+	struct nft_chain chain = nft_chain_of(table, name);
 
 	if (end)
 		*end = '\0';
-	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
-		hook = strcmp(chain, hooks[i].chain) == 0 ? hooks[i].hook : hook;
-	for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++)
-		priority =
-			strcmp(table, priorities[i].table) == 0 ? priorities[i].priority : priority;
 	printf("add table %s %s\n", family, table);
-	if (hook && priority)
-		printf("add chain %s %s %s { type %s hook %s priority %s; }\n", family, table,
-		       chain,
-		       strcmp(hook, "output") == 0 && strcmp(table, "mangle") == 0 ? "route"
-										   : "filter",
-		       hook, priority);
+	if (chain.hook && chain.priority)
+		printf("add chain %s %s %s { type %s hook %s priority %s; }\n", family, table, name,
+		       chain.type, chain.hook, chain.priority);
 	printf("%s\n", rule ? rule : translation);
 }
 

@@ -274,6 +274,29 @@ END
   end)
 end)
 
+netns.describe("--print-rules nft", function()
+  it("is a file that nft takes, for every chain that iptables has, and takes twice", function()
+    local output = run [[
+      for rule in "PREROUTING raw" "OUTPUT raw" "PREROUTING mangle" "INPUT mangle" "FORWARD mangle" "OUTPUT mangle" \
+        "POSTROUTING mangle" "PREROUTING nat" "INPUT nat" "OUTPUT nat" "POSTROUTING nat" "INPUT filter" \
+        "FORWARD filter" "OUTPUT filter" "INPUT security" "FORWARD security" "OUTPUT security"; do
+        set -- "$@" --rule "-t ${rule#* } ${rule% *} -p tcp"
+      done
+      # One at a time: there may be 16 of them.
+      while [ $# -gt 0 ]; do
+        "$PROGRAM" "$1" "$2" --print-rules nft || fail "$2"
+        shift 2
+      done > "$DIR/printed"
+      # Not every kernel has nft's queue; all that is before it they have.
+      sed 's/ queue .*/ accept/' "$DIR/printed" > "$DIR/rules"
+      nft -f "$DIR/rules" && nft -f "$DIR/rules" && nft list ruleset | grep -c accept$
+      nft list ruleset]]
+    assert.matches("^68\n", output)
+    assert.matches("table ip nat {\n\tchain PREROUTING {\n\t\ttype nat hook prerouting priority dstnat; ", output)
+    assert.matches("table ip6 mangle {.*\tchain OUTPUT {\n\t\ttype route hook output priority mangle; ", output)
+  end)
+end)
+
 netns.describe("a wrong --rule", function()
   local wrong = {
     { "OUTPUT --nonsense", 64, "unknown option \"%-%-nonsense\" %(iptables, status 2%); see iptables%(8%)" },
