@@ -60,8 +60,8 @@ for name in $names; do in_root dpkg --verify "$name"; done
 say "the program, by the scripts that came with it"
 in_root ipq-lua -V
 for script in "$root"/usr/share/ipq-lua/scripts/*.lua; do
-	in_root ipq-lua --check "/usr/share/ipq-lua/scripts/${script##*/}" file=/dev/null > /dev/null 2>&1 ||
-		fail "${script##*/}"
+	# What any of them asks for.
+	quietly in_root ipq-lua --check "/usr/share/ipq-lua/scripts/${script##*/}" file=/dev/null mtu=1420
 done
 
 say "the module and its test kit"
