@@ -84,7 +84,7 @@ netns.describe("statistics", function()
       kill -USR1 $pid_a
       wait_for 5 said a hits
       stop a]]
-    assert.matches("queue 0: 12 packets, 12 accepted, [^\n]*, 1 restarts, [^\n]*; hits 12, length", output)
+    assert.matches("queue 0: 12 packets, 12 accepted, [^\n]*, 1 restart, [^\n]*; hits 12, length", output)
   end)
 
   it("survive a worker that writes over all names", function()
