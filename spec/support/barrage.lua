@@ -147,7 +147,7 @@ local LIVE = [[
       "$command" -t raw "$1" OUTPUT -o v0 $2
     done
   }
-  ASAN_OPTIONS=detect_leaks=1 run a --queue-maxlen 100000 %s
+  run a --queue-maxlen 100000 %s
   all -A '-j NFQUEUE'
   inject() { luajit spec/support/inject.lua "$@" %s || fail "inject $*"; }
   on peer luajit spec/support/inject.lua link eth0 02:00:00:00:00:01 %s || fail inject

@@ -416,7 +416,7 @@ end }
     end
     for i, script in ipairs(scripts) do
       local peak = peak_of(20 * FRAMES, script)
-      assert.is_true(peak < before[i] + 2048, ("%s: %d kB, then %d kB"):format(script, before[i], peak))
+      assert.is_true(peak < before[i] + 4096, ("%s: %d kB, then %d kB"):format(script, before[i], peak))
     end
   end)
 
