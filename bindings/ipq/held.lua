@@ -11,8 +11,8 @@ local live = require "ipq.live"
 local settle = require "ipq.settle"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
-local error, ipairs, pairs, pcall, rawget, setmetatable = error, ipairs, pairs, pcall, rawget, setmetatable
-local sort, tostring, type = table.sort, tostring, type
+local error, getmetatable, ipairs, pairs, pcall = error, getmetatable, ipairs, pairs, pcall
+local rawget, rawset, setmetatable, sort, tostring, type = rawget, rawset, setmetatable, table.sort, tostring, type
 
 -- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see luaopen_ipq_core).
 if core.held then return core.held end
@@ -34,16 +34,21 @@ local ENDED = "the packet got the default verdict when its filter ended"
 -- What a packet that grows grows into. One is enough: it is sent before another is judged.
 local spare = byte_array(E.IPQ_PACKET_MAX)
 
--- The key, which no script has, of what is behind a handle: { keeper, id, number, refusal, packet, bytes }. refusal
--- says why it takes no verdict. It is in the handle, not in a weak table of handles: see timer.lua.
-local STATE = {}
+--- What is behind the handles that may still get a verdict, by their number: { handle, keeper, number, refusal, packet,
+--- bytes }. refusal says why it takes none yet. It is not in the handle, where next() would show it to a script, with
+--- the addresses that packet has; and not in a weak table of handles: see timer.lua.
+local states = {}
+local newest_number = 0
+
+-- What is in a handle: its number, the packet's id, and once there is one for good why it takes no verdict.
+local NUMBER, ID, REFUSAL = 1, 2, 3
 
 ---@class ipq.Held
 local Held = {}
 local mt = {
   __index = Held,
   __newindex = function() error("a held packet's fields cannot be assigned", 2) end,
-  __tostring = function(handle) return "held packet " .. rawget(handle, STATE).id end,
+  __tostring = function(handle) return "held packet " .. tostring(rawget(handle, ID)) end,
   __metatable = false,
 }
 setmetatable(Held, {
@@ -63,8 +68,7 @@ local M = {}
 function M.new(driver, owner, observe, report)
   return setmetatable({
     driver = driver, owner = owner, batch = driver.batch, observe = observe, report = report,
-    open = {}, -- handle → true
-    count = 0, -- of those that were ever held
+    open = {}, -- number → state
   }, Keeper)
 end
 
@@ -79,10 +83,12 @@ function M.hold(p)
   local keeper = live.keeper
   if p.held ~= 0 then return keeper.newest end
   if C.driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), 2) end
-  keeper.count = keeper.count + 1
-  local state = { keeper = keeper, id = p.packet_id, number = keeper.count, refusal = RUNNING }
-  keeper.newest = setmetatable({ [STATE] = state }, mt)
-  return keeper.newest
+  newest_number = newest_number + 1
+  local handle = setmetatable({ [NUMBER] = newest_number, [ID] = p.packet_id }, mt)
+  local state = { handle = handle, keeper = keeper, number = newest_number, refusal = RUNNING }
+  states[newest_number] = state
+  keeper.newest, keeper.newest_state = handle, state
+  return handle
 end
 
 local function copy_of(p)
@@ -103,41 +109,56 @@ function Keeper:keep(p, value, bytes)
   end
   local why = complete(p)
   if why then return why end
-  local state = self.newest[STATE]
+  local state = self.newest_state
   state.packet, state.bytes = copy_of(p)
   state.refusal = nil
-  self.open[self.newest] = true
+  self.open[state.number] = state
+end
+
+--- The handle takes no verdict any more.
+local function close(state, refusal)
+  states[state.number] = nil
+  state.keeper.open[state.number] = nil
+  rawset(state.handle, REFUSAL, refusal)
 end
 
 --- Lets go of the packet of a filter that failed: it gets its verdict with its batch.
 function Keeper:release(p)
   C.driver_release(self.driver, p)
-  self.newest[STATE].refusal = FAILED
+  close(self.newest_state, FAILED)
 end
 
-local function judge(handle, state, refusal, value, bytes)
+local function judge(state, refusal, value, bytes)
   local keeper, p = state.keeper, state.packet
-  state.refusal = refusal
-  keeper.open[handle] = nil
+  close(state, refusal)
   local why = apply(p, value, bytes)
   if why then fail(keeper.batch, p) end
   C.driver_settle(keeper.driver, p)
   if keeper.observe then
     local packet_before, handle_before, keeper_before = live.save()
-    keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, handle)
+    keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, state.handle)
     live.restore(packet_before, handle_before, keeper_before)
   end
   if why then keeper.report(p, why) end
-  state.packet, state.bytes = nil, nil
+end
+
+--- What is behind a handle, or why there is nothing.
+local function state_of(handle)
+  if type(handle) == "table" and getmetatable(handle) == false then
+    local state = states[rawget(handle, NUMBER) or 0]
+    if state and state.handle == handle then return state, state.refusal end
+    local refusal = rawget(handle, REFUSAL)
+    if type(refusal) == "string" then return nil, refusal end
+  end
+  return nil, "verdict() is a method of what pkt:hold() gives: held:verdict(v)"
 end
 
 --- Gives the packet its verdict, and where there are bytes makes it these: as a filter that returns them. Once.
 ---@param value? ipq.verdict nil: the default verdict
 ---@param bytes? string|ipq.Buffer a whole IP packet
 function Held:verdict(value, bytes)
-  local state = type(self) == "table" and rawget(self, STATE)
-  if not state then error("verdict() is a method of what pkt:hold() gives: held:verdict(v)", 2) end
-  if state.refusal then error(state.refusal, 2) end
+  local state, refusal = state_of(self)
+  if refusal then error(refusal, 2) end
   if value ~= nil and not is_valid(value) then
     error(settle.bad_verdict("held:verdict() was given", value, "it takes"), 2)
   end
@@ -147,15 +168,15 @@ function Held:verdict(value, bytes)
   elseif bytes ~= nil and type(bytes) ~= "string" then
     error(settle.bad_bytes("held:verdict() was given", bytes), 2)
   end
-  judge(self, state, JUDGED, value, bytes)
+  judge(state, JUDGED, value, bytes)
 end
 
 --- Gives the default verdict to all that are still held, in the order in which they came.
 function Keeper:finish()
-  local handles = {}
-  for handle in pairs(self.open) do handles[#handles + 1] = handle end
-  sort(handles, function(a, b) return a[STATE].number < b[STATE].number end)
-  for _, handle in ipairs(handles) do judge(handle, handle[STATE], ENDED) end
+  local held = {}
+  for _, state in pairs(self.open) do held[#held + 1] = state end
+  sort(held, function(a, b) return a.number < b.number end)
+  for _, state in ipairs(held) do judge(state, ENDED) end
 end
 
 core.held = M

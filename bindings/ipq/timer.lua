@@ -6,7 +6,8 @@
 local abi = require "ipq.abi"
 local core = require "ipq.core"
 local live = require "ipq.live"
-local error, rawget, setmetatable, tonumber, type, xpcall = error, rawget, setmetatable, tonumber, type, xpcall
+local error, getmetatable, rawget, setmetatable = error, getmetatable, rawget, setmetatable
+local tonumber, type, xpcall = tonumber, type, xpcall
 local floor, huge = math.floor, math.huge
 
 -- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
@@ -19,8 +20,8 @@ local function monotonic() return C.monotonic() end
 
 local M = {}
 
--- The heap: entries { due, number, index, call, value, period }, the first one due first; those that are due at the
--- same time in the order of their making.
+-- The heap: entries { timer, due, number, index, call, value, heap, period }, the first one due first; those that are
+-- due at the same time in the order of their making.
 local Heap = {}
 Heap.__index = Heap
 
@@ -91,7 +92,7 @@ end
 ---@param clock? fun(): number?
 function M.new(clock)
   return setmetatable({
-    count = 0, number = 0, due = huge, now = 0, clock = clock,
+    count = 0, due = huge, now = 0, clock = clock,
     is_started = false, -- whether now is a time, and not 0
   }, Heap)
 end
@@ -123,10 +124,12 @@ end
 
 ---@class ipq.Timer
 local Timer = {}
--- The key, which no script has, of a timer's entry. It is in the timer, not in a weak table of timers: what that has
--- for one that is garbage lives until the collector's next turn. With a timer a packet that is most of what there is,
--- each turn takes longer than the one before, and memory grows without end.
-local ENTRY = {}
+--- The entries of timers that are still to run, by their numbers, which are all that is in a timer: an entry, which
+--- leads to the batch, is nothing for next() to show to a script. It is no weak table of timers: what that has for one
+--- that is garbage lives until the collector's next turn. With a timer a packet that is most of what there is, each
+--- turn takes longer than the one before, and memory grows without end.
+local entries = setmetatable({}, { __mode = "v" })
+local newest_number = 0
 local mt = {
   __index = Timer,
   __newindex = function() error("a timer's fields cannot be assigned", 2) end,
@@ -135,8 +138,11 @@ local mt = {
 
 --- Ends the timer: its function is not called any more. A second time does nothing.
 function Timer:cancel()
-  local entry = type(self) == "table" and rawget(self, ENTRY)
-  if not entry then error("cancel() is a method of what ipq.after() and ipq.every() give: timer:cancel()", 2) end
+  local number = type(self) == "table" and getmetatable(self) == false and rawget(self, 1)
+  if not number then error("cancel() is a method of what ipq.after() and ipq.every() give: timer:cancel()", 2) end
+  local entry = entries[number]
+  if not entry or entry.timer ~= self then return end
+  entries[number] = nil
   entry.is_cancelled = true
   if entry.index then remove(entry.heap, entry) end
 end
@@ -152,12 +158,13 @@ local function add(name, seconds, call, value, is_periodic)
     if is_periodic then error(name .. " takes a period of at least a microsecond", 3) end
     us = 1
   end
-  local heap = M.current
-  heap.number = heap.number + 1
-  local entry = { due = heap:time() + us, number = heap.number, call = call, value = value, heap = heap,
-    period = is_periodic and us or nil }
+  newest_number = newest_number + 1
+  local heap, timer = M.current, setmetatable({ newest_number }, mt)
+  local entry = { timer = timer, due = heap:time() + us, number = newest_number, call = call, value = value,
+    heap = heap, period = is_periodic and us or nil }
+  entries[newest_number] = entry
   insert(heap, entry)
-  return setmetatable({ [ENTRY] = entry }, mt)
+  return timer
 end
 
 --- Calls fn(value) once, when so many seconds have passed.
@@ -203,6 +210,8 @@ function Heap:run(now, on_raise, batch)
     if entry.period and not entry.is_cancelled then
       entry.due = next_due(entry, is_clock and C.monotonic() or entry.due)
       insert(self, entry)
+    else
+      entries[entry.number] = nil
     end
   end
   self.running = nil

@@ -327,6 +327,26 @@ describe("held:verdict()", function()
     assert.matches("bytes returned: the packet would be over 65531 bytes", lines[2])
   end)
 
+  it("shows nothing behind the handle to the script", function()
+    local src = new(2)
+    local held = {}
+    src:plan({ 1, 1 }):judge(function(pkt) held[pkt.packet_id] = pkt:hold() end)()
+    for _ = 1, 2 do
+      for key, value in next, held[1] do
+        assert.is_number(key)
+        assert.is_true(type(value) == "number" or type(value) == "string")
+      end
+      -- What a script puts there makes it no other packet's, and gives no second verdict.
+      rawset(held[1], 1, rawget(held[2], 1))
+      assert.matches(here .. "verdict%(%) is a method of what", raised(function() held[1]:verdict(D) end))
+      rawset(held[1], 1, rawget(held[2], 1) - 1)
+      pcall(held[1].verdict, held[1], D)
+      rawset(held[1], 3, nil)
+    end
+    assert.matches(here .. "verdict%(%) is a method of what", raised(function() held[1]:verdict(D) end))
+    assert.same({ { 1, D } }, src:settled())
+  end)
+
   it("can come when nothing but the handle remembers the loop", function()
     local src = new(1)
     local held = hold_one(src)

@@ -197,7 +197,17 @@ describe("timers", function()
     assert.matches(here .. "ipq.every%(%) takes a period of at least", raised(function() ipq.every(0, print) end))
     local one = ipq.after(1, print)
     assert.matches(here .. "cancel%(%) is a method of what", raised(function() one.cancel() end))
+    assert.matches(here .. "cancel%(%) is a method of what", raised(function() one.cancel { rawget(one, 1) } end))
     assert.matches(here .. "a timer's fields cannot be assigned", raised(function() one.x = 1 end))
+    -- A script sees nothing of what is behind it, and cannot make it another.
+    for key, value in next, one do assert.same({ "number", "number" }, { type(key), type(value) }) end
+    local two = ipq.after(1, print)
+    local count = timer.current.count
+    rawset(one, 1, rawget(two, 1))
+    one:cancel()
+    assert.equal(count, timer.current.count)
+    two:cancel()
+    assert.equal(count - 1, timer.current.count)
   end)
 end)
 
