@@ -107,6 +107,9 @@ static int protected_set(lua_State *L)
 	return 0;
 }
 
+/* Ticks of the day's clock, at which the processor's is read: with a timer on the processor's own
+ * the kernel would tell that to everybody in steps of its tick alone, os.clock() in a filter too.
+ */
 static bool timer_start(void)
 {
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGXCPU};
@@ -118,7 +121,7 @@ static bool timer_start(void)
 
 	interval.it_value = interval.it_interval;
 	if (sigaction(SIGXCPU, &action, NULL) == 0 &&
-	    timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &limit.timer) == 0 &&
+	    timer_create(CLOCK_MONOTONIC, &event, &limit.timer) == 0 &&
 	    timer_settime(limit.timer, 0, &interval, NULL) == 0)
 		return true;
 	log_write(LOG_LEVEL_ERROR, "cannot watch the time: %s", strerror(errno));

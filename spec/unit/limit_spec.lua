@@ -55,6 +55,21 @@ local give_up = "no progress in 200 ms of the processor's time while it judged %
   .. "What LuaJIT has compiled cannot be interrupted: the program ends %(%-%-time%-limit%)\n"
 
 describe("--time-limit with a capture", function()
+  it("leaves a filter the processor's clock as fine as it is", function()
+    local output = ipq_lua("-r in.pcap clock.lua", { ["clock.lua"] = [[
+local steps, last = 0, os.clock()
+return { filter = function()
+  local stop = os.clock() + 0.01
+  while os.clock() < stop do
+    local now = os.clock()
+    if now > last then steps = steps + 1 end
+    last = now
+  end
+end, stop = function() print("steps", steps) end }
+]] })
+    assert.is_true(tonumber(output:match "steps\t(%d+)") > 500, output)
+  end)
+
   it("interrupts a filter that is interpreted, and names the frame and the line", function()
     local output, status = ipq_lua "-r in.pcap interpreted.lua"
     assert.matches("^ipq%-lua: error: frame 3 of the capture: interpreted.lua:4: takes longer than the time limit\n",
