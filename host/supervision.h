@@ -28,6 +28,7 @@ struct supervisor {
 	struct rules rules;
 	struct command_meanwhile meanwhile; /* while iptables runs */
 	unsigned int running;
+	bool has_terminal; /* which its messages go to */
 	bool is_bound;
 	bool is_stopping;
 	bool is_leaving; /* packets wait for a program that follows */

@@ -32,6 +32,15 @@ static void stop_as_asked(struct supervisor *s)
 	crew_stop(s);
 }
 
+/* Somebody asks for the script anew, or the terminal was closed. */
+static void hang_up(struct supervisor *s)
+{
+	if (s->has_terminal && !isatty(STDERR_FILENO))
+		stop_as_asked(s);
+	else
+		crew_reload(s);
+}
+
 static void take_signals(struct supervisor *s)
 {
 	struct signalfd_siginfo info;
@@ -39,7 +48,7 @@ static void take_signals(struct supervisor *s)
 	while (read(s->children.signals, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD: crew_reap(s); break;
-		case SIGHUP: crew_reload(s); break;
+		case SIGHUP: hang_up(s); break;
 		case SIGUSR1: survey_tell(s); break;
 		case SIGUSR2: takeover_begin(s); break;
 		/* Nobody reads its messages any more. */
@@ -299,6 +308,7 @@ int supervisor_run(const struct options *options)
 	struct supervisor s = {
 		.options = options,
 		.children = {.options = options, .signals = -1, .page = -1},
+		.has_terminal = isatty(STDERR_FILENO),
 		.survey.look_at = NEVER,
 		.overflow_at = NEVER,
 		.look_at = NEVER,

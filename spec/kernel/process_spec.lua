@@ -38,6 +38,22 @@ END
     assert.is_nil(output:find("its worker", 1, true))
   end)
 
+  it("ends, and its rule with it, when its terminal is closed, for which HUP stands as well", function()
+    local output = netns.run [[
+      script -qec "exec \"$PROGRAM\" --rule 'OUTPUT -p icmp' scripts/accept.lua" /dev/null > "$DIR/screen" &
+      pid_script=$!
+      wait_for 10 grep -qs 'is in place' "$DIR/screen"
+      pid=$(cat /proc/$pid_script/task/$pid_script/children)
+      kill -HUP $pid
+      wait_for 10 grep -qs 'was reloaded' "$DIR/screen"
+      kill -KILL $pid_script
+      gone() { ! kill -0 "$1" 2> /dev/null; }
+      wait_for 5 gone $pid
+      iptables-legacy -S OUTPUT
+      queue_is_bound 0 || echo free]]
+    assert.equal("-P OUTPUT ACCEPT\nfree\n", output)
+  end)
+
   it("has no socket in the place of a stream that was closed", function()
     local output = netns.run [[
       "$PROGRAM" --stats=0.1 scripts/accept.lua <&- >&- 2>&- &
