@@ -2,6 +2,8 @@
 #include "command.h"
 #include "log.h"
 #include "owner.h"
+#include "rule_edit.h"
+#include "rule_failure.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,158 +12,22 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* Commands */
-
-/* Seconds for the lock that iptables' processes take in turn. */
-#define LOCK_WAIT "10"
-
-enum { EDIT_WORDS_MAX = RULE_WORDS_MAX + 32 };
-
-/* What puts a rule in place ("-A"), or takes it away ("-D"). */
-struct edit {
-	struct rule_text rule;
-	const char *argv[EDIT_WORDS_MAX];
-	int count;
-	char queues[16];
-};
-
-static void add(struct edit *edit, const char *word)
-{
-	edit->argv[edit->count++] = word;
-	edit->argv[edit->count] = NULL;
-}
-
-#define ADD(edit, ...)                                                         \
-	do {                                                                   \
-		const char *const list[] = {__VA_ARGS__};                      \
-		for (size_t at = 0; at < sizeof(list) / sizeof(list[0]); at++) \
-			add(edit, list[at]);                                   \
-	} while (0)
-
-/* What a filter sends itself would come back to it, and so on. */
-static void add_loop_guard(struct edit *edit)
-{
-	_Static_assert(IPQ_SENT_MARK == 0x20000000, "the text below");
-	if (strcmp(edit->rule.chain, "OUTPUT") == 0 || strcmp(edit->rule.chain, "POSTROUTING") == 0)
-		ADD(edit, "-m", "mark", "!", "--mark", "0x20000000/0x20000000");
-}
-
-static void add_target(struct edit *edit, const struct options *options, const char *tag,
-		       bool is_bypass)
-{
-	unsigned int first = options->queue.queue_num, last = first + options->queue_count - 1;
-
-	if (tag)
-		ADD(edit, "-m", "comment", "--comment", tag);
-	ADD(edit, "-j", "NFQUEUE");
-	if (first == last)
-		snprintf(edit->queues, sizeof(edit->queues), "%u", first);
-	else
-		snprintf(edit->queues, sizeof(edit->queues), "%u:%u", first, last);
-	ADD(edit, first == last ? "--queue-num" : "--queue-balance", edit->queues);
-	if (is_bypass)
-		ADD(edit, "--queue-bypass");
-}
-
-/* False where rule i is not for that IP version. The options were checked. */
-static bool edit_start(struct edit *edit, const struct options *options, unsigned int i,
-		       enum rule_family family)
-{
-	char why[256];
-
-	edit->count = 0;
-	return rule_text_parse(&edit->rule, options->rules[i], why, sizeof(why)) &&
-	       edit->rule.is_for[family];
-}
-
-static void edit_make(struct edit *edit, const struct rules *rules, enum rule_family family,
-		      const char *command, bool is_bypass)
-{
-	ADD(edit, rules->program->edit[family], "-w", LOCK_WAIT, "-t", edit->rule.table, command,
-	    edit->rule.chain);
-	add_loop_guard(edit);
-	edit->count += rule_text_matches(&edit->rule, family, edit->argv + edit->count);
-	add_target(edit, rules->options, rules->tag, is_bypass);
-}
-
-/* Messages */
-
-/* What came of a rule; status and text are command_run()'s. */
-struct failure {
-	unsigned int rule;
-	enum rule_family family;
-	int status;
-	char *text;
-};
-
-/* iptables' first line, which says what is wrong. */
-static void first_line(char *text)
-{
-	/* iptables-nft has a remark before it. */
-	while (text[0] == '#' && strchr(text, '\n'))
-		memmove(text, strchr(text, '\n') + 1, strlen(strchr(text, '\n')));
-	text[strcspn(text, "\n")] = '\0';
-}
-
-/* xtables.h: enum xtables_exittype */
-enum { OTHER_PROBLEM = 1, PARAMETER_PROBLEM = 2 };
-
-enum { WHY_SIZE = RULE_TEXT_MAX + 1024 };
-
 /* Of a system without iptables. */
 static const struct ruleset_program none = {{"iptables", "ip6tables"}, {NULL}};
 
-static const char *remedy(int status, const char *text, enum rule_family family)
+/* What puts a rule in place ("-A"), or takes it away ("-D"). */
+static void edit_make(struct rule_edit *edit, const struct rules *rules, enum rule_family family,
+		      const char *action, bool is_bypass)
 {
-	if (strstr(text, "Permission denied") || strstr(text, "must be root"))
-		return "run it as root";
-	if (strstr(text, "lock file"))
-		return "iptables must be able to write that file, as root, and in a sandbox too "
-		       "(systemd: ReadWritePaths=-/run/xtables.lock)";
-	if (strstr(text, "xtables lock"))
-		return "another program changes rules and does not end: find it by \"fuser "
-		       "/run/xtables.lock\"";
-	if (family == RULE_IPV6)
-		return "see ip6tables(8), or say -4 in the rule, which is for IPv4 alone then";
-	if (status == PARAMETER_PROBLEM)
-		return "see iptables(8) and iptables-extensions(8)";
-	return "the chain, the matches and NFQUEUE must be there: see \"iptables -S\", and "
-	       "\"modprobe "
-	       "xt_NFQUEUE\"";
+	rule_edit_begin(edit, rules->program->edit[family], true);
+	rule_edit_finish(edit, rules->options, family, action, rules->tag, is_bypass);
 }
 
-static int exit_code(int status, const char *text)
+static int explain(const struct rules *rules, const struct rule_failure *failure, char *why,
+		   size_t size)
 {
-	if (status == PARAMETER_PROBLEM)
-		return EX_USAGE;
-	return strstr(text, "Permission denied") || strstr(text, "must be root") ? EX_NOPERM
-										 : EX_UNAVAILABLE;
-}
-
-/* Why a rule is not in place. An exit code. */
-static int explain(const struct rules *rules, const struct failure *failure, char *why, size_t size)
-{
-	const char *rule = rules->options->rules[failure->rule];
-	const char *name = rules->program->edit[failure->family];
-	int status = failure->status;
-
-	if (status == -ENOENT)
-		snprintf(why, size, "--rule '%s': %s is not there; apt-get install iptables%s",
-			 rule, name, failure->family == RULE_IPV6 ? ", or say -4 in the rule" : "");
-	else if (status == -EAFNOSUPPORT)
-		snprintf(why, size,
-			 "--rule '%s': it is for IPv6 alone, which this system has not; leave it "
-			 "out",
-			 rule);
-	else if (status < 0)
-		snprintf(why, size, "--rule '%s': cannot run %s: %s; it has to end by itself", rule,
-			 name, strerror(-status));
-	if (status < 0)
-		return EX_UNAVAILABLE;
-	first_line(failure->text);
-	snprintf(why, size, "--rule '%s': %s (%s, status %d); %s", rule, failure->text, name,
-		 status, remedy(status, failure->text, failure->family));
-	return exit_code(status, failure->text);
+	return rule_failure_explain(failure, rules->options->rules[failure->rule],
+				    rules->program->edit[failure->family], why, size);
 }
 
 /* In place */
@@ -179,12 +45,12 @@ static bool may_be_put(int status)
 
 /* Whether the rule is to be in place for that IP version. It can be neither wanted nor spared:
  * status says so then. */
-static bool is_wanted(const struct rules *rules, struct failure *failure)
+static bool is_wanted(const struct rules *rules, struct rule_failure *failure)
 {
-	struct edit edit;
+	struct rule_edit edit;
 
 	failure->status = 0;
-	if (!edit_start(&edit, rules->options, failure->rule, failure->family))
+	if (!rule_edit_start(&edit, rules->options, failure->rule, failure->family))
 		return false;
 	if (failure->family == RULE_IPV4 || has_ipv6())
 		return true;
@@ -193,13 +59,13 @@ static bool is_wanted(const struct rules *rules, struct failure *failure)
 	return false;
 }
 
-static bool put_one(struct rules *rules, struct failure *failure)
+static bool put_one(struct rules *rules, struct rule_failure *failure)
 {
-	struct edit edit;
+	struct rule_edit edit;
 
 	if (!is_wanted(rules, failure))
 		return failure->status == 0;
-	(void)edit_start(&edit, rules->options, failure->rule, failure->family);
+	(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
 	edit_make(&edit, rules, failure->family, "-A", rules->options->queue_bypass);
 	failure->status = command_run(edit.argv, COMMAND_ALL, &failure->text, rules->meanwhile);
 	rules->is_put[failure->rule][failure->family] = may_be_put(failure->status);
@@ -210,11 +76,11 @@ static bool put_one(struct rules *rules, struct failure *failure)
 }
 
 /* All or none. */
-static bool put_all(struct rules *rules, struct failure *failure)
+static bool put_all(struct rules *rules, struct rule_failure *failure)
 {
 	for (unsigned int i = 0; i < rules->options->rule_count; i++)
 		for (int family = 0; family < RULE_FAMILIES; family++) {
-			*failure = (struct failure){i, (enum rule_family)family, 0, NULL};
+			*failure = (struct rule_failure){i, (enum rule_family)family, 0, NULL};
 			if (!put_one(rules, failure)) {
 				rules_remove(rules);
 				return false;
@@ -235,23 +101,16 @@ static void tell_put(const struct rules *rules)
 	}
 }
 
-/* Whether another form of iptables may do what this one could not. */
-static bool is_of_form(const struct failure *failure)
-{
-	return failure->status > 0 && failure->status != PARAMETER_PROBLEM &&
-	       !strstr(failure->text, "xtables lock");
-}
-
 /* The form of iptables that the system prefers may be one that its kernel cannot do. */
 static int put_somehow(struct rules *rules)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs), code = EX_OK;
-	struct failure failure = {0, RULE_IPV4, -ENOENT, NULL};
-	char why[WHY_SIZE];
+	struct rule_failure failure = {0, RULE_IPV4, -ENOENT, NULL};
+	char why[RULE_WHY_SIZE];
 
 	for (int i = 0; i < count; i++) {
-		struct failure later;
+		struct rule_failure later;
 
 		rules->program = programs[i];
 		if (put_all(rules, i ? &later : &failure)) {
@@ -260,7 +119,7 @@ static int put_somehow(struct rules *rules)
 		}
 		if (i)
 			free(later.text);
-		if (i == 0 && !is_of_form(&failure))
+		if (i == 0 && !rule_failure_is_of_form(&failure))
 			break;
 	}
 	/* What the preferred one says. */
@@ -273,7 +132,7 @@ static int put_somehow(struct rules *rules)
 }
 
 /* Looks for the rule, which is not there yet: no form of iptables that understands it says more. */
-static void try_one(struct rules *rules, struct failure *failure)
+static void try_one(struct rules *rules, struct rule_failure *failure)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs);
@@ -281,21 +140,21 @@ static void try_one(struct rules *rules, struct failure *failure)
 	rules->program = count ? programs[0] : &none;
 	failure->status = -ENOENT;
 	for (int i = 0; i < count; i++) {
-		struct failure now = *failure;
-		struct edit edit;
+		struct rule_failure now = *failure;
+		struct rule_edit edit;
 
 		rules->program = programs[i];
-		(void)edit_start(&edit, rules->options, failure->rule, failure->family);
+		(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
 		edit_make(&edit, rules, failure->family, "-C", rules->options->queue_bypass);
 		now.status = command_run(edit.argv, COMMAND_ALL, &now.text, NULL);
-		if (now.status != 0 && now.status != OTHER_PROBLEM && i == 0) {
+		if (now.status != 0 && now.status != RULE_OTHER_PROBLEM && i == 0) {
 			*failure = now;
-			if (is_of_form(failure))
+			if (rule_failure_is_of_form(failure))
 				continue;
 			return;
 		}
 		free(now.text);
-		if (now.status == 0 || now.status == OTHER_PROBLEM) {
+		if (now.status == 0 || now.status == RULE_OTHER_PROBLEM) {
 			failure->status = 0;
 			return;
 		}
@@ -310,8 +169,8 @@ bool rules_try(struct rules *rules, struct findings *findings)
 
 	for (unsigned int i = 0; i < rules->options->rule_count; i++)
 		for (int family = 0; family < RULE_FAMILIES; family++) {
-			struct failure failure = {i, (enum rule_family)family, 0, NULL};
-			char why[WHY_SIZE];
+			struct rule_failure failure = {i, (enum rule_family)family, 0, NULL};
+			char why[RULE_WHY_SIZE];
 
 			if (is_wanted(rules, &failure))
 				try_one(rules, &failure);
@@ -359,57 +218,20 @@ int rules_put(struct rules *rules)
 	return code;
 }
 
-/* A word as a shell takes it. */
-static void put_word(FILE *out, const char *word)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "-_./:,=+@%";
-
-	if (word[0] && !word[strspn(word, plain)]) {
-		fputs(word, out);
-		return;
-	}
-	putc('\'', out);
-	for (; *word; word++)
-		if (*word == '\'')
-			fputs("'\\''", out);
-		else
-			putc(*word, out);
-	putc('\'', out);
-}
-
-/* The command as one types it, the caller's to free(). NULL: there is no memory. */
-static char *join(const char *const argv[])
-{
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	for (int i = 0; out && argv[i]; i++) {
-		if (i)
-			putc(' ', out);
-		put_word(out, argv[i]);
-	}
-	if (out && fclose(out) == 0)
-		return text;
-	free(text);
-	return NULL;
-}
-
 /* Whether it did what it should. */
-static bool run_or_warn(const struct rules *rules, const char *const argv[])
+static bool run_or_warn(const struct rules *rules, const struct rule_edit *edit)
 {
 	char *text, *command;
-	int status = command_run(argv, COMMAND_ALL, &text, rules->meanwhile);
+	int status = command_run(edit->argv, COMMAND_ALL, &text, rules->meanwhile);
 	/* Somebody else was faster. */
 	bool is_gone = status > 0 && strstr(text, "does a matching rule exist");
 
 	if (status != 0 && !is_gone) {
-		command = join(argv);
+		command = rule_edit_text(edit);
 		if (text)
-			first_line(text);
+			rule_failure_cut(text);
 		log_write(LOG_LEVEL_ERROR, "a rule could not be changed: %s; say \"%s\"",
-			  text ? text : strerror(-status), command ? command : argv[0]);
+			  text ? text : strerror(-status), command ? command : edit->argv[0]);
 		free(command);
 	}
 	free(text);
@@ -418,24 +240,24 @@ static bool run_or_warn(const struct rules *rules, const char *const argv[])
 
 /* Those in place, the last first. */
 static void each_put(struct rules *rules,
-		     void (*function)(struct rules *, struct edit *, enum rule_family))
+		     void (*function)(struct rules *, struct rule_edit *, enum rule_family))
 {
 	for (unsigned int i = rules->options->rule_count; i-- > 0;)
 		for (int family = RULE_FAMILIES; family-- > 0;) {
-			struct edit edit;
+			struct rule_edit edit;
 
 			if (!rules->is_put[i][family])
 				continue;
 			rules->is_put[i][family] = false;
-			if (edit_start(&edit, rules->options, i, (enum rule_family)family))
+			if (rule_edit_start(&edit, rules->options, i, (enum rule_family)family))
 				function(rules, &edit, (enum rule_family)family);
 		}
 }
 
-static void remove_one(struct rules *rules, struct edit *edit, enum rule_family family)
+static void remove_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
 {
 	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
-	(void)run_or_warn(rules, edit->argv);
+	(void)run_or_warn(rules, edit);
 }
 
 void rules_remove(struct rules *rules)
@@ -444,13 +266,12 @@ void rules_remove(struct rules *rules)
 }
 
 /* With the bypass first, without it no more then: packets that come between them meet one. */
-static void leave_one(struct rules *rules, struct edit *edit, enum rule_family family)
+static void leave_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
 {
 	if (rules->options->queue_bypass)
 		return;
 	edit_make(edit, rules, family, "-A", true);
-	(void)run_or_warn(rules, edit->argv);
-	edit->count = 0;
+	(void)run_or_warn(rules, edit);
 	remove_one(rules, edit, family);
 }
 
@@ -491,14 +312,17 @@ struct sweep {
 static void sweep_one(void *data, const struct ruleset_rule *rule)
 {
 	const struct sweep *sweep = data;
-	struct edit edit = {.count = 0};
+	struct rule_edit edit;
 
 	if (rule->is_offload || !rules_is_left_over(sweep->rules, rule, sweep->by))
 		return;
-	ADD(&edit, rule->program, "-w", LOCK_WAIT, "-t", rule->table, "-D");
+	rule_edit_begin(&edit, rule->program, true);
+	rule_edit_add(&edit, "-t");
+	rule_edit_add(&edit, rule->table);
+	rule_edit_add(&edit, "-D");
 	for (int i = 1; i < rule->count; i++)
-		add(&edit, rule->words[i]);
-	if (run_or_warn(sweep->rules, edit.argv))
+		rule_edit_add(&edit, rule->words[i]);
+	if (run_or_warn(sweep->rules, &edit))
 		log_write(LOG_LEVEL_INFO, "a rule that an earlier run left is taken away: %s %s",
 			  rule->program, rule->text);
 }
@@ -508,117 +332,4 @@ void rules_sweep(struct rules *rules, enum rules_left by)
 	struct sweep sweep = {rules, by};
 
 	(void)ruleset_iptables(sweep_one, &sweep, rules->meanwhile);
-}
-
-/* As text */
-
-/* A chain that begins at a hook, as iptables has it. NULL in hook: the chain is a person's own. */
-struct nft_chain {
-	const char *hook, *type, *priority;
-};
-
-static struct nft_chain nft_chain_of(const char *table, const char *name)
-{
-	static const struct {
-		const char *chain, *hook, *nat_priority;
-	} hooks[] = {
-		{"PREROUTING", "prerouting", "-100"},  {"INPUT", "input", "100"},
-		{"FORWARD", "forward", NULL},	       {"OUTPUT", "output", "-100"},
-		{"POSTROUTING", "postrouting", "100"},
-	};
-	static const struct {
-		const char *table, *priority;
-	} priorities[] = {{"raw", "-300"}, {"mangle", "-150"}, {"filter", "0"}, {"security", "50"}};
-	struct nft_chain chain = {NULL, "filter", NULL};
-
-	for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++)
-		if (strcmp(table, priorities[i].table) == 0)
-			chain.priority = priorities[i].priority;
-	for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
-		if (strcmp(name, hooks[i].chain) == 0) {
-			chain.hook = hooks[i].hook;
-			if (strcmp(table, "nat") == 0)
-				chain = (struct nft_chain){hooks[i].hook, "nat",
-							   hooks[i].nat_priority};
-			else if (strcmp(table, "mangle") == 0 && strcmp(name, "OUTPUT") == 0)
-				chain.type = "route";
-		}
-	return chain;
-}
-
-static void print_nft(const struct edit *edit, char *translation)
-{
-	/* nft 'add rule ip filter OUTPUT ...' */
-	char *rule = strstr(translation, "add rule "), *end = rule ? strrchr(rule, '\'') : NULL;
-	const char *family = rule && strncmp(rule + 9, "ip6 ", 4) == 0 ? "ip6" : "ip";
-	const char *table = edit->rule.table, *name = edit->rule.chain;
-	struct nft_chain chain = nft_chain_of(table, name);
-
-	if (end)
-		*end = '\0';
-	printf("add table %s %s\n", family, table);
-	if (chain.hook && chain.priority)
-		printf("add chain %s %s %s { type %s hook %s priority %s; }\n", family, table, name,
-		       chain.type, chain.hook, chain.priority);
-	printf("%s\n", rule ? rule : translation);
-}
-
-static const char *const translators[] = {"iptables-translate", "ip6tables-translate"};
-
-static int translate(const struct edit *edit, unsigned int i, const struct options *options,
-		     enum rule_family family)
-{
-	char *text;
-	int status = command_run(edit->argv, COMMAND_ALL, &text, NULL), code = EX_OK;
-
-	if (status == 0) {
-		print_nft(edit, text);
-	} else if (status < 0) {
-		log_write(LOG_LEVEL_ERROR,
-			  "--print-rules nft: cannot run %s: %s; install the package iptables",
-			  translators[family], strerror(-status));
-		code = EX_UNAVAILABLE;
-	} else {
-		first_line(text);
-		log_write(LOG_LEVEL_ERROR, "--rule '%s': %s (%s, status %d)", options->rules[i],
-			  text, translators[family], status);
-		code = EX_USAGE;
-	}
-	free(text);
-	return code;
-}
-
-static int print_one(const struct options *options, unsigned int i, enum rule_family family)
-{
-	static const char *const programs[] = {"iptables", "ip6tables"};
-	struct edit edit;
-	char *command;
-
-	if (!edit_start(&edit, options, i, family))
-		return EX_OK;
-	ADD(&edit, options->print_nft ? translators[family] : programs[family], "-t",
-	    edit.rule.table, "-A", edit.rule.chain);
-	add_loop_guard(&edit);
-	edit.count += rule_text_matches(&edit.rule, family, edit.argv + edit.count);
-	add_target(&edit, options, NULL, options->queue_bypass);
-	if (options->print_nft)
-		return translate(&edit, i, options, family);
-	command = join(edit.argv);
-	if (!command) {
-		log_write(LOG_LEVEL_ERROR, "not enough memory to print rules");
-		return EX_OSERR;
-	}
-	puts(command);
-	free(command);
-	return EX_OK;
-}
-
-int rules_print(const struct options *options)
-{
-	int code = EX_OK;
-
-	for (unsigned int i = 0; i < options->rule_count && code == EX_OK; i++)
-		for (int family = 0; family < RULE_FAMILIES && code == EX_OK; family++)
-			code = print_one(options, i, (enum rule_family)family);
-	return code;
 }
