@@ -6,7 +6,9 @@ local function seeds(targets)
   local dir = support.directory()
   finally(function() os.execute("rm -r " .. dir) end)
   for _, target in ipairs(targets) do support.must(("mkdir %s/%s"):format(dir, target)) end
-  support.must(("luajit spec/fuzz/corpus.lua %s %s"):format(dir, table.concat(targets, " ")))
+  -- It loads lib.so, which under the sanitizers needs their library first.
+  support.must(("LD_PRELOAD=%s luajit spec/fuzz/corpus.lua %s %s"):format(os.getenv "LD_PRELOAD" or "", dir,
+    table.concat(targets, " ")))
   local counts = {}
   for path in support.must(("cd %s; find . -type f"):format(dir)):gmatch "%./([^/\n]+)/" do
     counts[path] = (counts[path] or 0) + 1
