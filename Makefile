@@ -316,6 +316,33 @@ bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
 	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
 
+# All specs again, in a build of its own, where Lua does what else it does seldom: collects garbage all the
+# time, interprets all, compiles all at once. The program of that build is linked with spec/c/machine.c.
+# Left out are specs of what is compiled: nothing is, or at other times. Where all is interpreted those as
+# well of loops that cannot be interrupted, for these can; beside a collector that never rests, how soon the
+# program begins.
+.PHONY: test-lua test-lua-collect test-lua-interpret test-lua-compile
+test-lua: test-lua-collect test-lua-interpret test-lua-compile
+
+MACHINE_collect := collectgarbage('setpause', 0) collectgarbage('setstepmul', 400)
+MACHINE_interpret := jit.off()
+MACHINE_compile := require('jit.opt').start('hotloop=1', 'hotexit=1')
+OF_COMPILING := --filter-out=is.compiled --filter-out=compiles.nothing --filter-out=packet:.compiled
+LEFT_OUT_collect := --filter-out=within.50.ms
+LEFT_OUT_interpret := $(OF_COMPILING) --filter-out=in.compiled.Lua --filter-out=never.returns \
+	--filter-out=endless.loop.in.a.timer
+LEFT_OUT_compile := $(OF_COMPILING)
+
+test-lua-collect test-lua-interpret test-lua-compile: test-lua-%: deps-test
+	@echo "$(MACHINE_$*)"
+	$(Q)IPQ_MACHINE="$(MACHINE_$*)" $(MAKE) --no-print-directory BUILD=$(BUILD)/lua IS_MACHINE=1 \
+		BUSTED_ARGS="--helper=spec/support/machine.lua $(LEFT_OUT_$*) $(BUSTED_ARGS)" test
+
+ifdef IS_MACHINE
+$(PROGRAM): ALL_LDFLAGS += -Wl,--wrap=luaL_openlibs
+$(PROGRAM): $(call obj,spec/c/machine.c)
+endif
+
 # The programs that test libipq in C, under memcheck: what is read before it is written, and what is lost.
 # Their cases are in processes of their own.
 .PHONY: valgrind
