@@ -73,6 +73,21 @@ static bool transport_follows(const struct ipq_packet *packet, const struct ipq_
 	return packet->dirty & IPQ_DIRTY_ALL && packet->fragment == IPQ_FRAGMENT_NONE;
 }
 
+/* RFC 768: UDP's 0 is none. */
+static bool has_no_sum(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	return packet->protocol == IPPROTO_UDP && load16(packet->data + t->field) == 0;
+}
+
+/* Whether the checksum can follow although a part of what it covers is elsewhere: it has to be
+ * here, and to be told by what has changed alone. */
+static bool follows_in_fragment(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	return packet->fragment == IPQ_FRAGMENT_FIRST && !(packet->dirty & IPQ_DIRTY_ALL) &&
+	       !is_unready(packet) && t->field && t->sum != IPQ_SUM_CRC32C &&
+	       !(packet->ip_version == 6 && has_no_sum(packet, t));
+}
+
 /* Without fragments: a first one tells the length of the whole. */
 static void transport_length(struct ipq_packet *packet)
 {
@@ -157,8 +172,7 @@ static uint16_t next_sum(uint16_t checksum, uint32_t delta)
 
 static void transport_checksum(struct ipq_packet *packet, const struct ipq_transport *t)
 {
-	bool is_udp = packet->protocol == IPPROTO_UDP;
-	bool full = packet->dirty & IPQ_DIRTY_ALL || is_unready(packet);
+	bool full = packet->dirty & IPQ_DIRTY_ALL || is_unready(packet) || has_no_sum(packet, t);
 	uint8_t *field = packet->data + t->field;
 	uint16_t checksum;
 
@@ -166,12 +180,10 @@ static void transport_checksum(struct ipq_packet *packet, const struct ipq_trans
 		crc_store(packet, t);
 		return;
 	}
-	memcpy(&checksum, field, sizeof(checksum));
-	/* RFC 768: none. RFC 8200 section 8.1: IPv6 has to have one. */
-	if (is_udp && checksum == 0 && packet->ip_version == 4)
+	/* RFC 8200 section 8.1: IPv6 has to have one. */
+	if (has_no_sum(packet, t) && packet->ip_version == 4)
 		return;
-	if (is_udp && checksum == 0)
-		full = true;
+	memcpy(&checksum, field, sizeof(checksum));
 	if (full)
 		checksum = full_sum(packet, t);
 	else
@@ -180,7 +192,8 @@ static void transport_checksum(struct ipq_packet *packet, const struct ipq_trans
 	 * that was wrong and has come to 0 stays so. */
 	if (!full && checksum == 0 && t->sum == IPQ_SUM_PLAIN && full_sum(packet, t) == 0xffff)
 		checksum = 0xffff;
-	if (checksum == 0 && (is_udp || packet->protocol == IPPROTO_UDPLITE))
+	if (checksum == 0 &&
+	    (packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE))
 		checksum = 0xffff;
 	memcpy(field, &checksum, sizeof(checksum));
 }
@@ -198,7 +211,7 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 		return ret;
 	ipq_transport_find(packet, &t);
 	follows = transport_follows(packet, &t);
-	if (follows && packet->fragment)
+	if (follows && packet->fragment && !follows_in_fragment(packet, &t))
 		return IPQ_REWRITE_FRAGMENT;
 	if (follows && !(t.field && t.covered))
 		return IPQ_REWRITE_HEADER;

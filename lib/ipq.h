@@ -220,7 +220,9 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  * What is refused is not touched: it stays as the filter left it, dirty and with IPQ_SET_PAYLOAD.
  * It must not be sent so. The caller gives it the error verdict and clears set.
  *   IPQ_REWRITE_TRUNCATED, IPQ_REWRITE_TOO_LONG
- *   IPQ_REWRITE_FRAGMENT   transport or addresses of a fragment changed; TTL, DSCP and the like may
+ *   IPQ_REWRITE_FRAGMENT   the checksum would have to be computed of bytes in other fragments:
+ *                          a later fragment's transport changed, or a first one's but for bytes in
+ *                          their place; addresses, TTL and the like may
  *   IPQ_REWRITE_VERSION    by family, or hw_protocol and VLAN tags, it came with another one
  *   IPQ_REWRITE_HEADER */
 int ipq_rewrite_finish(struct ipq_packet *packet);

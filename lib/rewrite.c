@@ -102,7 +102,8 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 	}
 	ipq_transport_find(packet, &t);
 	add_delta(packet, t.start, t.covered, offset, bytes, len);
-	if (t.sum == IPQ_SUM_PSEUDO) {
+	/* Of a later fragment they are none of its own business, but the first one's. */
+	if (t.sum == IPQ_SUM_PSEUDO && packet->fragment != IPQ_FRAGMENT_LATER) {
 		add_delta(packet, t.source, t.source + t.address_len, offset, bytes, len);
 		add_delta(packet, t.destination, t.destination + t.address_len, offset, bytes, len);
 	}

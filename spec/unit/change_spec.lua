@@ -207,8 +207,8 @@ describe("a change that cannot be", function()
       m.attr(m.CAP_LEN, m.be32(1500)) },
     { "of a later fragment's bytes", ip(17, udp "hello", { fragment = 5 }), function(pkt) pkt.payload:set_u8(25, 1) end,
       "fragment" },
-    { "of a first fragment's address", ip(17, udp("hello", { checksum = 7 }), { fragment = 0x2000 }),
-      function(pkt) pkt.saddr = "1.1.1.1" end, "fragment" },
+    { "of a first fragment's size", ip(17, udp("hello", { checksum = 7 }), { fragment = 0x2000 }),
+      function(pkt) pkt.payload:resize(60) end, "fragment" },
     { "to another IP version", samples.UDP, function() return nil, ip6(17, udp "x") end, "version" },
     { "to what is no IP packet", samples.UDP, function() return nil, "x" end, "" },
     { "to nothing", samples.UDP, function() return nil, "" end, "" },
@@ -337,4 +337,33 @@ describe("a Buffer", function()
       end
     end
   end)
+end)
+
+describe("fragments that are changed one by one", function()
+  local t = require "ipq.test"
+
+  local function filter(pkt)
+    pkt.saddr = pkt.ip and "198.51.100.7" or "2001:db8::7"
+    if pkt.sport then pkt.sport = 4444 end
+    if pkt.icmp then pkt.icmp.id = 77 end
+    if pkt.icmpv6 then pkt.icmpv6.id = 77 end
+  end
+
+  for name, fields in pairs { tcp = {}, udp = {}, udplite = {}, dccp = {}, icmp = {}, icmpv6 = {},
+    ["udp over IPv6"] = { saddr = "2001:db8::1" }, ["tcp over IPv6"] = { saddr = "2001:db8::1" } } do
+    it("are those of the packet that is changed as one: " .. name, function()
+      fields.payload = ("0123456789"):rep(40)
+      local whole = t[name:match "^%w+"](fields)
+      local parts, addresses = {}, whole.ip and { 13, 20 } or { 9, 40 }
+      local start = whole.ip and 20 or 40
+      local expected = t.run(filter, whole).packet.bytes
+      for i, fragment in ipairs(t.fragments(whole, 200, 9)) do
+        local bytes = assert(t.run(filter, fragment).packet).bytes
+        assert.equal(expected:sub(unpack(addresses)), bytes:sub(unpack(addresses)))
+        parts[i] = bytes:sub(start + (whole.ip and 0 or 8) + 1)
+      end
+      assert.is_true(#parts > 2)
+      assert.equal(expected:sub(start + 1), table.concat(parts))
+    end)
+  end
 end)

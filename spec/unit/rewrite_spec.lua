@@ -413,16 +413,17 @@ end)
 describe("ipq_rewrite_finish with fragments", function()
   local random = rewrite.random(19)
 
+  -- { version, bytes, where the transport begins, the packet as one, whether it is a first fragment }
   local function fragments(name)
     local list = {}
     local p = craft.packet { random = random, version = 4, name = name, body = random.bytes(64) }
-    for _, field in ipairs { "\x20\0", "\x20\4", "\0\4" } do
+    for i, field in ipairs { "\x20\0", "\x20\4", "\0\4" } do
       local bytes = put(put(p.bytes, 6, field), 10, "\0\0")
-      list[#list + 1] = { 4, put(bytes, 10, be16(rewrite.checksum(bytes:sub(1, 20)))), 20 }
+      list[#list + 1] = { 4, put(bytes, 10, be16(rewrite.checksum(bytes:sub(1, 20)))), 20, p, i == 1 }
     end
     p = craft.packet { random = random, version = 6, name = name, extension = "atomic", body = random.bytes(64) }
-    for _, field in ipairs { "\0\1", "\0\33", "\0\32" } do
-      list[#list + 1] = { 6, put(p.bytes, 42, field), 48 }
+    for i, field in ipairs { "\0\1", "\0\33", "\0\32" } do
+      list[#list + 1] = { 6, put(p.bytes, 42, field), 48, p, i == 1 }
     end
     return list
   end
@@ -446,13 +447,48 @@ describe("ipq_rewrite_finish with fragments", function()
     end
   end)
 
-  it("refuses changes that the checksum covers", function()
+  -- What is to come of a change of bytes in their place.
+  local function changed(f, at, bytes)
+    local whole = craft.complete(f[4], put(f[4].bytes, at, bytes))
+    if f[1] == 6 then return put(whole, 42, f[2]:sub(43, 44)) end
+    whole = put(put(whole, 6, f[2]:sub(7, 8)), 10, "\0\0")
+    return put(whole, 10, be16(rewrite.checksum(whole:sub(1, 20))))
+  end
+
+  local function next_byte(f, at) return char((f[2]:byte(at + 1) + 1) % 256) end
+
+  it("has a first one's checksum follow bytes that change in their place", function()
+    for _, name in ipairs { "tcp", "udp", "udplite", "dccp" } do
+      for _, f in ipairs(fragments(name)) do
+        for _, at in ipairs(f[5] and { f[1] == 4 and 12 or 8, f[1] == 4 and 19 or 39, f[3] + 1, #f[2] - 1 } or {}) do
+          local packet = arrive(f[2])
+          store(packet, at, next_byte(f, at))
+          assert_finished(changed(f, at, next_byte(f, at)), packet, ("%s, IPv%d, offset %d"):format(name, f[1], at))
+        end
+      end
+    end
+  end)
+
+  it("lets a later one's addresses change, whose checksum is the first one's", function()
+    for _, name in ipairs { "tcp", "udp", "icmp", "icmpv6" } do
+      for _, f in ipairs(fragments(name)) do
+        if not f[5] then
+          local packet = arrive(f[2])
+          store(packet, f[1] == 4 and 12 or 8, "\1\2\3\4")
+          assert.equal(0, finish(packet))
+          assert.equal(hex(f[2]:sub(f[3] + 1)), hex(bytes_of(packet):sub(f[3] + 1)))
+        end
+      end
+    end
+  end)
+
+  it("refuses changes that a checksum in another one covers, and of the size", function()
     for _, name in ipairs { "tcp", "udp" } do
       for _, f in ipairs(fragments(name)) do
-        for _, at in ipairs { f[1] == 4 and 12 or 8, f[1] == 4 and 19 or 39, f[3], #f[2] - 1 } do
+        for _, at in ipairs(f[5] and {} or { f[3], #f[2] - 1 }) do
           local packet = arrive(f[2])
-          local bytes = put(f[2], at, char((f[2]:byte(at + 1) + 1) % 256))
-          store(packet, at, bytes:sub(at + 1, at + 1))
+          local bytes = put(f[2], at, next_byte(f, at))
+          store(packet, at, next_byte(f, at))
           assert.equal(E.IPQ_REWRITE_FRAGMENT, finish(packet))
           assert.equal(hex(bytes), hex(bytes_of(packet)))
         end
@@ -460,6 +496,18 @@ describe("ipq_rewrite_finish with fragments", function()
         replace(packet, #f[2], 0, "12345678")
         assert.equal(E.IPQ_REWRITE_FRAGMENT, finish(packet))
       end
+    end
+  end)
+
+  it("refuses what has no checksum that could follow", function()
+    local udp6 = put(fragments "udp"[4][2], 48 + 6, "\0\0")
+    local packet = arrive(udp6)
+    store(packet, 48, "\1\2")
+    assert.equal(E.IPQ_REWRITE_FRAGMENT, finish(packet))
+    for _, f in ipairs(fragments "sctp") do
+      packet = arrive(f[2])
+      store(packet, f[3], next_byte(f, f[3]))
+      assert.equal(E.IPQ_REWRITE_FRAGMENT, finish(packet))
     end
   end)
 
@@ -472,8 +520,8 @@ describe("ipq_rewrite_finish with fragments", function()
       set(packet, put(f[2], f[1] == 4 and 8 or 7, "\3"))
       assert.equal(0, finish(packet))
       packet = arrive(f[2])
-      set(packet, put(f[2], #f[2] - 1, char((f[2]:byte(-1) + 1) % 256)))
-      assert.equal(E.IPQ_REWRITE_FRAGMENT, finish(packet))
+      set(packet, put(f[2], #f[2] - 1, next_byte(f, #f[2] - 1)))
+      assert.equal(f[5] and 0 or E.IPQ_REWRITE_FRAGMENT, finish(packet))
     end
   end)
 

@@ -238,9 +238,11 @@ describe("packet:with()", function()
   end)
 
   it("changes what a fragment may change", function()
-    local first = t.fragments(t.udp { payload = ("x"):rep(64) }, 60)[1]
+    local first, second = unpack(t.fragments(t.udp { payload = ("x"):rep(64) }, 60))
     assert.equal(9, first:with { ttl = 9 }.ip.ttl)
-    assert.has_error(function() first:with { dport = 9 } end)
+    assert.equal(9, first:with { dport = 9 }.udp.dport)
+    assert.equal("192.0.2.9", second:with { saddr = "192.0.2.9" }.saddr)
+    assert.has_error(function() first:with { payload = "other" } end)
   end)
 end)
 
