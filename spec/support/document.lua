@@ -1,4 +1,4 @@
--- What the specs of documents share: files, and the program's options as its own table has them.
+-- Files of specs, and what the specs of documents share: the program's options as its own table has them.
 local M = {}
 
 function M.read(path)
@@ -12,6 +12,13 @@ function M.write(path, text)
   local file = assert(io.open(path, "w"))
   file:write(text)
   file:close()
+end
+
+--- The name of a new file with that text, which goes with the run of the specs.
+function M.temporary(text)
+  local path = os.tmpname()
+  M.write(path, text)
+  return path
 end
 
 --- The rules of host/options.c: name, letter (nil: long only) and whether it takes a value.

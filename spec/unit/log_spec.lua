@@ -5,14 +5,7 @@ local log = require "ipq.log"
 local netns = require "spec.support.netns"
 local t = require "ipq.test"
 
-local function script(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  finally(function() os.remove(path) end)
-  return path
-end
+local script = require("spec.support.document").temporary
 
 describe("ipq.log", function()
   local lines, sink, clock, least, second

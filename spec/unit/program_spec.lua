@@ -5,14 +5,7 @@ local function ipq_lua(arguments, before)
   return netns.shell(("LD_PRELOAD= ASAN_OPTIONS= %s %s %s"):format(before or "", netns.program, arguments))
 end
 
-local function script(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  finally(function() os.remove(path) end)
-  return path
-end
+local script = require("spec.support.document").temporary
 
 describe("ipq-lua", function()
   it("tells its version", function()

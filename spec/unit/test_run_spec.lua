@@ -2,14 +2,7 @@
 local ipq = require "ipq"
 local t = require "ipq.test"
 
-local function script(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  finally(function() os.remove(path) end)
-  return path
-end
+local script = require("spec.support.document").temporary
 
 describe("t.run()", function()
   it("gives the verdict, by name and as a number", function()
