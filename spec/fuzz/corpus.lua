@@ -58,6 +58,15 @@ for i, packet in ipairs(packets) do
   end
   write("settle", i, table.concat(pieces) .. "\18" .. be16(8) .. m.host32(4) .. "\18" .. be16(24) .. m.host32(1))
 end
+-- Messages behind each other, as a socket gives them; before them what the filter does.
+for i = 1, #packets - 3 do
+  local datagrams = {}
+  for j = 0, 3 do
+    local message = m.simple(i + j, packets[i + j].bytes)
+    datagrams[#datagrams + 1] = "\0" .. be16(#message) .. message
+  end
+  write("queue", i, "\4" .. string.char(i % 256, i % 7, 0, 40) .. "\3" .. table.concat(datagrams))
+end
 write("message", "long", "\0\16\0" .. m.simple(1, ("x"):rep(2500)))
 for i, kind in ipairs { 0x0302, 0x0301 } do
   local request = m.host32(40) .. m.host16(kind) .. m.host16(1) .. m.host32(0) .. m.host32(0) .. "\0\0\0\0"
