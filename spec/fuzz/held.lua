@@ -80,9 +80,11 @@ function act.hold(w, _, pkt)
   equal(("held packet %.0f"):format((w.first_id + record.index - 1) % 2 ^ 32), tostring(handle), "tostring")
 end
 
-function act.change(_, c, pkt)
+function act.change(w, c, pkt)
   if not pkt then return end
   local b, kind = pkt.payload, c.byte() % 6
+  -- Also to the bytes that were there: what is made right then may be refused.
+  w.running.is_changed = w.running.is_changed or kind < 3
   if kind == 0 then pcall(b.set_u8, b, c.byte() % 40, c.byte()) end
   if kind == 1 then pcall(b.replace, b, c.byte() % 40, c.byte() % 4, c.bytes(c.byte() % 8)) end
   if kind == 2 then pcall(b.resize, b, c.byte()) end
@@ -270,7 +272,6 @@ end
 --- How a filter ends: what it returns, and whether it raises. Notes what has to come of it.
 local function finish(w, c, pkt)
   local record, kind = w.running, c.byte() % 6
-  local is_changed = record.bytes ~= w.frames[record.index]
   local value, bytes, raises
   w.running = nil
   if kind == 5 then
@@ -285,7 +286,7 @@ local function finish(w, c, pkt)
     expect(record, nil)
     if record.handle then record.state = "failed" end
   elseif record.handle then
-    record.state = w.fix and is_changed and "maybe" or "held"
+    record.state = w.fix and record.is_changed and "maybe" or "held"
   else
     expect(record, value or ipq.ACCEPT, type(bytes) == "string" and bytes or record.bytes)
   end
