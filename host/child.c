@@ -1,5 +1,6 @@
 #include "child.h"
 #include "affinity.h"
+#include "clock.h"
 #include "log.h"
 #include "report.h"
 #include "session.h"
@@ -147,6 +148,8 @@ bool child_start(struct children *children, struct child *child)
 	child->stage = CHILD_LOADING;
 	child->judged_at = child_judged(child);
 	child->restart_at = 0;
+	child->loading_since = child->is_given_up ? 0 : clock_ms();
+	child->is_interrupted = false;
 	child->watchdog = (struct watchdog){0};
 	return true;
 }

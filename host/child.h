@@ -26,11 +26,14 @@ struct child {
 	pid_t pid;   /* 0: it does not run */
 	int channel; /* -1: none */
 	enum child_stage stage;
-	bool is_adopted;    /* the queue was bound by another program */
-	bool has_run;	    /* it, or one before it, has judged packets */
-	bool is_given_up;   /* it judges without a script */
-	bool is_reloading;  /* it was asked to, and has not told yet what came of it */
-	uint64_t judged_at; /* child_judged() when it was started */
+	bool is_adopted;       /* the queue was bound by another program */
+	bool has_run;	       /* it, or one before it, has judged packets */
+	bool is_given_up;      /* it judges without a script */
+	bool is_reloading;     /* it was asked to, and has not told yet what came of it */
+	uint64_t judged_at;    /* child_judged() when it was started */
+	int64_t loading_since; /* ms; 0: it loads no script */
+	int64_t load_ms;       /* how long the first one took */
+	bool is_interrupted;   /* its loading was asked to end */
 	unsigned int restarts;
 	int64_t restart_at; /* ms; 0: no successor is due */
 	struct backoff backoff;

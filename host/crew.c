@@ -160,16 +160,27 @@ static void take_report(struct supervisor *s, struct child *child,
 		if (child->stage != CHILD_LOADED)
 			break;
 		child->stage = CHILD_RUNNING;
+		if (!child->has_run)
+			child->load_ms = clock_ms() - child->loading_since;
+		child->loading_since = 0;
 		tell_running(s, child, &report->settings);
 		child->has_run = true;
 		end_reload(s, child);
 		break;
+	case WORKER_RELOADING:
+		child->loading_since = clock_ms();
+		child->is_interrupted = false;
+		break;
 	case WORKER_RELOADED:
+		child->loading_since = 0;
 		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
 			  s->options->script);
 		end_reload(s, child);
 		break;
-	case WORKER_NOT_RELOADED: end_reload(s, child); break;
+	case WORKER_NOT_RELOADED:
+		child->loading_since = 0;
+		end_reload(s, child);
+		break;
 	}
 }
 

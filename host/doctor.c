@@ -162,20 +162,19 @@ static void script_check(struct findings *findings, const struct options *option
 			 struct ipq_queue_options *settings)
 {
 	struct ipq_counter counters[IPQ_SCRIPT_COUNTERS_MAX] = {0};
-	enum vm_result result;
-	struct vm *vm = NULL;
+	struct vm *vm;
 
 	if (!options->script)
 		return;
 	fflush(stdout);
-	result = vm_new(&vm, counters, options->script, options->argc, options->argv, false);
-	if (result != VM_OK) {
+	vm = vm_new(false);
+	if (vm && vm_load(vm, counters, options->script, options->argc, options->argv) == VM_OK) {
+		finding(findings, FINDING_OK, "script: %s can be used", options->script);
+		*settings = session_settings(options, vm);
+	} else {
 		finding(findings, FINDING_PROBLEM, "script: %s cannot be used; ipq-lua --check %s",
 			options->script, options->script);
-		return;
 	}
-	finding(findings, FINDING_OK, "script: %s can be used", options->script);
-	*settings = session_settings(options, vm);
 	vm_free(vm);
 }
 

@@ -7,7 +7,14 @@
 
 #include <signal.h>
 
-enum { OVERFLOW_INTERVAL_MS = 1000, MEMORY_INTERVAL_MS = 100 };
+enum {
+	OVERFLOW_INTERVAL_MS = 1000,
+	MEMORY_INTERVAL_MS = 100,
+	/* A script that is loaded while packets wait for it may take so many times --time-limit,
+	 * and twice what the first one took; and from its interruption on so long. */
+	LOAD_TIMES = 10,
+	LOAD_GRACE_MS = 1000
+};
 
 void guard_overflow(struct supervisor *s)
 {
@@ -35,6 +42,26 @@ static void overtime(struct supervisor *s, struct child *child, enum watchdog_ve
 	kill(child->pid, SIGKILL);
 }
 
+/* The first load is nobody's but its user's: no packet waits for it. */
+static void overtime_loading(struct supervisor *s, struct child *child, int64_t now)
+{
+	int64_t limit = (int64_t)s->options->time_limit_ms * LOAD_TIMES + 2 * child->load_ms;
+	int64_t over = now - child->loading_since - limit;
+
+	if (!child->pid || !child->has_run || !child->loading_since || over < 0)
+		return;
+	if (!child->is_interrupted) {
+		child->is_interrupted = true;
+		kill(child->pid, SIGXCPU);
+	} else if (over >= LOAD_GRACE_MS) {
+		log_queue(LOG_LEVEL_ERROR, child->queue_num,
+			  ": %s has been loading for %.1f s; its worker is ended (--time-limit)",
+			  s->options->script, (double)(now - child->loading_since) / 1000);
+		child->loading_since = 0;
+		kill(child->pid, SIGKILL);
+	}
+}
+
 void guard_progress(struct supervisor *s)
 {
 	int64_t now = clock_ms(), limit = s->options->time_limit_ms, interval = NEVER;
@@ -46,6 +73,7 @@ void guard_progress(struct supervisor *s)
 			verdict = watchdog_look(&child->watchdog, child->batch, now, limit);
 		if (verdict != WATCHDOG_FINE)
 			overtime(s, child, verdict);
+		overtime_loading(s, child, now);
 		if (watchdog_interval_ms(&child->watchdog, limit) < interval)
 			interval = watchdog_interval_ms(&child->watchdog, limit);
 	}

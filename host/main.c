@@ -60,11 +60,13 @@ static int run(const struct options *options)
 	code = options->user ? check_user(options->user) : EX_OK;
 	if (code != EX_OK)
 		return code;
-	code = session_exit_code(
-		vm_new(&vm, counters, options->script, options->argc, options->argv, false));
+	vm = vm_new(false);
+	code = vm ? session_exit_code(
+			    vm_load(vm, counters, options->script, options->argc, options->argv))
+		  : EX_OSERR;
 	if (code != EX_OK)
-		return code;
-	if (options->check)
+		;
+	else if (options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,
 			  vm_has_start(vm) ? "; its start(), which may do anything, was not called"
 					   : "");

@@ -7,13 +7,15 @@ static bool is_late(const struct overtime *overtime)
 {
 	const struct ipq_batch *batch = overtime->batch;
 
+	if (!batch)
+		return true;
 	return batch->counters.batches == overtime->batches &&
 	       batch->current == overtime->current && batch->in_timer == overtime->in_timer &&
 	       (batch->count > 0 || batch->in_timer % 2);
 }
 
 /* At the line of the script's that runs, or that called what runs. */
-static void raise_here(lua_State *L)
+static void raise_here(lua_State *L, const char *text)
 {
 	lua_Debug info;
 	int level = 0;
@@ -25,7 +27,7 @@ static void raise_here(lua_State *L)
 		level++;
 	}
 	luaL_where(L, level);
-	lua_pushliteral(L, "takes longer than the time limit");
+	lua_pushstring(L, text);
 	lua_concat(L, 2);
 	lua_error(L);
 }
@@ -43,7 +45,8 @@ static void on_overtime(lua_State *L, lua_Debug *debug)
 	overtime = lua_touserdata(L, -1);
 	lua_pop(L, 1);
 	if (is_late(overtime))
-		raise_here(L);
+		raise_here(L, overtime->batch ? "takes longer than the time limit"
+					      : "takes too long to load (--time-limit)");
 }
 
 void overtime_init(lua_State *L, struct overtime *overtime)
@@ -55,11 +58,11 @@ void overtime_init(lua_State *L, struct overtime *overtime)
 
 void overtime_interrupt(lua_State *L, struct overtime *overtime, const struct ipq_batch *batch)
 {
-	*overtime = (struct overtime){
-		.batch = batch,
-		.batches = batch->counters.batches,
-		.current = batch->current,
-		.in_timer = batch->in_timer,
-	};
+	*overtime = (struct overtime){.batch = batch};
+	if (batch) {
+		overtime->batches = batch->counters.batches;
+		overtime->current = batch->current;
+		overtime->in_timer = batch->in_timer;
+	}
 	lua_sethook(L, on_overtime, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }

@@ -8,7 +8,7 @@
 
 /* What a signal said takes too long. Zeroed memory is nothing. */
 struct overtime {
-	const struct ipq_batch *batch;
+	const struct ipq_batch *batch; /* NULL: what runs, and it is no packet's */
 	uint64_t batches;
 	uint32_t current;
 	uint32_t in_timer;
@@ -17,8 +17,8 @@ struct overtime {
 /* The Lua state has this one, which outlives it. May raise. */
 void overtime_init(lua_State *L, struct overtime *overtime);
 
-/* For a signal handler: what runs of the batch takes too long. Raises there, if Lua is interpreted;
- * compiled code cannot be interrupted. */
+/* For a signal handler: what runs of the batch takes too long; where that is NULL, what runs at
+ * all. Raises there, if Lua is interpreted; compiled code cannot be interrupted. */
 void overtime_interrupt(lua_State *L, struct overtime *overtime, const struct ipq_batch *batch);
 
 #endif

@@ -7,21 +7,30 @@ static void tell_failure(const struct session *session)
 		  session->options->script);
 }
 
+/* What takes too long is interrupted, whoever it is. */
 static struct vm *load(struct session *session)
 {
 	const struct options *options = session->options;
-	struct vm *vm = NULL;
+	struct vm *vm = vm_new(options->is_sandboxed);
 
-	(void)vm_new(&vm, session->driver.batch->script_counters, options->script, options->argc,
-		     options->argv, options->is_sandboxed);
-	return vm;
+	if (!vm)
+		return NULL;
+	signals_on_overtime(vm_overtime, vm);
+	if (vm_load(vm, session->driver.batch->script_counters, options->script, options->argc,
+		    options->argv) == VM_OK)
+		return vm;
+	signals_on_overtime(vm_overtime, session->vm);
+	vm_free(vm);
+	return NULL;
 }
 
 /* Ends old, and starts vm with what it leaves. */
 static bool change(struct session *session, struct vm *vm, struct vm *old)
 {
 	/* What is to go may go wrong. */
+	signals_on_overtime(vm_overtime, old);
 	(void)vm_stop(old);
+	signals_on_overtime(vm_overtime, vm);
 	return vm_carry(vm, old) && vm_start(vm, &session->driver) == VM_OK;
 }
 
@@ -34,16 +43,15 @@ bool reload(struct session *session)
 		tell_failure(session);
 		return false;
 	}
-	signals_on_overtime(NULL, NULL);
 	if (change(session, vm, old)) {
 		session->vm = vm;
 	} else {
 		tell_failure(session);
+		signals_on_overtime(vm_overtime, old);
 		/* Where that fails too, it goes on as it is. */
 		(void)vm_start(old, &session->driver);
 		old = vm;
 	}
 	vm_free(old);
-	signals_on_overtime(vm_overtime, session->vm);
 	return session->vm == vm;
 }

@@ -6,6 +6,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct vm {
 	int carried; /* LUA_REFNIL: nothing */
 	struct ipq_driver *driver;
 	struct overtime overtime;
+	volatile sig_atomic_t is_judging; /* in vm_run() */
 };
 
 /* What may raise is done in these, below one lua_cpcall() each. */
@@ -35,12 +37,19 @@ struct load {
 	enum vm_result result;
 };
 
+static int protected_watch(lua_State *L)
+{
+	struct vm *vm = lua_touserdata(L, 1);
+
+	overtime_init(L, &vm->overtime);
+	return 0;
+}
+
 static int protected_load(lua_State *L)
 {
 	struct load *load = lua_touserdata(L, 1);
 	const char *code;
 
-	overtime_init(L, &load->vm->overtime);
 	state_push_member(L, "ipq.counter", "place");
 	lua_pushlightuserdata(L, load->counters);
 	lua_call(L, 1, 0);
@@ -221,26 +230,27 @@ bool vm_confine(struct vm *vm)
 	return state_protect(vm->L, protected_confine, NULL);
 }
 
-enum vm_result vm_new(struct vm **vm, struct ipq_counter *counters, const char *path, int argc,
-		      char **argv, bool is_confined)
+struct vm *vm_new(bool is_confined)
 {
-	struct vm *v = calloc(1, sizeof(*v));
-	struct load load = {v, counters, path, argc, argv, VM_OK};
+	struct vm *vm = calloc(1, sizeof(*vm));
 
-	*vm = NULL;
-	if (v) {
-		v->L = state_new();
-		v->observe = LUA_NOREF;
-		v->carried = LUA_REFNIL;
-	}
-	if (!v || !v->L || (is_confined && !vm_confine(v)) ||
-	    !state_protect(v->L, protected_load, &load))
-		load.result = VM_BAD;
-	if (load.result == VM_OK)
-		*vm = v;
-	else
-		vm_free(v);
-	return load.result;
+	if (!vm)
+		return NULL;
+	vm->observe = LUA_NOREF;
+	vm->carried = LUA_REFNIL;
+	vm->L = state_new();
+	if (vm->L && (!is_confined || vm_confine(vm)) && state_protect(vm->L, protected_watch, vm))
+		return vm;
+	vm_free(vm);
+	return NULL;
+}
+
+enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *path, int argc,
+		       char **argv)
+{
+	struct load load = {vm, counters, path, argc, argv, VM_OK};
+
+	return state_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
 }
 
 void vm_free(struct vm *vm)
@@ -303,12 +313,16 @@ int vm_run(struct vm *vm)
 {
 	int ret = -ENOTRECOVERABLE;
 
+	vm->is_judging = true;
+	/* What took too long is over. */
+	lua_sethook(vm->L, NULL, 0, 0);
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->run);
 	if (lua_pcall(vm->L, 0, 1, 0) == 0)
 		ret = (int)lua_tointeger(vm->L, -1);
 	else
 		log_write(LOG_LEVEL_ERROR, "Lua: %s", lua_tostring(vm->L, -1));
 	lua_pop(vm->L, 1);
+	vm->is_judging = false;
 	return ret;
 }
 
@@ -340,5 +354,5 @@ void vm_overtime(void *data)
 {
 	struct vm *vm = data;
 
-	overtime_interrupt(vm->L, &vm->overtime, vm->driver->batch);
+	overtime_interrupt(vm->L, &vm->overtime, vm->is_judging ? vm->driver->batch : NULL);
 }

@@ -14,13 +14,15 @@ enum vm_result {
 	VM_BAD	    /* the script is no filter, or its start() or stop() raised */
 };
 
-/* Makes a state and loads the script into it. What is wrong is logged, and *vm is NULL then.
- * counters are the script's, IPQ_SCRIPT_COUNTERS_MAX of them, which may have something in them
- * already; they outlive the state. is_confined says that the process is in the sandbox already
- * (sandbox.h). */
-enum vm_result vm_new(struct vm **vm, struct ipq_counter *counters, const char *path, int argc,
-		      char **argv, bool is_confined);
+/* Makes a state. is_confined says that the process is in the sandbox already (sandbox.h). NULL with
+ * a message where that cannot be. */
+struct vm *vm_new(bool is_confined);
 void vm_free(struct vm *vm);
+
+/* Loads the script. What is wrong is logged. counters are the script's, IPQ_SCRIPT_COUNTERS_MAX of
+ * them, which may have something in them already; they outlive the state. */
+enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *path, int argc,
+		       char **argv);
 
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);

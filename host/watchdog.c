@@ -25,6 +25,8 @@ static bool has_moved(struct watchdog *watchdog, const struct ipq_batch *batch)
 enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_batch *batch,
 				    int64_t now_ms, int64_t limit_ms)
 {
+	if (watchdog->is_ended)
+		return WATCHDOG_FINE;
 	if (has_moved(watchdog, batch) || is_idle(watchdog, batch)) {
 		watchdog->since_ms = 0;
 		watchdog->is_warned = false;
@@ -38,7 +40,8 @@ enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_
 		watchdog->is_warned = true;
 		return WATCHDOG_WARN;
 	}
-	return now_ms - watchdog->since_ms < limit_ms + GRACE_MS ? WATCHDOG_FINE : WATCHDOG_END;
+	watchdog->is_ended = now_ms - watchdog->since_ms >= limit_ms + GRACE_MS;
+	return watchdog->is_ended ? WATCHDOG_END : WATCHDOG_FINE;
 }
 
 int64_t watchdog_interval_ms(const struct watchdog *watchdog, int64_t limit_ms)

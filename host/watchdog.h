@@ -13,6 +13,7 @@ struct watchdog {
 	uint32_t current;
 	uint32_t in_timer;
 	bool is_stopped; /* by a signal, as SIGSTOP */
+	bool is_ended;	 /* by the verdict before; nothing is looked at any more */
 	bool is_warned;
 	int64_t since_ms; /* no progress since; 0: there was, or nothing is to be done */
 };

@@ -88,6 +88,7 @@ static void reload_session(struct session *session)
 {
 	const struct worker_task *task = session->data;
 
+	tell_news(task, WORKER_RELOADING, session->vm);
 	if (!reload(session)) {
 		tell_news(task, WORKER_NOT_RELOADED, session->vm);
 		return;
@@ -142,7 +143,6 @@ static int judge(const struct worker_task *task, struct session *session, struct
 		return code;
 	session->reload = reload_session;
 	session->data = (void *)task;
-	signals_on_overtime(vm_overtime, vm);
 	tell_news(task, WORKER_RUNNING, vm);
 	return session_run(session, name);
 }
@@ -157,6 +157,18 @@ static int open_session(const struct worker_task *task, struct session *session)
 	return code == EX_OK ? pin(task) : code;
 }
 
+static int load(const struct worker_task *task, struct vm **vm)
+{
+	const struct options *options = task->options;
+
+	*vm = vm_new(false);
+	if (!*vm)
+		return EX_OSERR;
+	signals_on_overtime(vm_overtime, *vm);
+	return session_exit_code(vm_load(*vm, task->batch->script_counters, options->script,
+					 options->argc, options->argv));
+}
+
 int worker_run(const struct worker_task *task)
 {
 	const struct options *options = task->options;
@@ -166,13 +178,12 @@ int worker_run(const struct worker_task *task)
 
 	limit_memory(options);
 	if (code == EX_OK)
-		code = session_exit_code(vm_new(&vm, task->batch->script_counters, options->script,
-						options->argc, options->argv, false));
-	if (code != EX_OK)
-		return code;
-	tell_news(task, WORKER_LOADED, vm);
-	if (wait_until_bound(task))
-		code = judge(task, &session, vm);
+		code = load(task, &vm);
+	if (code == EX_OK) {
+		tell_news(task, WORKER_LOADED, vm);
+		if (wait_until_bound(task))
+			code = judge(task, &session, vm);
+	}
 	if (!session.vm)
 		vm_free(vm);
 	session_close(&session);

@@ -14,6 +14,7 @@
 enum worker_news {
 	WORKER_LOADED,	     /* the script is loaded; settings are known */
 	WORKER_RUNNING,	     /* its start() has been called, packets are judged */
+	WORKER_RELOADING,    /* another script is being loaded */
 	WORKER_RELOADED,     /* another script took its place */
 	WORKER_NOT_RELOADED, /* it goes on with the one that it had */
 	WORKER_FILE /* path: one that the script was made from. It comes before LOADED and RELOADED

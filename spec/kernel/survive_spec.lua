@@ -190,6 +190,52 @@ END
     assert.matches("seen\t29\nseen\t29\n", output)
   end)
 
+  it("of a script that loads without end is broken off, and the one that runs goes on", function()
+    local output = run [[
+      filter filter --time-limit 0.05 <<'END'
+return function() end
+END
+      w=$(worker)
+      echo 'jit.off() while true do local _ = ("x"):rep(9) end' > "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      send 3
+      wait_for 5 logged "was not reloaded: the one that runs goes on"
+      wait_for 5 judged 3
+      [ "$w" = "$(worker)" ] && echo "the same worker"
+      echo 'return { filter = print, start = function() jit.off() while true do end end }' > "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for 5 sh -c "[ \$(grep -c 'was not reloaded' $DIR/filter.err) = 2 ]"
+      [ "$w" = "$(worker)" ] && echo "the same worker"
+      stop filter]]
+    assert.matches("the same worker\nthe same worker\nexit 0\n", output)
+    assert.matches("error: [^\n]*filter.lua:1: takes too long to load %(%-%-time%-limit%)\n", output)
+    assert.matches("error: start%(%): [^\n]*filter.lua:1: takes too long to load %(%-%-time%-limit%)\n", output)
+    assert.matches("queue 0: 3 packets, 3 accepted", output)
+  end)
+
+  it("of one that cannot be broken off, compiled as it is, costs the worker, until there is a better one", function()
+    local output = run [[
+      filter filter --time-limit 0.05 --watch --on-error accept <<'END'
+return function() end
+END
+      echo 'while true do end' > "$DIR/filter.lua"
+      wait_for 10 logged "has been loading for"
+      wait_for 10 sh -c "[ \$(grep -c 'has been loading for' $DIR/filter.err) = 2 ]"
+      echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
+      rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
+      wait_for 10 logged "goes on"
+      send 3
+      wait_for 5 judged 3
+      iptables-legacy -nvxL INPUT | awk '/mark match/ { print "marked", $1 }'
+      # A worker that hangs while it loads does not keep the program from ending.
+      echo 'while true do end' > "$DIR/filter.lua"
+      sleep 0.3
+      stop filter]]
+    assert.matches("error: queue 0: [^\n]*filter.lua has been loading for %d%.%d s; its worker is ended "
+      .. "%(%-%-time%-limit%)\n", output)
+    assert.matches("marked 3\nexit %d+\n", output)
+  end)
+
   it("is done by itself with --watch, when the script or what it requires changes, or is gone", function()
     local output = run [[
       echo 'return "first"' > "$DIR/part.lua"
