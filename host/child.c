@@ -2,6 +2,7 @@
 #include "affinity.h"
 #include "clock.h"
 #include "log.h"
+#include "printed.h"
 #include "report.h"
 #include "session.h"
 
@@ -126,12 +127,16 @@ bool child_start(struct children *children, struct child *child)
 	int ends[2] = {-1, -1};
 	pid_t parent = getpid();
 	pid_t pid = -1;
+	int code;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0)
 		pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		exit(run(children, child, ends[1], parent));
+		code = run(children, child, ends[1], parent);
+		/* Standard output is not what a worker is there for. */
+		(void)printed_end(code);
+		exit(code);
 	}
 	if (pid < 0)
 		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s",

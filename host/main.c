@@ -2,6 +2,7 @@
 #include "doctor.h"
 #include "log.h"
 #include "new.h"
+#include "printed.h"
 #include "options.h"
 #include "privileges.h"
 #include "replay.h"
@@ -86,8 +87,8 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN:
 		/* What a replay says to a script is on standard output. */
 		log_set_up(options.log_level, options.json && !options.capture.read);
-		return run(&options);
-	case OPTIONS_DONE: return EX_OK;
+		return printed_end(run(&options));
+	case OPTIONS_DONE: return printed_end(EX_OK);
 	default: return EX_USAGE;
 	}
 }

@@ -1,6 +1,6 @@
 #include "state.h"
 #include "log.h"
-#include "output.h"
+#include "printed.h"
 #include "bindings/core.h"
 
 #include <errno.h>
@@ -23,15 +23,14 @@ static int log_sink(lua_State *L)
 	return 0;
 }
 
-/* One write(2) a line, behind what was printed: the lines of several workers stay whole. */
+/* One write(2) a line: those of several workers stay whole. */
 static int event_sink(lua_State *L)
 {
 	size_t len;
 	const char *line = luaL_checklstring(L, 1, &len);
 	int fd = (int)lua_tointeger(L, lua_upvalueindex(1));
 
-	fflush(stdout);
-	output_write(fd, line, len);
+	printed_line(fd, line, len);
 	return 0;
 }
 

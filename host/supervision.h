@@ -90,7 +90,7 @@ void survey_close(struct supervisor *s);
 void survey_look(struct supervisor *s);
 /* Tells the log how everything is, and writes the file of metrics anew. */
 void survey_tell(struct supervisor *s);
-/* All workers have ended. */
+/* All workers have ended. The exit code becomes EX_IOERR where the file cannot be written. */
 void survey_end(struct supervisor *s);
 
 /* takeover.c: another program, or another process of the service, on the same sockets */

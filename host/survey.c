@@ -66,8 +66,8 @@ static const char *reason(int error)
 	return error == -EEXIST ? "there is something that is no plain file" : strerror(-error);
 }
 
-/* Complains once, until it could be written again. False where it could not. */
-static bool write_metrics(struct supervisor *s)
+/* Complains once, until it could be written again. */
+static void write_metrics(struct supervisor *s)
 {
 	int ret = metrics_write(s->options->metrics, s->survey.now, s->children.count);
 
@@ -75,7 +75,6 @@ static bool write_metrics(struct supervisor *s)
 		log_write(LOG_LEVEL_WARN, "cannot write the metrics %s: %s", s->options->metrics,
 			  reason(ret));
 	s->survey.is_warned = ret < 0;
-	return ret == 0;
 }
 
 void survey_look(struct supervisor *s)
@@ -89,7 +88,7 @@ void survey_look(struct supervisor *s)
 		survey->tell_at = now + s->options->stats_ms;
 	}
 	if (survey->metrics_at <= now) {
-		(void)write_metrics(s);
+		write_metrics(s);
 		survey->metrics_at = now + METRICS_INTERVAL_MS;
 	}
 	survey->look_at = now + LOOK_INTERVAL_MS;
@@ -103,14 +102,23 @@ void survey_tell(struct supervisor *s)
 	for (unsigned int i = 0; i < s->children.count; i++)
 		tell_one(&s->survey.now[i], &nothing, 0);
 	if (s->options->metrics)
-		(void)write_metrics(s);
+		write_metrics(s);
 }
 
 void survey_end(struct supervisor *s)
 {
+	int ret;
+
 	count(s);
-	if (s->options->metrics)
-		(void)write_metrics(s);
+	if (!s->options->metrics)
+		return;
+	ret = metrics_write(s->options->metrics, s->survey.now, s->children.count);
+	if (ret == 0)
+		return;
+	log_write(LOG_LEVEL_ERROR, "cannot write the metrics %s for the last time: %s",
+		  s->options->metrics, strerror(-ret));
+	if (s->code == EX_OK)
+		s->code = EX_IOERR;
 }
 
 /* The first time, so that what is wrong is told before a packet comes. */

@@ -132,6 +132,24 @@ END
   end)
 end)
 
+netns.describe("events", function()
+  it("that cannot be written are told once", function()
+    local output = run [[
+      echo 'return function(pkt) require("ipq").event { id = pkt.packet_id } end' > "$DIR/event.lua"
+      "$PROGRAM" "$DIR/event.lua" > /dev/full 2> "$DIR/a.err" &
+      pid_a=$!
+      wait_for 5 queue_is_bound 0
+      wait_for 5 said a waiting
+      send 20
+      wait_for 5 judged 20
+      : > "$DIR/a.out"
+      stop a]]
+    assert.equal(1, count(output, "warning: what is printed cannot be written: No space left on device\n"))
+    assert.matches("exit 0\n", output)
+    assert.matches("queue 0: 20 packets, 20 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+  end)
+end)
+
 netns.describe("metrics", function()
   local function file(output) return output:match "\n%-%-%-\n(.*)$" end
 
@@ -199,7 +217,10 @@ netns.describe("metrics", function()
       again 5
       stop a]]
     assert.equal(2, count(output, "warning: cannot write the metrics [^\n]*/there/m.prom: No such file or directory\n"))
-    assert.matches("exit 0\n", output)
+    -- What stays is not how it ended.
+    assert.matches("error: cannot write the metrics [^\n]*/there/m.prom for the last time: No such file or directory\n",
+      output)
+    assert.matches("exit 74\n", output)
   end)
 end)
 

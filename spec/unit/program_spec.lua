@@ -92,6 +92,14 @@ describe("ipq-lua", function()
     end)
   end
 
+  for _, arguments in ipairs { "--help", "--version", "--rule OUTPUT --print-rules iptables" } do
+    it("exits 74 where what it prints cannot be written: " .. arguments, function()
+      local output, status = ipq_lua(arguments .. " > /dev/full")
+      assert.equal("ipq-lua: warning: what is printed cannot be written: No space left on device\n", output)
+      assert.equal(74, status)
+    end)
+  end
+
   it("says what the script is where its ending was left out", function()
     local path = script "return function() end"
     netns.shell(("mv %s %s.lua"):format(path, path))

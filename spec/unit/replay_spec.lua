@@ -393,6 +393,21 @@ end }
     assert.matches("only a part of the packet was copied", short)
   end)
 
+  it("exits 74 where records or events cannot be written, and says so once", function()
+    local path, event = os.tmpname(), os.tmpname()
+    capture.write(path, { { ip(17, udp "a") }, { ip(17, udp "b") } })
+    local file = assert(io.open(event, "w"))
+    file:write "return function(pkt) require('ipq').event { id = pkt.packet_id } end"
+    file:close()
+    for _, arguments in ipairs { "--json -r %s scripts/accept.lua", "-r %s " .. event } do
+      local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS= %s %s > /dev/full"):format(netns.program,
+        arguments:format(path)))
+      assert.equal(74, status)
+      assert.equal(2, count(output, "packets judged"))
+      assert.equal(1, select(2, output:gsub("warning: what is printed cannot be written: No space left on device", "")))
+    end
+  end)
+
   it("takes no more memory for a million packets, and loses none of it", function()
     local FRAMES = 50000
     local path, frames = os.tmpname(), {}

@@ -1,0 +1,41 @@
+#include "printed.h"
+#include "log.h"
+#include "output.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static bool has_failed, is_told;
+
+static void take_note(int error)
+{
+	has_failed = true;
+	if (!is_told)
+		log_write(LOG_LEVEL_WARN, "what is printed cannot be written: %s", strerror(error));
+	is_told = true;
+}
+
+void printed_line(int fd, const char *line, size_t len)
+{
+	int ret = fflush(stdout) == 0 ? 0 : -errno;
+
+	if (ret == 0)
+		ret = output_write(fd, line, len);
+	if (ret < 0)
+		take_note(-ret);
+	else
+		is_told = false;
+}
+
+int printed_end(int code)
+{
+	errno = 0;
+	if (fflush(stdout) != 0)
+		take_note(errno);
+	else if (ferror(stdout) && !has_failed)
+		take_note(EIO);
+	return has_failed && code == EX_OK ? EX_IOERR : code;
+}
