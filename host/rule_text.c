@@ -176,10 +176,35 @@ static void families_find(struct rule_text *rule)
 
 /* A rule */
 
+static bool is_version(const char *word)
+{
+	return is_option(word, "-4", "--ipv4") || is_option(word, "-6", "--ipv6");
+}
+
+/* Takes what may stand before the chain: a table, once, and an IP version. Gives what is next. */
+static int head_take(struct rule_text *rule, char *const words[], int count)
+{
+	bool has_table = false;
+	int next = 0;
+
+	for (;;) {
+		if (next < count && is_version(words[next])) {
+			rule->words[rule->count++] = words[next++];
+		} else if (!has_table && next + 1 < count &&
+			   is_option(words[next], "-t", "--table")) {
+			has_table = true;
+			rule->table = words[next + 1];
+			next += 2;
+		} else {
+			return next;
+		}
+	}
+}
+
 static bool words_split(struct rule_text *rule, const char *text, char *why, size_t size)
 {
 	char *words[RULE_WORDS_MAX / 2];
-	int count = -1, next = 0;
+	int count = -1, next;
 
 	if ((size_t)snprintf(rule->bytes, sizeof(rule->bytes), "%s", text) < sizeof(rule->bytes))
 		count = rule_words(rule->bytes, words, RULE_WORDS_MAX / 2);
@@ -188,10 +213,7 @@ static bool words_split(struct rule_text *rule, const char *text, char *why, siz
 		return false;
 	}
 	rule->table = "filter";
-	if (count >= 2 && is_option(words[0], "-t", "--table")) {
-		rule->table = words[1];
-		next = 2;
-	}
+	next = head_take(rule, words, count);
 	if (next == count || strchr("-!", words[next][0]) || rule->table[0] == '-') {
 		snprintf(why, size,
 			 "it must begin with the name of a chain, as in 'OUTPUT -p icmp' or '-t "
@@ -235,8 +257,7 @@ int rule_text_matches(const struct rule_text *rule, enum rule_family family, con
 
 	for (int i = 0; i < rule->count; i++)
 		/* These say which program the rule is for. */
-		if (!is_option(rule->words[i], "-4", "--ipv4") &&
-		    !is_option(rule->words[i], "-6", "--ipv6"))
+		if (!is_version(rule->words[i]))
 			words[count++] = family == RULE_IPV6 ? in_ipv6(rule, i) : rule->words[i];
 	return count;
 }

@@ -9,7 +9,7 @@ enum { RULE_WORDS_MAX = 96, RULE_TEXT_MAX = 2048 };
 
 enum rule_family { RULE_IPV4, RULE_IPV6, RULE_FAMILIES };
 
-/* "[-t TABLE] CHAIN [matches]", as a person writes it. */
+/* "[-4|-6] [-t TABLE] CHAIN [matches]", as a person writes it. */
 struct rule_text {
 	const char *table;
 	const char *chain;

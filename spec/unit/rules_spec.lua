@@ -38,6 +38,11 @@ describe("--rule", function()
     ["-p icmp"] = "must begin with the name of a chain",
     ["! OUTPUT"] = "must begin with the name of a chain",
     ["-t mangle"] = "must begin with the name of a chain",
+    ["-4"] = "must begin with the name of a chain",
+    ["-6 -p tcp"] = "must begin with the name of a chain",
+    ["-t mangle -t raw OUTPUT"] = "must begin with the name of a chain",
+    ["-t -4 OUTPUT"] = "must begin with the name of a chain",
+    ["-4 -6 OUTPUT"] = "something of IPv4 and something of IPv6",
     ["-t mangle -p tcp"] = "must begin with the name of a chain",
     ["OUTPUT -m comment --comment 'x"] = "a quote is not closed",
     ["OUTPUT -m comment --comment \"x'"] = "a quote is not closed",
@@ -98,9 +103,10 @@ describe("--rule", function()
   local only = {
     iptables = { "INPUT -s 10.0.0.1", "INPUT -s 10.0.0.0/8,192.0.2.0/24", "INPUT ! -d 10.0.0.1", "INPUT -m ttl --ttl 3",
       "INPUT -f", "INPUT -4 -p tcp", "INPUT -p icmp --icmp-type redirect", "INPUT -p igmp",
+      "-4 INPUT -p tcp", "-4 -t mangle INPUT", "-t mangle --ipv4 INPUT",
       "INPUT -m iprange --src-range 10.0.0.1-10.0.0.9" },
     ip6tables = { "INPUT -s ::1", "INPUT -d 2001:db8::/32", "INPUT -6 -p tcp", "INPUT -p ipv6-icmp", "INPUT -p icmpv6",
-      "INPUT -m hl --hl-eq 3", "INPUT -m iprange --src-range 2001:db8::1-2001:db8::9" },
+      "-6 INPUT -p tcp", "INPUT -m hl --hl-eq 3", "INPUT -m iprange --src-range 2001:db8::1-2001:db8::9" },
   }
   for program, rules in pairs(only) do
     for _, rule in ipairs(rules) do
