@@ -212,9 +212,9 @@ int rules_put(struct rules *rules)
 {
 	int code = put_somehow(rules);
 
-	rules_sweep(rules, RULES_LEFT_BY_ALL);
 	if (code == EX_OK)
 		tell_put(rules);
+	rules_sweep(rules, RULES_LEFT_BY_ALL);
 	return code;
 }
 
@@ -309,6 +309,16 @@ struct sweep {
 	enum rules_left by;
 };
 
+static void tell_swept(const struct rules *rules, const struct ruleset_rule *rule)
+{
+	bool is_own = owner_of(rule->comment, rules->tag) == OWNER_BEFORE;
+
+	log_write(LOG_LEVEL_INFO, "%s is taken away: %s %s",
+		  is_own ? "the rule of the program before the upgrade"
+			 : "a rule that an earlier run left",
+		  rule->program, rule->text);
+}
+
 static void sweep_one(void *data, const struct ruleset_rule *rule)
 {
 	const struct sweep *sweep = data;
@@ -323,8 +333,7 @@ static void sweep_one(void *data, const struct ruleset_rule *rule)
 	for (int i = 1; i < rule->count; i++)
 		rule_edit_add(&edit, rule->words[i]);
 	if (run_or_warn(sweep->rules, &edit))
-		log_write(LOG_LEVEL_INFO, "a rule that an earlier run left is taken away: %s %s",
-			  rule->program, rule->text);
+		tell_swept(sweep->rules, rule);
 }
 
 void rules_sweep(struct rules *rules, enum rules_left by)

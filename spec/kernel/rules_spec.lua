@@ -195,7 +195,14 @@ END
       stop mark
       count after]]
     assert.matches("100 received", output)
-    assert.equal(4, count(output, "a rule that an earlier run left is taken away"))
+    local log = output:match "(ipq%-lua: rule 'OUTPUT.*)"
+    assert.equal(4, count(log, "the rule of the program before the upgrade is taken away: ip6?tables [^\n]*icmp"))
+    assert.equal(0, count(log, "an earlier run"))
+    -- Each time what is in place, and then what went.
+    log = log:gsub("ipq%-lua: ([^\n]*)\n", function(line)
+      return line:find "is in place" and "+" or line:find "is taken away" and "-" or ""
+    end)
+    assert.matches("^%+%+%-%-%+%-%-", log)
     assert.matches("after 0\n", output)
   end)
 
