@@ -353,6 +353,13 @@ static enum options_result complain(int code, char **argv)
 	return OPTIONS_WRONG;
 }
 
+static enum options_result complain_no_script(void)
+{
+	log_write(LOG_LEVEL_ERROR, "a script is missing: ipq-lua [options] SCRIPT [key=value ...]");
+	fputs(usage_text, stderr);
+	return OPTIONS_WRONG;
+}
+
 static enum options_result apply(struct options *options, const struct option_rule *rule)
 {
 	if (rule->set)
@@ -462,10 +469,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		options->top_pid = argv[optind++];
 	if (options->top && optind == argc)
 		return OPTIONS_RUN;
-	if (optind >= argc && !options->doctor && !options->print_rules) {
-		fputs(usage_text, stderr);
-		return OPTIONS_WRONG;
-	}
+	if (optind >= argc && !options->doctor && !options->print_rules)
+		return complain_no_script();
 	if (!combination_check(options, live) || !rules_check(options))
 		return OPTIONS_WRONG;
 	if (optind >= argc)

@@ -32,7 +32,11 @@ describe("ipq-lua", function()
   end)
 
   local usage = {
-    { "", "usage: ipq%-lua %[options%] SCRIPT" },
+    { "", "^ipq%-lua: error: a script is missing: ipq%-lua %[options%] SCRIPT %[key=value %.%.%.%]\nusage: ipq%-lua " },
+    { "-q 3", "^ipq%-lua: error: a script is missing: ipq%-lua %[options%] SCRIPT [^\n]*\nusage: " },
+    { "--rule OUTPUT", "^ipq%-lua: error: a script is missing: " },
+    { "--check", "^ipq%-lua: error: a script is missing: " },
+    { "-r x.pcap", "^ipq%-lua: error: a script is missing: " },
     { "--nonsense x.lua", "error: unknown option %-%-nonsense; see ipq%-lua %-%-help" },
     { "-z x.lua", "error: unknown option %-z" },
     { "--default", "error: %-%-default needs a value" },
