@@ -1,5 +1,7 @@
 #include "core_object.h"
 
+#include <string.h>
+
 void ipq_object_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
 	luaL_newmetatable(L, name);
@@ -39,16 +41,23 @@ static int nowhere(struct ipq_source *source, struct ipq_batch *batch, struct ip
 
 struct ipq_source ipq_object_no_source = {.receive = ended, .commit = ended, .settle = nowhere};
 
+/* Raises, without a position: the Lua code that called has the caller's. */
+static void misused(lua_State *L, const char *name, const char *allowed)
+{
+	lua_pushfstring(L, "option %s must be %s", name, allowed);
+	lua_error(L);
+}
+
 lua_Number ipq_option_number(lua_State *L, const char *name, lua_Number otherwise, lua_Number max)
 {
 	lua_Number value;
 
 	lua_getfield(L, 1, name);
 	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
-		luaL_error(L, "option %s must be a number", name);
+		misused(L, name, "a number");
 	value = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
 	if (!(value >= 0 && value <= max))
-		luaL_error(L, "option %s must be from 0 to %f", name, max);
+		misused(L, name, lua_pushfstring(L, "from 0 to %f", max));
 	lua_pop(L, 1);
 	return value;
 }
@@ -68,7 +77,7 @@ uint32_t ipq_option_verdict(lua_State *L, const char *name, uint32_t otherwise)
 	uint32_t verdict = (uint32_t)ipq_option_number(L, name, otherwise, UINT32_MAX);
 
 	if (!ipq_verdict_valid(verdict))
-		luaL_error(L, "option %s is no verdict", name);
+		misused(L, name, "a verdict, as ipq.ACCEPT is");
 	return verdict;
 }
 
@@ -78,7 +87,7 @@ const char *ipq_option_string(lua_State *L, const char *name)
 
 	lua_getfield(L, 1, name);
 	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
-		luaL_error(L, "option %s must be a string", name);
+		misused(L, name, "a string");
 	value = lua_tostring(L, -1);
 	lua_pop(L, 1);
 	return value;
@@ -86,11 +95,9 @@ const char *ipq_option_string(lua_State *L, const char *name)
 
 bool ipq_option_is_meta(lua_State *L)
 {
-	static const char *const modes[] = {"packet", "meta", NULL};
-	bool is_meta;
+	const char *mode = ipq_option_string(L, "copy");
 
-	lua_getfield(L, 1, "copy");
-	is_meta = luaL_checkoption(L, -1, "packet", modes) == 1;
-	lua_pop(L, 1);
-	return is_meta;
+	if (mode && strcmp(mode, "packet") != 0 && strcmp(mode, "meta") != 0)
+		misused(L, "copy", "\"packet\" or \"meta\"");
+	return mode && strcmp(mode, "meta") == 0;
 }

@@ -17,7 +17,7 @@ int ipq_object_fail(lua_State *L, const char *message, const char *code);
 extern struct ipq_source ipq_object_no_source;
 
 /* Fields of the options table at index 1, and what stands for one that is nil. They raise where a
- * value is of another type or out of range. */
+ * value is of another type or out of range: a message without a position. */
 lua_Number ipq_option_number(lua_State *L, const char *name, lua_Number otherwise, lua_Number max);
 bool ipq_option_bool(lua_State *L, const char *name, bool otherwise);
 uint32_t ipq_option_verdict(lua_State *L, const char *name, uint32_t otherwise);

@@ -38,6 +38,10 @@ local M = {
 ---@return number
 function M.now() return live.now() end
 
+local COPY, VERDICT = "must be \"packet\" or \"meta\"", "must be a verdict, as ipq.ACCEPT is"
+-- Where "must be a number" would not say enough.
+local option_hints = { copy = COPY, default = VERDICT, on_error = VERDICT }
+
 local option_types = {
   queue_num = "number", copy = "string", range = "number", maxlen = "number", rcvbuf = "number",
   fail_open = "boolean", gso = "boolean", default = "number", on_error = "number",
@@ -48,7 +52,9 @@ local function check_options(options)
   for name, value in pairs(options) do
     local kind = option_types[name]
     if not kind then error(("ipq.open() has no option '%s'"):format(tostring(name)), 3) end
-    if type(value) ~= kind then error(("option %s must be a %s"):format(name, kind), 3) end
+    if type(value) ~= kind then
+      error(("option %s %s"):format(name, option_hints[name] or "must be a " .. kind), 3)
+    end
     if kind == "number" and value % 1 ~= 0 then error(("option %s must be a whole number"):format(name), 3) end
   end
 end
@@ -69,9 +75,14 @@ Queue.__index = Queue
 function M.open(options)
   options = options or {}
   check_options(options)
-  local queue, message, code = core.open(options)
+  local ok, queue, message, code = pcall(core.open, options)
+  if not ok then error(queue, 2) end
   if not queue then return nil, message, code end
-  return setmetatable({ core = queue }, Queue)
+  return setmetatable({ core = queue, is_closed = false }, Queue)
+end
+
+local function check_open(queue)
+  if queue.is_closed then error("the queue is closed: ipq.open() opens another", 3) end
 end
 
 --- Judges packets until the queue is stopped. A packet whose filter raises gets the error verdict,
@@ -82,6 +93,7 @@ end
 ---@return string? code
 function Queue:run(filter)
   if type(filter) ~= "function" then error("Queue:run() takes a function", 2) end
+  check_open(self)
   local queue = self.core -- and not only its driver's address: it must live as long as the loop
   local run, keeper = require "ipq.dispatch".new(queue:driver(), filter)
   while true do
@@ -99,10 +111,16 @@ function Queue:run(filter)
 end
 
 --- Takes no new packets: run() judges what waits, then returns. For a filter to call.
-function Queue:stop() return self.core:stop() end
+function Queue:stop()
+  check_open(self)
+  return self.core:stop()
+end
 
 --- Closes the queue; the kernel drops what still waits in it.
-function Queue:close() self.core:close() end
+function Queue:close()
+  self.is_closed = true
+  self.core:close()
+end
 
 -- nil is the default verdict: a misspelt one would let packets pass in silence.
 setmetatable(M, { __index = function(_, name) error(("ipq has no '%s'"):format(tostring(name)), 2) end })

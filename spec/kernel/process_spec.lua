@@ -215,7 +215,8 @@ print("run", queue:run(function(pkt)
 end))
 queue:close()
 queue:close()
-print("closed", pcall(queue.stop, queue))
+print("closed", pcall(function() queue:stop() end))
+print("closed", pcall(function() queue:run(print) end))
 print("again", ipq.open { queue_num = 0 } ~= nil)
 END
       export IPQ_BUILD
@@ -230,7 +231,7 @@ END
     assert.equal(2, received(output))
     assert.matches("second\tnil\tcannot bind queue 0: it belongs to netlink port %d+[^\n]*\tEBUSY\n", output)
     assert.matches("run\ttrue\n", output)
-    assert.matches("closed\tfalse\tqueue is closed\n", output)
+    assert.equal(2, select(2, output:gsub("closed\tfalse\t[^\n]*/own%.lua:%d+: the queue is closed: ipq.open", "")))
     assert.matches("again\ttrue\n", output)
   end)
 end)

@@ -26,9 +26,16 @@ describe("ipq", function()
   it("opens no queue with options that cannot be", function()
     for message, options in pairs { ["has no option 'queue_nmu'"] = { queue_nmu = 1 },
       ["queue_num must be a number"] = { queue_num = "1" }, ["range must be a whole number"] = { range = 1.5 },
-      ["gso must be a boolean"] = { gso = "no" }, ["takes a table"] = 5, ["copy must be a string"] = { copy = 1 },
-      ["from 0 to 65535"] = { queue_num = 65536 }, ["is no verdict"] = { default = 2 } } do
-      assert.error_matches(function() ipq.open(options) end, message)
+      ["gso must be a boolean"] = { gso = "no" }, ["takes a table of options"] = 5,
+      ["copy must be \"packet\" or \"meta\""] = { copy = 1 },
+      ["option copy must be \"packet\" or \"meta\""] = { copy = "x" },
+      ["option queue_num must be from 0 to 65535"] = { queue_num = 65536 },
+      ["option on_error must be a verdict, as ipq.ACCEPT is"] = { on_error = "accept" },
+      ["option default must be a verdict, as ipq.ACCEPT is"] = { default = 2 } } do
+      -- assert.error_matches would take the line away.
+      local ok, raised = pcall(function() ipq.open(options) end)
+      assert.is_false(ok)
+      assert.matches("packet_spec%.lua:%d+: .*" .. message, raised)
     end
   end)
 
