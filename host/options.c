@@ -109,25 +109,31 @@ static bool set_number(struct options *options, const struct option_rule *rule, 
 }
 
 /* Seconds, kept as milliseconds. */
-static bool set_time(struct options *options, const struct option_rule *rule, const char *value)
+static bool set_seconds(struct options *options, const struct option_rule *rule, const char *value,
+			bool may_be_zero)
 {
 	char allowed[64];
 	char *end;
 	double seconds = strtod(value, &end);
 
-	if (end == value || *end || !(seconds == 0 || seconds >= rule->min) ||
+	if (end == value || *end || !((may_be_zero && seconds == 0) || seconds >= rule->min) ||
 	    !(seconds <= rule->max)) {
-		snprintf(allowed, sizeof(allowed), "seconds from %g to %.0f, or 0 for no limit",
-			 rule->min, rule->max);
+		snprintf(allowed, sizeof(allowed), "seconds from %g to %.0f%s", rule->min,
+			 rule->max, may_be_zero ? ", or 0 for no limit" : "");
 		return wrong_value(rule, value, allowed);
 	}
 	*(uint32_t *)place(options, rule) = (uint32_t)(seconds * 1000 + 0.5);
 	return true;
 }
 
+static bool set_time(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return set_seconds(options, rule, value, true);
+}
+
 static bool set_stats(struct options *options, const struct option_rule *rule, const char *value)
 {
-	return set_time(options, rule, value ? value : "10");
+	return set_seconds(options, rule, value ? value : "10", false);
 }
 
 /* One of two words: *at is whether it is the second. */
