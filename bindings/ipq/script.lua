@@ -81,6 +81,12 @@ local function meant(path)
   return ("; there is %s.lua"):format(path)
 end
 
+-- What captures begin with: pcap of either byte order, with microseconds or nanoseconds, and pcapng.
+local capture_magic = {
+  ["\161\178\195\212"] = true, ["\212\195\178\161"] = true, ["\161\178\60\77"] = true,
+  ["\77\60\178\161"] = true, ["\10\13\13\10"] = true,
+}
+
 --- Loads the script at path and runs it with the arguments argv (a list of strings). Sets the global
 --- arg and ipq.args as the script sees them.
 ---@param path string
@@ -96,6 +102,10 @@ function M.load(path, argv)
   text, message = file:read "*a"
   file:close()
   if not text then return nil, ("cannot read the script: %s: %s"):format(path, message), "ENOENT" end
+
+  if capture_magic[text:sub(1, 4)] then
+    return nil, ("%s is a capture, not a script: ipq-lua -r %s SCRIPT judges its packets"):format(path, path), "EBAD"
+  end
 
   -- Text alone ("t"): LuaJIT does not verify bytecode. A first line with #! is the shell's.
   local chunk

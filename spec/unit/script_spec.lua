@@ -50,6 +50,16 @@ describe("script.load", function()
     end)
   end
 
+  for _, magic in ipairs { "\161\178\195\212", "\212\195\178\161", "\161\178\60\77", "\77\60\178\161",
+    "\10\13\13\10" } do
+    it("says that it is a capture where it is one: " .. ("%q"):format(magic):gsub("[^\32-\126]", "?"), function()
+      local s, message, code = load_text(magic .. ("\0"):rep(20))
+      assert.is_nil(s)
+      assert.matches("^(/tmp/%S+) is a capture, not a script: ipq%-lua %-r %1 SCRIPT judges its packets$", message)
+      assert.equal("EBAD", code)
+    end)
+  end
+
   it("names file and line of a syntax error", function()
     local s, message, code = load_text "return function(pkt)\n  if pkt then\nend"
     assert.is_nil(s)
