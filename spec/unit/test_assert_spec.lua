@@ -35,6 +35,14 @@ describe("assert.verdict", function()
     assert.matches("expected another verdict than drop", message)
   end)
 
+  it("shows the packet of a result, and of one that is held", function()
+    local result = t.run(function(pkt) pkt:hold() end, t.tcp { dport = 4711 })
+    assert.matches("expected the verdict drop, got hold\nIP .*\n  tcp.dport +4711\n",
+      message_of(function() assert.verdict("drop", result) end))
+    assert.matches("\n  tcp.dport +4712\n",
+      message_of(function() assert.verdict("accept", t.run(drop, t.tcp { dport = 4712 })) end))
+  end)
+
   it("takes no error for a verdict", function()
     local message = message_of(function() assert.verdict("drop", raise, t.tcp {}) end)
     assert.matches("expected the verdict drop, got drop, after an error: .*no way\nstack traceback", message)

@@ -38,7 +38,7 @@ function checks.verdict(expected, filter, pkt)
   local name = verdict_name(expected)
   local result = result_of("verdict", filter, pkt)
   local got = result.error and "error" or result.verdict
-  local about = pkt and "\n" .. text.describe(pkt) or ""
+  local about = "\n" .. text.describe(result.judged)
   return got == name,
     ("expected the verdict %s, got %s%s"):format(name, result.error and tostring(result) or got, about),
     ("expected another verdict than %s%s"):format(name, about), result

@@ -85,12 +85,13 @@ end
 ---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that
 ---  is held has its verdict
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
+---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
 local Result = {
-  __index = keys.strict("a result", { "verdict", "value", "packet", "changed", "error", "log" }),
+  __index = keys.strict("a result", { "verdict", "value", "judged", "packet", "changed", "error", "log" }),
 }
 
 function Result:__tostring()
@@ -128,7 +129,7 @@ function M.run(filter, pkt)
   ipq.args = under_test.args
   local ok, outcome = pcall(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
   if not ok then error(packet.plain(outcome), 2) end
-  local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log }, Result)
+  local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log, judged = pkt }, Result)
   if outcome.is_held then
     outcome.on_verdict = function(later) fill_in(result, pkt, later) end
   else

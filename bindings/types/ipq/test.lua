@@ -59,6 +59,7 @@ function Filter:stop() end
 ---@class ipq.test.Result
 ---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that is held has its verdict, which then is in this Result
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
+---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
