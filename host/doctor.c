@@ -35,9 +35,8 @@ static void permission_check(struct findings *findings)
 		return;
 	}
 	finding(findings, FINDING_PROBLEM,
-		"permission: %s: sudo ipq-lua, or setcap cap_net_admin+ep it; \"unshare -Urn\" is "
-		"a "
-		"network of one's own to try it in",
+		"permission: %s: sudo ipq-lua, or setcap cap_net_admin+ep it, without --rule, "
+		"which needs root; \"unshare -Urn\" is a network of one's own to try it in",
 		reason);
 	if (number_of("/proc/self/status", "NoNewPrivs:") > 0)
 		finding(findings, FINDING_WARNING,

@@ -223,7 +223,8 @@ const char *ipq_rewrite_strerror(int error)
 	switch (error) {
 	case IPQ_REWRITE_OK: return "no error";
 	case IPQ_REWRITE_TRUNCATED:
-		return "only a part of the packet was copied: raise the copy range to change it";
+		return "only a part of the packet was copied: raise --copy-range, or the script's "
+		       "queue.range, to change it";
 	case IPQ_REWRITE_FRAGMENT:
 		return "the checksum of a fragment covers bytes of other fragments: change whole "
 		       "packets, which connection tracking puts together";

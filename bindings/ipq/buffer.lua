@@ -238,6 +238,9 @@ ffi.metatype("struct ipq_buffer", {
 
 local M = {}
 
+--- Behind the error where a Buffer is assigned.
+M.HINT = ": its methods change it, write(off, text) and replace(off, len, text)"
+
 --- The bytes from offset on of the packet whose filter runs.
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer

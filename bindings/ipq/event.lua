@@ -1,6 +1,7 @@
 --- What a script tells to programs: a line of JSON on standard output.
 local core = require "ipq.core"
-local error, pcall, require, tostring, type = error, pcall, require, tostring, type -- a script may overwrite globals
+-- A script may overwrite globals.
+local error, pairs, pcall, require, tostring, type = error, pairs, pcall, require, tostring, type
 
 -- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
 if core.event then return core.event end
@@ -24,6 +25,14 @@ local function load_encoder()
   return true
 end
 
+--- The field, for a message, whose value JSON has not.
+local function culprit(fields)
+  for key, value in pairs(fields) do
+    if not pcall(encode, { value }) then return ("field '%s': "):format(tostring(key)) end
+  end
+  return ""
+end
+
 --- Writes a table as a line of JSON: what is nil is left out. Raises, at the caller's line, for what JSON has not:
 --- functions, Buffers, numbers that are none, tables that contain themselves. Numbers have 14 digits.
 ---@param fields table
@@ -34,7 +43,7 @@ function M.event(fields)
     if not ok then error(why, 2) end
   end
   local ok, line = pcall(encode, fields)
-  if not ok then error("ipq.event(): " .. tostring(line), 2) end
+  if not ok then error("ipq.event(): " .. culprit(fields) .. tostring(line), 2) end
   M.sink(line .. "\n")
 end
 

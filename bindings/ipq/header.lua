@@ -5,6 +5,7 @@
 local abi = require "ipq.abi"
 local address = require "ipq.address"
 local bit = require "bit"
+local buffer = require "ipq.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.live"
@@ -165,7 +166,8 @@ function M.define(name, where, condition, fields, methods)
       local write = set[key]
       if write == nil then
         if get[key] == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
-        error(("pkt.%s.%s cannot be assigned"):format(name, key), 2)
+        -- Of a header, all but its payload can be.
+        error(("pkt.%s.%s cannot be assigned%s"):format(name, key, buffer.HINT), 2)
       end
       local p, h = open(view)
       write(p, h, value)

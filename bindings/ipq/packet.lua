@@ -291,7 +291,7 @@ ffi.metatype("struct ipq_view", {
     local write = set[key]
     if write == nil then
       if get[key] == nil then no_field(key, 2) end
-      error(("a packet's field '%s' cannot be assigned"):format(key), 2)
+      error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
     end
     write(p, value)
   end,

@@ -229,7 +229,7 @@ END
     lines(plain)
     assert.matches("^problem  permission: not permitted without CAP_NET_ADMIN; run it as root: sudo ipq%-lua, "
       .. "or setcap "
-      .. "cap_net_admin%+ep it; \"unshare %-Urn\"", plain)
+      .. "cap_net_admin%+ep it, without %-%-rule, which needs root; \"unshare %-Urn\"", plain)
     assert.matches("warning  kernel: not asked, for that needs the permission; sudo ipq%-lua %-%-doctor\n", plain)
     assert.matches("warning  queue 0: whose it is cannot be read here %(Permission denied%); run it as root\n", plain)
     assert.matches("warning  rule: not all could be listed; run it as root: sudo ipq%-lua %-%-doctor\n", plain)

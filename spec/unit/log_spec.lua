@@ -121,6 +121,14 @@ describe("ipq.event", function()
       assert.same({}, lines)
     end)
   end
+
+  it("names the field", function()
+    for field, value in pairs { f = print, inner = { deep = { print } }, [1] = 0 / 0 } do
+      local _, why = pcall(function() ipq.event { good = 1, [field] = value } end)
+      assert.matches(("ipq.event%%(%%): field '%s': "):format(field), why)
+    end
+  end)
+
   it("raises for nil", function()
     assert.has_error(function() ipq.event(nil) end, "ipq.event() takes a table, not a nil")
   end)

@@ -1,5 +1,7 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
+local packet = require "ipq.packet"
+local packets = require "spec.support.packet"
 local source = require "spec.support.source"
 
 -- What look(pkt) gives inside a filter for the packet of that message.
@@ -207,7 +209,17 @@ describe("packet", function()
 
   it("raises for a field that cannot be assigned", function()
     assert.error_matches(function() inside(bare, function(pkt) pkt.hook = 1 end) end,
-      "field 'hook' cannot be assigned")
+      "field 'hook' cannot be assigned$")
+    assert.error_matches(function() inside(m.simple(1, "abc"), function(pkt) pkt.payload = "x" end) end,
+      "field 'payload' cannot be assigned: its methods change it, write%(off, text%) and replace%(off, len, text%)$")
+    local udp = m.simple(1, packets.ip(17, packets.udp "abc"))
+    assert.error_matches(function() inside(udp, function(pkt) pkt.udp.payload = "x" end) end,
+      "pkt.udp.payload cannot be assigned: its methods change it, write%(off, text%)")
+    for name in pairs { ip = 1, tcp = 1, udp = 1, icmp = 1, ip6 = 1, icmpv6 = 1, gre = 1, esp = 1, ah = 1 } do
+      for key, is_assignable in pairs((packet.header_fields(name))) do
+        assert.equal(key ~= "payload", is_assignable, name .. "." .. key)
+      end
+    end
   end)
 
   it("does not let a script at the memory behind it", function()
