@@ -7,6 +7,7 @@
 	M(init, "ipq", "init.lua")                                       \
 	M(abi, "ipq.abi", "abi.lua")                                     \
 	M(address, "ipq.address", "address.lua")                         \
+	M(arguments, "ipq.arguments", "arguments.lua")                   \
 	M(buffer, "ipq.buffer", "buffer.lua")                            \
 	M(counter, "ipq.counter", "counter.lua")                         \
 	M(dispatch, "ipq.dispatch", "dispatch.lua")                      \

@@ -8,6 +8,7 @@
 -- direction=in looks at sources alone, direction=out at destinations. The file is read when the program
 -- starts; one with a bad line does not load.
 local ipq = require "ipq"
+ipq.takes("direction", "file")
 
 local directions = { both = true, ["in"] = true, out = true }
 local direction = ipq.args.direction or "both"

@@ -5,6 +5,7 @@
 --   iptables -t mangle -A POSTROUTING -m mark --mark 0x40000000/0x40000000 -j CONNMARK --or-mark 0x40000000
 --   ipq-lua bypass_flow.lua bytes=4096 deny=secret
 local ipq = require "ipq"
+ipq.takes("bytes", "deny")
 
 local limit = tonumber(ipq.args.bytes or 4096) -- of payload, in one of the flow's directions
 assert(limit and limit >= 1, "bytes must be a number from 1 up")

@@ -7,6 +7,7 @@
 -- mtu is the path's: the MSS is 40 less, and 60 less over IPv6. mss=1300 sets it for both. A SYN that announces none
 -- is left alone unless what that stands for, 536 bytes or over IPv6 1220, is more.
 local ipq = require "ipq"
+ipq.takes("mtu", "mss")
 
 local HEADERS4, HEADERS6 = 40, 60
 local DEFAULT4, DEFAULT6 = 536, 1220 -- RFC 9293 section 3.7.1

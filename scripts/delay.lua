@@ -7,6 +7,7 @@
 -- At most half of --queue-maxlen packets are held at a time; those beyond get the error verdict, as at a link whose
 -- queue is full.
 local ipq = require "ipq"
+ipq.takes("ms", "jitter")
 
 local function milliseconds(name, default)
   local value = tonumber(ipq.args[name] or default)

@@ -3,6 +3,7 @@
 --   iptables -A INPUT -p icmp -j NFQUEUE --queue-num 0
 --   ipq-lua drop_icmp.lua max=100 verbose=yes
 local ipq = require "ipq"
+ipq.takes("max", "verbose")
 
 local max = tonumber(ipq.args.max or 0)
 local verbose = ipq.args.verbose == "yes"

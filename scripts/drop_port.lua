@@ -3,6 +3,7 @@
 --   iptables -A FORWARD -j NFQUEUE --queue-num 0
 --   ipq-lua drop_port.lua ports=23,2323 protocol=tcp
 local ipq = require "ipq"
+ipq.takes("ports", "protocol")
 
 local numbers = { tcp = 6, udp = 17 }
 local only = ipq.args.protocol and assert(numbers[ipq.args.protocol], "protocol must be tcp or udp")

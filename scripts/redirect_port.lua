@@ -4,6 +4,7 @@
 --   iptables -A FORWARD -p tcp -j NFQUEUE --queue-num 0
 --   ipq-lua redirect_port.lua from=80 to=8080
 local ipq = require "ipq"
+ipq.takes("from", "to")
 
 local function port(name)
   local number = tonumber(ipq.args[name])

@@ -3,6 +3,7 @@
 --   iptables -t mangle -A POSTROUTING -j NFQUEUE --queue-num 0
 --   ipq-lua set_ttl.lua ttl=64
 local ipq = require "ipq"
+ipq.takes "ttl"
 
 local ttl = tonumber(ipq.args.ttl or 64)
 assert(ttl and ttl >= 1 and ttl <= 255 and ttl % 1 == 0, "ttl must be a number from 1 to 255")

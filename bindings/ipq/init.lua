@@ -4,6 +4,7 @@ local core = require "ipq.core"
 -- One module for the life of the Lua state (see luaopen_ipq_core).
 if core.module then return core.module end
 
+local arguments = require "ipq.arguments"
 local counter = require "ipq.counter"
 local event = require "ipq.event"
 local live = require "ipq.live"
@@ -17,6 +18,7 @@ local M = {
   --- The key=value arguments of the script, once the program has loaded it.
   ---@type table<string, string>
   args = {},
+  takes = arguments.takes,
   ACCEPT = verdict.ACCEPT,
   DROP = verdict.DROP,
   REPEAT = verdict.REPEAT,

@@ -52,16 +52,6 @@ local function check(returned)
   return { filter = returned.filter, start = returned.start, stop = returned.stop, queue = queue }
 end
 
---- key=value arguments as a table; the others are in `...` and `arg` alone.
-local function parse_args(argv)
-  local args = {}
-  for _, argument in ipairs(argv) do
-    local key, value = argument:match "^([^=]+)=(.*)$"
-    if key then args[key] = value end
-  end
-  return args
-end
-
 local function traceback(err)
   if type(err) ~= "string" then err = "error: " .. tostring(err) end
   return (debug.traceback(err, 2):gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
@@ -112,7 +102,7 @@ function M.load(path, argv)
   chunk, message = load((text:gsub("^#[^\n]*", "")), "@" .. path, "t")
   if not chunk then return nil, message, "EBAD" end
 
-  local args = parse_args(argv)
+  local args = require "ipq.arguments".parse(argv)
   require "ipq".args = args
   add_path(path)
   _G.arg = { [0] = path, unpack(argv) }

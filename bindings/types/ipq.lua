@@ -65,6 +65,11 @@ function Timer:cancel() end
 ---@return "EPERM"|"EBUSY"|"ENOTSUP"|"ERANGE"|"EIO"|nil code
 function ipq.open(options) end
 
+---Names the arguments (key=value) that the script knows, for a script to call once when it is loaded. Raises where it was
+---given another, or a word that is none: a misspelt one would else be taken without a word.
+---@param ... string
+function ipq.takes(...) end
+
 ---A set of networks for has(), has_saddr() and has_daddr(), which find an address in C. Entries are
 ---"10.0.0.0/8", "2001:db8::/32" or single addresses; bits behind the prefix do not matter. A file has one
 ---a line, and comments behind "#" or ";". Raises where an entry or a line is wrong, and where the file

@@ -3,6 +3,7 @@
 --   iptables -A OUTPUT -p tcp -j NFQUEUE --queue-num 0
 --   ipq-lua @NAME@.lua port=23
 local ipq = require "ipq"
+ipq.takes "port"
 
 local port = tonumber(ipq.args.port or 23)
 assert(port, "port must be a number")

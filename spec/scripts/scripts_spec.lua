@@ -110,6 +110,27 @@ describe("scripts/count.lua", function()
   end)
 end)
 
+describe("every filter in scripts/ that has arguments", function()
+  local pipe = io.popen "grep -l ipq.args scripts/*.lua scripts/template/*.lua"
+  for path in pipe:lines() do
+    it("takes those that its comment and its messages name, and no other: " .. path, function()
+      local file = assert(io.open(path))
+      local text = file:read "*a"
+      file:close()
+      local takes = assert(text:match "\nipq%.takes([^\n]*)\n")
+      local named = {}
+      for name in takes:gmatch '"(%w+)"' do named[name] = true end
+      for name in text:gmatch "ipq%.args%.(%w+)" do assert.is_true(named[name], name) end
+      local example = text:match "%-%-   ipq%-lua (%S+%.lua[^\n]*)"
+      for name in example:gmatch " (%w+)=" do assert.is_true(named[name], name) end
+      local s, message_ = script.load(path, { "nonsense=1" })
+      assert.is_nil(s)
+      assert.matches("^%S+%.lua:%d+: 'nonsense=1' is no argument of this script", message_)
+    end)
+  end
+  pipe:close()
+end)
+
 describe("scripts/drop_port.lua", function()
   local messages = { message(ip(6, tcp("", { dport = 23 }))), message(ip6(17, udp("", { dport = 23 }))),
     message(ip(6, tcp("", { dport = 2323 }))), message(ip(6, tcp("", { sport = 23, dport = 9 }))),

@@ -87,6 +87,41 @@ describe("script.load", function()
     assert.matches("^/tmp/[%w_./]+:2: here", message)
   end)
 
+  describe("with ipq.takes()", function()
+    local function with(call, ...) return load_text(("require 'ipq'.takes%s return print"):format(call), { ... }) end
+
+    it("takes the arguments that the script names", function()
+      assert(with("('a', 'b')", "a=1", "b="))
+      assert(with("('a', 'b')"))
+      assert(with "()")
+      assert.equal("2", assert(with("('a')", "a=2")).args.a)
+    end)
+
+    local unknown = {
+      ["ab=1"] = "'ab=1' is no argument of this script, which takes a=, b=", ["a"] = "'a' is no argument",
+      ["--json"] = "'%-%-json' is no argument", ["="] = "'=' is no argument", ["A=1"] = "'A=1' is no argument",
+    }
+    for word, text in pairs(unknown) do
+      it("refuses, at the script's line, " .. word, function()
+        local s, message, code = with("('a', 'b')", "a=1", word)
+        assert.is_nil(s)
+        assert.matches("^/tmp/%S+:1: " .. text, message)
+        assert.equal("EBAD", code)
+      end)
+    end
+
+    it("refuses any where it names none, and what is no name", function()
+      assert.matches("'a=1' is no argument of this script, which takes none\n", (select(2, with("()", "a=1"))))
+      assert.matches("^/tmp/%S+:1: ipq.takes%(%) takes the names of arguments, not a table\n",
+        (select(2, with "({ 'a' })")))
+    end)
+
+    it("knows nothing of what another script was given", function()
+      assert.is_nil((with("('a')", "b=1")))
+      assert(with "('a')")
+    end)
+  end)
+
   it("says that a file is not there", function()
     local s, message, code = script.load "/nonexistent/filter.lua"
     assert.is_nil(s)
