@@ -99,9 +99,13 @@ static void reload_session(struct session *session)
 
 static int cannot(const struct worker_task *task, const char *what, const char *whom, int error)
 {
-	log_write(LOG_LEVEL_ERROR, "queue %u: cannot %s%s: %s", task->queue_num, what, whom,
-		  error == -EBUSY ? "the script has started threads; see --no-sandbox"
-				  : strerror(-error));
+	const char *why = strerror(-error);
+
+	if (error == -EBUSY)
+		why = "the script has started threads; see --no-sandbox";
+	else if (error == -EPERM && *whom)
+		why = "not permitted; it takes root, or CAP_SETUID and CAP_SETGID";
+	log_write(LOG_LEVEL_ERROR, "queue %u: cannot %s%s: %s", task->queue_num, what, whom, why);
 	return error == -EPERM ? EX_NOPERM : EX_OSERR;
 }
 
