@@ -40,6 +40,7 @@
 	M(test_keys, "ipq.test.keys", "test/keys.lua")                   \
 	M(test_memory, "ipq.test.memory", "test/memory.lua")             \
 	M(test_meta, "ipq.test.meta", "test/meta.lua")                   \
+	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")             \
 	M(test_packet, "ipq.test.packet", "test/packet.lua")             \
 	M(test_replay, "ipq.test.replay", "test/replay.lua")             \
 	M(test_text, "ipq.test.text", "test/text.lua")

@@ -12,6 +12,7 @@
 local build = require "ipq.test.build"
 local filter = require "ipq.test.filter"
 local memory = require "ipq.test.memory"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 local replay = require "ipq.test.replay"
 local text = require "ipq.test.text"
@@ -35,8 +36,7 @@ function M.packet(bytes, meta)
   if type(bytes) ~= "string" or meta ~= nil and type(meta) ~= "table" then
     error("packet() takes a string, and perhaps a table of metadata", 2)
   end
-  local ok, result = pcall(packet.new, bytes, meta)
-  if not ok then error(packet.plain(result), 2) end
+  local result = misuse.guard(packet.new, bytes, meta)
   return result
 end
 

@@ -5,13 +5,14 @@
 local checksum = require "ipq.test.checksum"
 local filters = require "ipq.test.filter"
 local golden = require "ipq.test.golden"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 local text = require "ipq.test.text"
 local verdict = require "ipq.verdict"
 
 local M = {}
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 --- What run() gives, from that, or from a filter and a packet.
 local function result_of(name, filter, pkt)
@@ -94,7 +95,7 @@ function M.register(luassert, say)
   for name, check in pairs(checks) do
     luassert:register("assertion", name, function(state, arguments, level)
       local ok, holds, text_if_not, text_if, given = pcall(check, unpack(arguments, 1, arguments.n))
-      if not ok then error(packet.plain(holds), level + 1) end
+      if not ok then error(misuse.plain(holds), level + 1) end
       arguments[1], arguments.n, arguments.nofmt = state.mod and text_if_not or text_if, 1, { [1] = true }
       return holds, given ~= nil and { given, n = 1 } or nil
     end, "assertion.ipq", "assertion.ipq")

@@ -2,10 +2,11 @@
 local fields = require "ipq.test.fields"
 local live_packet = require "ipq.packet"
 local memory = require "ipq.test.memory"
+local misuse = require "ipq.test.misuse"
 
 local M = {}
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function set_of(list)
   local set = {}

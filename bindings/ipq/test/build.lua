@@ -1,11 +1,12 @@
 --- Builders: packets from field tables, with right lengths and checksums.
 local assign = require "ipq.test.assign"
 local keys = require "ipq.test.keys"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 
 local M = {}
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function be16(n) return string.char(math.floor(n / 256) % 256, n % 256) end
 
@@ -132,10 +133,9 @@ local function builder(name)
     given = given or {}
     if type(given) ~= "table" then error("a builder takes a table of fields", 2) end
     if name == "tcp" then given = with_flags(given) end
-    local ok, result = pcall(function()
+    local result = misuse.guard(function()
       return build(transports[name] and name, version_for(name, given), given)
     end)
-    if not ok then error(packet.plain(result), 2) end
     return result
   end
 end

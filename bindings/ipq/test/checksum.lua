@@ -1,5 +1,6 @@
 --- Whether a packet's lengths and checksums are right.
 local memory = require "ipq.test.memory"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 
 local M = {}
@@ -16,7 +17,7 @@ function M.right(pkt)
   local length = pkt.ip and pkt.ip.length or pkt.ip6 and pkt.ip6.length + 40 or #pkt.bytes
   local own = pkt.bytes:sub(1, length)
   local ok, message, bytes = pcall(memory.with, own, { family = pkt.family }, function() return nil, own end)
-  if not ok then return nil, packet.plain(message) end
+  if not ok then return nil, misuse.plain(message) end
   return packet.new(bytes .. pkt.bytes:sub(#own + 1), pkt.meta)
 end
 

@@ -1,11 +1,11 @@
 --- DNS messages over UDP, for filters that look at them: RFC 1035, RFC 3596.
 local build = require "ipq.test.build"
 local keys = require "ipq.test.keys"
-local packet = require "ipq.test.packet"
+local misuse = require "ipq.test.misuse"
 
 local M = {}
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function be16(n) return string.char(math.floor(n / 256) % 256, n % 256) end
 local function be32(n) return be16(math.floor(n / 65536)) .. be16(n % 65536) end
@@ -99,7 +99,7 @@ end
 --- "10 mail.example"); id, qr (there are answers), aa, tc, rd (true), ra, rcode ("nxdomain" or a number). All
 --- others are those of t.udp: ports are 53 and a private one, as the direction wants.
 function M.dns(given)
-  local ok, result = pcall(function()
+  local result = misuse.guard(function()
     local udp, own = {}, {}
     for key, value in pairs(given or {}) do (message_fields[key] and own or udp)[key] = value end
     local payload, is_answer = message(own)
@@ -108,7 +108,6 @@ function M.dns(given)
     udp.dport = udp.dport or is_answer and 40000 or nil
     return build.udp(udp)
   end)
-  if not ok then error(packet.plain(result), 2) end
   return result
 end
 

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local ipq = require "ipq"
 local keys = require "ipq.test.keys"
 local memory = require "ipq.test.memory"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 local script = require "ipq.script"
 local verdict = require "ipq.verdict"
@@ -27,7 +28,7 @@ function Filter:stop()
   return carried
 end
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function check(path, args, options)
   if type(path) ~= "string" then bad("load() takes the path of a script, not a %s", type(path)) end
@@ -62,8 +63,7 @@ end
 ---@return ipq.test.Filter
 function M.load(path, args, options)
   args, options = args or {}, options or {}
-  local fine, why_not = pcall(check, path, args, options)
-  if not fine then error(packet.plain(why_not), 2) end
+  misuse.guard(check, path, args, options)
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
@@ -127,8 +127,7 @@ function M.run(filter, pkt)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
   if not packet.is_packet(pkt) then error("a packet is what a builder gives, or packet(bytes)", 2) end
   ipq.args = under_test.args
-  local ok, outcome = pcall(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
-  if not ok then error(packet.plain(outcome), 2) end
+  local outcome = misuse.guard(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
   local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log, judged = pkt }, Result)
   if outcome.is_held then
     outcome.on_verdict = function(later) fill_in(result, pkt, later) end

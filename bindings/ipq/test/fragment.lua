@@ -1,4 +1,5 @@
 --- A packet in fragments: RFC 791 section 3.2, RFC 8200 section 4.5.
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 
 local M = {}
@@ -97,8 +98,7 @@ function M.fragments(whole, mtu, id)
   end
   if type(mtu) ~= "number" then error("fragments() takes the number of bytes that a fragment may have", 2) end
   if whole.ip and u16(whole.bytes, 6) % 0x4000 ~= 0 then error("the packet is a fragment", 2) end
-  local ok, result = pcall(whole.ip and fragments4 or fragments6, whole, mtu, id or 1)
-  if not ok then error(packet.plain(result), 2) end
+  local result = misuse.guard(whole.ip and fragments4 or fragments6, whole, mtu, id or 1)
   return result
 end
 

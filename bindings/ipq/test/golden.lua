@@ -1,5 +1,5 @@
 --- Golden files: what a replay has to give, kept beside the specs.
-local packet = require "ipq.test.packet"
+local misuse = require "ipq.test.misuse"
 local record = require "ipq.record"
 local replay = require "ipq.test.replay"
 local text = require "ipq.test.text"
@@ -9,7 +9,7 @@ local M = {}
 local UPDATE = "IPQ_GOLDEN=update"
 local MAX_TOLD = 3 -- differences
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function slurp(path)
   local file, message = io.open(path, "rb")
@@ -86,7 +86,7 @@ function M.check(path, input, filter)
     bad "assert.golden takes the golden file, the capture to replay, and a filter"
   end
   local ok, got = pcall(make, path, input, filter)
-  if not ok then error(packet.plain(got), 0) end
+  if not ok then error(misuse.plain(got), 0) end
   if os.getenv "IPQ_GOLDEN" == "update" then write(path, got) end
   local expected, message = slurp(path)
   if not expected then

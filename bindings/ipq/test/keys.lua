@@ -1,7 +1,7 @@
 --- Names that a table may have: a misspelt one raises, where it is given and where it is read.
-local M = {}
+local bad = require("ipq.test.misuse").bad
 
-local function bad(format, ...) error(format:format(...), 0) end
+local M = {}
 
 local function listed(names)
   if #names < 2 then return names[1] or "nothing" end

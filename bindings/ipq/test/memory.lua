@@ -8,6 +8,7 @@ local event = require "ipq.event"
 local ffi = require "ffi"
 local live = require "ipq.live"
 local log = require "ipq.log"
+local misuse = require "ipq.test.misuse"
 local timer = require "ipq.timer"
 
 local C, E = abi.C, ffi.C
@@ -19,7 +20,7 @@ local M = {}
 M.time = 0
 
 --- Misuse, to be told at the line of the kit's user: see packet.lua.
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 -- Timers, by that time
 

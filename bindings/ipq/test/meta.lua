@@ -1,7 +1,7 @@
 --- Metadata given to a packet by name: what each field may be.
-local M = {}
+local bad = require("ipq.test.misuse").bad
 
-local function bad(format, ...) error(format:format(...), 0) end
+local M = {}
 
 local function is_integer(value, max)
   return type(value) == "number" and value >= 0 and value <= max and value % 1 == 0

@@ -5,6 +5,7 @@ local fields = require "ipq.test.fields"
 local live_packet = require "ipq.packet"
 local memory = require "ipq.test.memory"
 local metadata = require "ipq.test.meta"
+local misuse = require "ipq.test.misuse"
 
 local M = {}
 
@@ -75,13 +76,12 @@ end
 ---@param changes table<string, any> field → value; a header's in a table of its own: { ip = { ttl = 1 }, mark = 2 }
 ---@return ipq.test.Packet
 function Packet:with(changes)
-  local ok, result = pcall(function()
+  local result = misuse.guard(function()
     local plan = assign.plan(self, changes)
     local bytes = assign.apply(self.bytes, plan)
     if #bytes ~= #self.bytes and not changes.len then plan.meta.len = nil end
     return M.new(bytes, plan.meta)
   end)
-  if not ok then error(M.plain(result), 2) end
   return result
 end
 
@@ -128,10 +128,5 @@ end
 
 ---@return boolean
 function M.is_packet(value) return getmetatable(value) == mt end
-
---- An error's text without the line of the kit that raised it: it is to be told at its user's.
-function M.plain(message)
-  return (tostring(message):gsub("^[^\n:]*ipq/test/[^\n:]*:%d+: ", ""))
-end
 
 return M

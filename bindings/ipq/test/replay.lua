@@ -7,6 +7,7 @@ local filters = require "ipq.test.filter"
 local keys = require "ipq.test.keys"
 local live = require "ipq.live"
 local memory = require "ipq.test.memory"
+local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
 local record = require "ipq.record"
 local timer = require "ipq.timer"
@@ -57,7 +58,7 @@ local replay_mt = {
     "stopped", "marked", "changed", "errors", "damage", "records", "log" }),
 }
 
-local function bad(format, ...) error(format:format(...), 0) end
+local bad = misuse.bad
 
 local function check(path, options)
   if type(path) ~= "string" then bad("replay() takes the path of a capture, not a %s", type(path)) end
@@ -77,8 +78,7 @@ function M.replay(path, filter, options)
   options = options or {}
   local under_test = filters.of(filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
-  local fine, why_not = pcall(check, path, options)
-  if not fine then error(packet.plain(why_not), 2) end
+  misuse.guard(check, path, options)
   ipq.args = under_test.args
   local records = {}
   local capture, driver, damage, lines = run({

@@ -1,0 +1,19 @@
+--- Errors of who uses the kit: what finds one raises without a line, and who was called gives it its caller's.
+local M = {}
+
+function M.bad(format, ...) error(format:format(...), 0) end
+
+--- An error's text without the line of the kit that raised it.
+function M.plain(message)
+  return (tostring(message):gsub("^[^\n:]*ipq/test/[^\n:]*:%d+: ", ""))
+end
+
+--- What work(...) gives. What it raises is raised at the line of who called the caller, which must not end with this
+--- call.
+function M.guard(work, ...)
+  local ok, result = pcall(work, ...)
+  if not ok then error(M.plain(result), 3) end
+  return result
+end
+
+return M
