@@ -39,8 +39,7 @@ static void give_up(const struct ipq_batch *batch)
 	report_work(batch, batch, *limit.caller ? "packet" : "frame", work, sizeof(work));
 	snprintf(text, sizeof(text),
 		 "%sno progress in %lld ms of the processor's time%s. What LuaJIT has compiled "
-		 "cannot be "
-		 "interrupted: the program ends (--time-limit)",
+		 "cannot be interrupted: the program ends (--time-limit)",
 		 limit.caller, (long long)limit.limit_ms, work);
 	log_last(text);
 	_exit(EX_SOFTWARE);

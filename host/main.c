@@ -62,16 +62,15 @@ static int run(const struct options *options)
 	if (code != EX_OK)
 		return code;
 	vm = vm_new(false);
-	code = vm ? session_exit_code(
-			    vm_load(vm, counters, options->script, options->argc, options->argv))
-		  : EX_OSERR;
-	if (code != EX_OK)
-		;
-	else if (options->check)
+	if (!vm)
+		return EX_OSERR;
+	code = session_exit_code(
+		vm_load(vm, counters, options->script, options->argc, options->argv));
+	if (code == EX_OK && options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,
 			  vm_has_start(vm) ? "; its start(), which may do anything, was not called"
 					   : "");
-	else
+	else if (code == EX_OK)
 		code = replay_run(options, vm, counters);
 	vm_free(vm);
 	return code;

@@ -81,10 +81,9 @@ static bool set_file(struct options *options, const struct option_rule *rule, co
 	size_t len = strlen(value);
 
 	if (value[0] == '-' && value[1])
-		return wrong_value(
-			rule, value,
-			"the name of a file, and this looks like an option (./-NAME does "
-			"not)");
+		return wrong_value(rule, value,
+				   "the name of a file, and this looks like an option "
+				   "(./-NAME does not)");
 	if (len >= 4 && strcmp(value + len - 4, ".lua") == 0)
 		return wrong_value(rule, value,
 				   "the name of a file, and this looks like the script");

@@ -10,11 +10,13 @@
 
 static bool has_failed, is_told;
 
+/* error is 0 where it is not known any more: it was one of stdio's, some writes ago. */
 static void take_note(int error)
 {
 	has_failed = true;
 	if (!is_told)
-		log_write(LOG_LEVEL_WARN, "what is printed cannot be written: %s", strerror(error));
+		log_write(LOG_LEVEL_WARN, "what is printed cannot be written%s%s",
+			  error ? ": " : "", error ? strerror(error) : "");
 	is_told = true;
 }
 
@@ -32,10 +34,9 @@ void printed_line(int fd, const char *line, size_t len)
 
 int printed_end(int code)
 {
-	errno = 0;
 	if (fflush(stdout) != 0)
 		take_note(errno);
-	else if (ferror(stdout) && !has_failed)
-		take_note(EIO);
+	else if (ferror(stdout))
+		take_note(0);
 	return has_failed && code == EX_OK ? EX_IOERR : code;
 }

@@ -28,8 +28,7 @@ static const char *remedy(int status, const char *text, enum rule_family family)
 	if (status == RULE_PARAMETER_PROBLEM)
 		return "see iptables(8) and iptables-extensions(8)";
 	return "the chain, the matches and NFQUEUE must be there: see \"iptables -S\", and "
-	       "\"modprobe "
-	       "xt_NFQUEUE\"";
+	       "\"modprobe xt_NFQUEUE\"";
 }
 
 static int exit_code(int status, const char *text)

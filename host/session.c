@@ -108,10 +108,3 @@ int session_run(struct session *session, const char *name)
 	log_write(LOG_LEVEL_ERROR, "%s: %s", name, strerror(-ret));
 	return EX_UNAVAILABLE;
 }
-
-void session_close(struct session *session)
-{
-	signals_on_overtime(NULL, NULL);
-	vm_free(session->vm);
-	session->vm = NULL;
-}

@@ -31,9 +31,6 @@ int session_start(struct session *session, struct vm *vm, struct ipq_source *sou
  * name is the source's. */
 int session_run(struct session *session, const char *name);
 
-/* Frees the vm. */
-void session_close(struct session *session);
-
 /* The queue's settings: the command line's, and what the script says it needs. */
 struct ipq_queue_options session_settings(const struct options *options, struct vm *vm);
 

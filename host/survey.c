@@ -116,7 +116,7 @@ void survey_end(struct supervisor *s)
 	if (ret == 0)
 		return;
 	log_write(LOG_LEVEL_ERROR, "cannot write the metrics %s for the last time: %s",
-		  s->options->metrics, strerror(-ret));
+		  s->options->metrics, reason(ret));
 	if (s->code == EX_OK)
 		s->code = EX_IOERR;
 }

@@ -188,9 +188,9 @@ int worker_run(const struct worker_task *task)
 		if (wait_until_bound(task))
 			code = judge(task, &session, vm);
 	}
-	if (!session.vm)
-		vm_free(vm);
-	session_close(&session);
+	/* Before it goes: a signal that says that it takes too long may come at any time. */
+	signals_on_overtime(NULL, NULL);
+	vm_free(session.vm ? session.vm : vm);
 	return code;
 }
 
