@@ -233,7 +233,7 @@ END
       stop filter]]
     assert.matches("error: queue 0: [^\n]*filter.lua has been loading for %d%.%d s; its worker is ended "
       .. "%(%-%-time%-limit%)\n", output)
-    assert.matches("marked 3\nexit %d+\n", output)
+    assert.matches("marked 3\nexit 70\n", output)
   end)
 
   it("is done by itself with --watch, when the script or what it requires changes, or is gone", function()

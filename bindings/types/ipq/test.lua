@@ -144,7 +144,7 @@ function test.udp(fields) end
 ---@return ipq.test.Packet
 function test.udplite(fields) end
 
----ICMP, over IPv4 alone: an echo request.
+---ICMP, over IPv4, or IPv6 where that header is given, ip6 = {}: an echo request.
 ---@param fields? ipq.test.Fields
 ---@return ipq.test.Packet
 function test.icmp(fields) end
