@@ -115,6 +115,7 @@ static int put_somehow(struct rules *rules)
 		rules->program = programs[i];
 		if (put_all(rules, i ? &later : &failure)) {
 			free(i ? failure.text : NULL);
+			tell_put(rules);
 			return EX_OK;
 		}
 		if (i)
@@ -212,8 +213,6 @@ int rules_put(struct rules *rules)
 {
 	int code = put_somehow(rules);
 
-	if (code == EX_OK)
-		tell_put(rules);
 	rules_sweep(rules, RULES_LEFT_BY_ALL);
 	return code;
 }
