@@ -13,8 +13,25 @@ local shell = [[
   none() { ! ours > /dev/null; }
   some() { [ "$(ours | wc -l)" = "$1" ]; }
   in_place() { grep -qs 'is in place' "$DIR/$1.err"; }
-  # ruled NAME ARGUMENTS...: run, until its rule is in place.
-  ruled() { run "$@"; wait_for 5 in_place "$1"; }
+  # listen SOCKET: until a program tells there, as to systemd, that it is ready.
+  listen() {
+    python3 -c "if True:
+      import socket, sys
+      s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      s.bind(sys.argv[1])
+      s.settimeout(5)
+      while b'READY=1' not in s.recv(4096).split(b'\n'): pass" "$1"
+  }
+  # until_ready COMMAND...: which starts a program. Its rules are in place then, what earlier runs left
+  # is gone, and it hears signals.
+  until_ready() {
+    rm -f "$DIR/ready"
+    listen "$DIR/ready" & listener=$!
+    wait_for 5 test -S "$DIR/ready"
+    NOTIFY_SOCKET="$DIR/ready" "$@"
+    wait $listener || fail "not ready: $*"
+  }
+  ruled() { until_ready run "$@"; }
   gone() { ! kill -0 "$1" 2> /dev/null; }
   unread() { ! queue_is_bound "$1"; }
 ]]
@@ -100,11 +117,13 @@ END
         cat > "$DIR/filter.lua" <<'END'
 return function() while true do end end
 END
-        # What a shell starts in the background ignores them.
-        env --default-signal=INT,QUIT "$DIR/installed" --time-limit 0 --max-restarts 0 --on-give-up exit \
-          --rule 'OUTPUT -p udp' --rule 'INPUT -s 192.0.2.1' "$DIR/filter.lua" 2> "$DIR/filter.err" &
-        pid_filter=$!
-        wait_for 5 sh -c "[ \$(grep -c 'is in place' $DIR/filter.err) = 2 ]"
+        start() {
+          # What a shell starts in the background ignores them.
+          env --default-signal=INT,QUIT "$DIR/installed" --time-limit 0 --max-restarts 0 --on-give-up exit \
+            --rule 'OUTPUT -p udp' --rule 'INPUT -s 192.0.2.1' "$DIR/filter.lua" 2> "$DIR/filter.err" &
+          pid_filter=$!
+        }
+        until_ready start
         count before
         %s
         wait $pid_filter
@@ -160,7 +179,6 @@ END
       wait_for 5 unread 0
       count left
       ruled second --rule 'OUTPUT -p icmp' scripts/accept.lua
-      wait_for 5 some 5
       ours
       grep -c "ipq-lua:$pid_second:" "$DIR/second.err"
       stop second
