@@ -105,7 +105,7 @@ static void tell_put(const struct rules *rules)
 static int put_somehow(struct rules *rules)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
-	int count = ruleset_programs(programs), code = EX_OK;
+	int count = ruleset_programs(programs), code;
 	struct rule_failure failure = {0, RULE_IPV4, -ENOENT, NULL};
 	char why[RULE_WHY_SIZE];
 

@@ -288,7 +288,6 @@ END
       export DIR PROGRAM
       python3 "$DIR/manager.py" 2>&1
       ruled last --rule 'OUTPUT -p icmp' scripts/accept.lua
-      wait_for 5 some 2
       stop last
       count after]]
     assert.equal(3, count(output, "rule: "), output)

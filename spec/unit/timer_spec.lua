@@ -154,20 +154,22 @@ describe("timers", function()
 
   it("that are periodic are called once after a pause, and then at a multiple", function()
     local src = new(1)
-    local calls, first, second = 0, nil, nil
+    local calls, before, first, last = 0, nil, nil, nil
     ipq.every(0.01, function() calls = calls + 1 end)
     go_on(src, function()
-      if calls == 0 then first = src.batch.wake_ns end
-      if calls == 1 then
-        -- Three more are due by then.
-        while C.ipq_monotonic_ns() < first + 45000000 do end -- luacheck: ignore 542
+      if before then
+        last = src.batch.wake_ns
+        return calls > before
       end
-      second = src.batch.wake_ns
-      return calls >= 2
+      before, first = calls, src.batch.wake_ns
+      -- Five are due by then.
+      while C.ipq_monotonic_ns() < first + 45000000 do end -- luacheck: ignore 542
     end)
-    assert.equal(2, calls)
-    assert.is_true(second >= first + 50000000)
-    assert.equal(0, tonumber((second - first) % 10000000))
+    local periods = tonumber(last - first) / 10000000
+    assert.is_true(periods >= 5)
+    assert.equal(0, periods % 1)
+    -- One, and another for each that became due after the pause: a busy machine may be as late as that.
+    assert.is_true(calls > before and calls - before <= periods - 4)
   end)
 
   it("that were made before their loop began count from its beginning, and cancel the deadline with them", function()

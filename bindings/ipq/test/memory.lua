@@ -19,7 +19,6 @@ local M = {}
 --- Seconds since 1970 at which packets come that have no timestamp of their own: ipq.now() in their filters.
 M.time = 0
 
---- Misuse, to be told at the line of the kit's user: see packet.lua.
 local bad = misuse.bad
 
 -- Timers, by that time
