@@ -32,7 +32,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla
-CPPFLAGS += -D_GNU_SOURCE -DIPQ_VERSION='"$(VERSION)"' -I. -Ilib
+CPPFLAGS += -D_GNU_SOURCE -DIPQ_VERSION='"$(VERSION)"' -I. -Ilib/libipq
 # What is released; the sanitizers see more, and FORTIFY needs a compiler that optimizes.
 HARDENING = $(if $(SANITIZE)$(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
 	-fstack-protector-strong -fstack-clash-protection)
@@ -47,12 +47,13 @@ SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libseccomp libcap-ng)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
 LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
 
-LIB_SRC := $(wildcard lib/*.c)
-BINDINGS_SRC := $(wildcard bindings/*.c)
-HOST_SRC := $(wildcard host/*.c)
-LUA_MODULES := $(wildcard bindings/ipq/*.lua)
-LUA_TEST_MODULES := $(wildcard bindings/ipq/test/*.lua)
-C_FILES := $(wildcard lib/*.[ch] bindings/*.[ch] host/*.[ch] spec/*/*.[ch])
+LIB_SRC := $(wildcard lib/*/*.c)
+BINDINGS_SRC := $(wildcard bindings/*.c bindings/capture/*.c)
+HOST_SRC := $(wildcard host/*.c host/*/*.c)
+# Paths below bindings/ipq, and the folders among them.
+LUA_MODULES := $(patsubst bindings/ipq/%,%,$(wildcard bindings/ipq/*.lua bindings/ipq/*/*.lua))
+LUA_ROOMS := $(filter-out ./,$(sort $(dir $(LUA_MODULES))))
+C_FILES := $(wildcard lib/*.h lib/*/*.[ch] bindings/*.[ch] bindings/*/*.[ch] host/*.[ch] host/*/*.[ch] spec/*/*.[ch])
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
@@ -116,9 +117,9 @@ $(BUILD)/obj/%.o: %.c
 
 # These take files in as they are, which the compiler's dependencies do not tell.
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
-$(BUILD)/obj/bindings/modules.o: $(LUA_MODULES) $(LUA_TEST_MODULES)
-$(BUILD)/obj/host/new.o: $(wildcard scripts/template/*)
-$(BUILD)/obj/host/test.o: host/test.lua
+$(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
+$(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)
+$(BUILD)/obj/host/tools/test.o: host/tools/test.lua
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(BINDINGS_OBJ) $(HOST_OBJ) $(SPEC_OBJ))
 
@@ -147,13 +148,12 @@ install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
 DEPS_TEST += tshark tcpdump bsdutils nftables tmux
-C_FILES += $(wildcard lib/examples/*.c lib/linux/*/*.h)
+C_FILES += $(wildcard lib/libipq/examples/*.c lib/libipq/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0
 LIBIPQ := $(addprefix $(BUILD)/,$(LIBIPQ_NAME) libipq.so.0 libipq.so libipq.a)
-LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq*.c) lib/attr.c lib/config.c lib/device.c lib/status.c \
-	lib/verdict.c)
-LIBIPQ_MAN := $(wildcard lib/man/*.3)
+LIBIPQ_OBJ := $(call obj,$(wildcard lib/libipq/*.c) $(addprefix lib/queue/,attr.c device.c netlink.c procfs.c verdict.c))
+LIBIPQ_MAN := $(wildcard lib/libipq/man/*.3)
 LIBIPQ_SPECS := $(patsubst spec/c/%.c,$(BUILD)/spec/%,$(wildcard spec/c/libipq_*.c))
 
 libipq: deps-build
@@ -162,9 +162,9 @@ libipq: deps-build
 libipq-specs: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(LIBIPQ) $(LIBIPQ_SPECS)
 
-$(BUILD)/$(LIBIPQ_NAME): $(LIBIPQ_OBJ) lib/libipq.symbols
+$(BUILD)/$(LIBIPQ_NAME): $(LIBIPQ_OBJ) lib/libipq/libipq.symbols
 	$(call say,LINK,$@)
-	$(Q)(echo '{ global:'; sed 's/$$/;/' lib/libipq.symbols; echo 'local: *; };') > $(BUILD)/libipq.map
+	$(Q)(echo '{ global:'; sed 's/$$/;/' lib/libipq/libipq.symbols; echo 'local: *; };') > $(BUILD)/libipq.map
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libipq.so.0 -Wl,--version-script=$(BUILD)/libipq.map \
 		-o $@ $(LIBIPQ_OBJ) $(MNL_LIBS)
 
@@ -172,18 +172,18 @@ $(BUILD)/libipq.so.0 $(BUILD)/libipq.so: $(BUILD)/$(LIBIPQ_NAME)
 	$(Q)ln -sf $(LIBIPQ_NAME) $@
 
 # One object, in which nothing but the interface can meet a program's own names.
-$(BUILD)/libipq.a: $(LIBIPQ_OBJ) lib/libipq.symbols
+$(BUILD)/libipq.a: $(LIBIPQ_OBJ) lib/libipq/libipq.symbols
 	$(call say,AR,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(if $(findstring -flto,$(CFLAGS)),-flinker-output=nolto-rel) \
 		-r -nostdlib -o $(BUILD)/libipq.o $(LIBIPQ_OBJ)
-	$(Q)objcopy --keep-global-symbols=lib/libipq.symbols $(BUILD)/libipq.o
+	$(Q)objcopy --keep-global-symbols=lib/libipq/libipq.symbols $(BUILD)/libipq.o
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $(BUILD)/libipq.o
 
 $(BUILD)/spec/libipq_%: spec/c/libipq_%.c $(wildcard spec/c/libipq_*.h) $(LIBIPQ)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -D_GNU_SOURCE -Ilib $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -L$(BUILD) -lipq -lpthread \
+	$(Q)$(CC) -D_GNU_SOURCE -Ilib/libipq $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -L$(BUILD) -lipq -lpthread \
 		-Wl,-rpath,'$$ORIGIN/..'
 
 install-libipq: libipq
@@ -193,10 +193,10 @@ install-libipq: libipq
 	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so.0
 	ln -sf $(LIBIPQ_NAME) $(DESTDIR)$(LIBDIR)/libipq.so
 	install -m 644 $(BUILD)/libipq.a $(DESTDIR)$(LIBDIR)/
-	$(SUBSTITUTE) lib/libipq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libipq.pc
-	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/
-	install -m 644 lib/libipq.h $(DESTDIR)$(INCLUDEDIR)/libipq/
-	install -m 644 lib/linux/netfilter_ipv4/ip_queue.h $(DESTDIR)$(INCLUDEDIR)/linux/netfilter_ipv4/
+	$(SUBSTITUTE) lib/libipq/libipq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libipq.pc
+	install -m 644 lib/libipq/libipq.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 lib/libipq/libipq.h $(DESTDIR)$(INCLUDEDIR)/libipq/
+	install -m 644 lib/libipq/linux/netfilter_ipv4/ip_queue.h $(DESTDIR)$(INCLUDEDIR)/linux/netfilter_ipv4/
 	install -m 644 $(LIBIPQ_MAN) $(DESTDIR)$(MANDIR)/man3/
 
 uninstall-libipq:
@@ -299,15 +299,15 @@ check: deps-test lint layers
 lint: deps-test
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--error-exitcode=1 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ilib \
+		--error-exitcode=1 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ilib/libipq \
 		$(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC)
 	$(Q)luacheck --quiet bindings host scripts spec
 
 # host → bindings → lib, never back.
 layers:
-	$(Q)! grep -nEi '#include.*(lua|bindings/|host/)' lib/*.[ch]
-	$(Q)! grep -nE '#include.*host/' bindings/*.[ch]
-	$(Q)! grep -nE '\b(printf|fprintf|perror|puts|exit|abort|_exit) *\(' $(filter-out lib/libipq.c,$(LIB_SRC))
+	$(Q)! grep -nEi '#include.*(lua|bindings/|host/)' $(wildcard lib/*.h lib/*/*.[ch])
+	$(Q)! grep -nE '#include.*host/' $(wildcard bindings/*.[ch] bindings/*/*.[ch])
+	$(Q)! grep -nE '\b(printf|fprintf|perror|puts|exit|abort|_exit) *\(' $(filter-out lib/libipq/libipq.c,$(LIB_SRC))
 
 format:
 	$(Q)clang-format -i $(C_FILES)
@@ -375,10 +375,9 @@ module:
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(CORE)
 
 install-module: module
-	install -d $(DESTDIR)$(LUA_LMOD)/ipq/test $(DESTDIR)$(LUA_CMOD)/ipq
+	install -d $(addprefix $(DESTDIR)$(LUA_LMOD)/ipq/,$(LUA_ROOMS)) $(DESTDIR)$(LUA_CMOD)/ipq
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_CMOD)/ipq/
-	install -m 644 $(LUA_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/
-	install -m 644 $(LUA_TEST_MODULES) $(DESTDIR)$(LUA_LMOD)/ipq/test/
+	$(foreach module,$(LUA_MODULES),install -m 644 bindings/ipq/$(module) $(DESTDIR)$(LUA_LMOD)/ipq/$(module) &&) :
 
 install-share:
 	install -d $(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types/ipq $(DESTDIR)$(COMPLETIONDIR) \

@@ -1,6 +1,6 @@
 /* A capture file as a Lua object. */
 #include "core_object.h"
-#include "capture.h"
+#include "bindings/capture/capture.h"
 
 #include <string.h>
 

@@ -3,46 +3,46 @@
 #include "core.h"
 
 /* The name of a module, and its file. */
-#define MODULES(M)                                                       \
-	M(init, "ipq", "init.lua")                                       \
-	M(abi, "ipq.abi", "abi.lua")                                     \
-	M(address, "ipq.address", "address.lua")                         \
-	M(arguments, "ipq.arguments", "arguments.lua")                   \
-	M(buffer, "ipq.buffer", "buffer.lua")                            \
-	M(counter, "ipq.counter", "counter.lua")                         \
-	M(dispatch, "ipq.dispatch", "dispatch.lua")                      \
-	M(event, "ipq.event", "event.lua")                               \
-	M(header, "ipq.header", "header.lua")                            \
-	M(held, "ipq.held", "held.lua")                                  \
-	M(ip, "ipq.ip", "ip.lua")                                        \
-	M(live, "ipq.live", "live.lua")                                  \
-	M(log, "ipq.log", "log.lua")                                     \
-	M(netset, "ipq.netset", "netset.lua")                            \
-	M(packet, "ipq.packet", "packet.lua")                            \
-	M(record, "ipq.record", "record.lua")                            \
-	M(script, "ipq.script", "script.lua")                            \
-	M(settle, "ipq.settle", "settle.lua")                            \
-	M(summary, "ipq.summary", "summary.lua")                         \
-	M(tcp_options, "ipq.tcp_options", "tcp_options.lua")             \
-	M(test, "ipq.test", "test.lua")                                  \
-	M(timer, "ipq.timer", "timer.lua")                               \
-	M(transport, "ipq.transport", "transport.lua")                   \
-	M(verdict, "ipq.verdict", "verdict.lua")                         \
-	M(test_assertions, "ipq.test.assertions", "test/assertions.lua") \
-	M(test_assign, "ipq.test.assign", "test/assign.lua")             \
-	M(test_build, "ipq.test.build", "test/build.lua")                \
-	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")       \
-	M(test_dns, "ipq.test.dns", "test/dns.lua")                      \
-	M(test_fields, "ipq.test.fields", "test/fields.lua")             \
-	M(test_filter, "ipq.test.filter", "test/filter.lua")             \
-	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")       \
-	M(test_golden, "ipq.test.golden", "test/golden.lua")             \
-	M(test_keys, "ipq.test.keys", "test/keys.lua")                   \
-	M(test_memory, "ipq.test.memory", "test/memory.lua")             \
-	M(test_meta, "ipq.test.meta", "test/meta.lua")                   \
-	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")             \
-	M(test_packet, "ipq.test.packet", "test/packet.lua")             \
-	M(test_replay, "ipq.test.replay", "test/replay.lua")             \
+#define MODULES(M)                                                                \
+	M(init, "ipq", "init.lua")                                                \
+	M(arguments, "ipq.arguments", "arguments.lua")                            \
+	M(counter, "ipq.counter", "counter.lua")                                  \
+	M(event, "ipq.event", "event.lua")                                        \
+	M(log, "ipq.log", "log.lua")                                              \
+	M(netset, "ipq.netset", "netset.lua")                                     \
+	M(test, "ipq.test", "test.lua")                                           \
+	M(verdict, "ipq.verdict", "verdict.lua")                                  \
+	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
+	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \
+	M(engine_held, "ipq.engine.held", "engine/held.lua")                      \
+	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
+	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
+	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
+	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
+	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
+	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
+	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
+	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
+	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
+	M(packet_summary, "ipq.packet.summary", "packet/summary.lua")             \
+	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
+	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \
+	M(packet_view, "ipq.packet.view", "packet/view.lua")                      \
+	M(test_assertions, "ipq.test.assertions", "test/assertions.lua")          \
+	M(test_assign, "ipq.test.assign", "test/assign.lua")                      \
+	M(test_build, "ipq.test.build", "test/build.lua")                         \
+	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")                \
+	M(test_dns, "ipq.test.dns", "test/dns.lua")                               \
+	M(test_fields, "ipq.test.fields", "test/fields.lua")                      \
+	M(test_filter, "ipq.test.filter", "test/filter.lua")                      \
+	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")                \
+	M(test_golden, "ipq.test.golden", "test/golden.lua")                      \
+	M(test_keys, "ipq.test.keys", "test/keys.lua")                            \
+	M(test_memory, "ipq.test.memory", "test/memory.lua")                      \
+	M(test_meta, "ipq.test.meta", "test/meta.lua")                            \
+	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")                      \
+	M(test_packet, "ipq.test.packet", "test/packet.lua")                      \
+	M(test_replay, "ipq.test.replay", "test/replay.lua")                      \
 	M(test_text, "ipq.test.text", "test/text.lua")
 
 #define EMBED(id, name, path)                                                           \

@@ -1,6 +1,6 @@
-#include "options.h"
-#include "log.h"
-#include "rules.h"
+#include "host/base/options.h"
+#include "host/base/log.h"
+#include "host/rules/rules.h"
 
 #include <ctype.h>
 #include <errno.h>

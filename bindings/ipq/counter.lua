@@ -2,7 +2,7 @@
 ---
 --- What a script holds of one is its number in the table, as the bits of a pointer that leads nowhere (see live.lua):
 --- there is nothing that it could follow or change, and counting is one addition in memory, which allocates nothing.
-local abi = require "ipq.abi"
+local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local error, tostring, type = error, tostring, type -- a script may overwrite globals

@@ -7,9 +7,9 @@ if core.module then return core.module end
 local arguments = require "ipq.arguments"
 local counter = require "ipq.counter"
 local event = require "ipq.event"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local log = require "ipq.log"
-local timer = require "ipq.timer"
+local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
 ---@class ipq
@@ -97,7 +97,7 @@ function Queue:run(filter)
   if type(filter) ~= "function" then error("Queue:run() takes a function", 2) end
   check_open(self)
   local queue = self.core -- and not only its driver's address: it must live as long as the loop
-  local run, keeper = require "ipq.dispatch".new(queue:driver(), filter)
+  local run, keeper = require "ipq.engine.dispatch".new(queue:driver(), filter)
   while true do
     local count = run()
     if count == 0 then

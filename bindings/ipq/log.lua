@@ -1,6 +1,6 @@
 --- Messages for people, one line each (a traceback has more).
 local core = require "ipq.core"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a script may overwrite globals
 
 -- One for the Lua state, as the module ipq is (see luaopen_ipq_core).

@@ -1,8 +1,8 @@
 --- Sets of networks, looked up in C: one call and no garbage a packet, however many networks.
-local abi = require "ipq.abi"
+local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local error, tostring, type = error, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).

@@ -1,5 +1,5 @@
 --- What a filter may return: the kernel's verdicts, as numbers.
-require "ipq.abi" -- declares them
+require "ipq.engine.abi" -- declares them
 local bit = require "bit"
 local ffi = require "ffi"
 local error, type = error, type -- a script may overwrite globals

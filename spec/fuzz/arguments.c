@@ -1,8 +1,8 @@
 /* The command line: any words, and what is asked for is within what the options say. */
 #include "fuzz.h"
-#include "host/log.h"
-#include "host/options.h"
-#include "host/rule_text.h"
+#include "host/base/log.h"
+#include "host/base/options.h"
+#include "host/rules/rule_text.h"
 
 #include <getopt.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Capture files: read, judged, changed and written, whatever they hold. */
 #include "file.h"
-#include "bindings/capture.h"
-#include "bindings/link.h"
+#include "bindings/capture/capture.h"
+#include "bindings/capture/link.h"
 
 #include <linux/netfilter.h>
 #include <pcap/dlt.h>

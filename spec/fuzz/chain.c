@@ -1,6 +1,6 @@
 /* IPv4 options and IPv6 extension chains, made of choices, so that it is known where they end. */
 #include "fuzz.h"
-#include "lib/transport.h"
+#include "lib/packet/transport.h"
 
 #include <netinet/in.h>
 #include <linux/netfilter.h>

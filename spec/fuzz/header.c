@@ -1,6 +1,6 @@
 /* Packet headers: places in order and inside, twice the same, whatever the bytes say. */
 #include "fuzz.h"
-#include "lib/transport.h"
+#include "lib/packet/transport.h"
 
 #include <linux/netfilter.h>
 

@@ -4,12 +4,12 @@
 -- The global feed is the source: see held.c. The input says what packets come, and then, whenever something of the
 -- script's is called, what it does.
 local bit = require "bit"
-local dispatch = require "ipq.dispatch"
+local dispatch = require "ipq.engine.dispatch"
 local ipq = require "ipq"
 local judge = require "spec.fuzz.judge"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local log = require "ipq.log"
-local timers = require "ipq.timer"
+local timers = require "ipq.engine.timer"
 
 local equal = judge.equal
 local feed = feed -- luacheck: ignore 113

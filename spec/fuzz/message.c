@@ -1,7 +1,7 @@
 /* libipq's messages: the kernel's become ip_queue's, in a buffer that ends where the caller said.
  */
 #include "fuzz.h"
-#include "lib/libipq_handle.h"
+#include "lib/libipq/handle.h"
 
 #include <errno.h>
 #include <linux/netfilter.h>

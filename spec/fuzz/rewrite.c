@@ -7,7 +7,7 @@
  */
 #include "fuzz.h"
 #include "sums.h"
-#include "lib/transport.h"
+#include "lib/packet/transport.h"
 
 #include <netinet/in.h>
 #include <linux/netfilter.h>

@@ -11,7 +11,7 @@
 #define IPQ_FUZZ_SCRIPT_H
 
 #include "fuzz.h"
-#include "host/state.h"
+#include "host/judge/state.h"
 
 #include <lauxlib.h>
 

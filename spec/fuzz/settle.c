@@ -1,8 +1,8 @@
 /* What a worker leaves behind in the memory that it shared, of which every byte may be anything:
  * its supervisor describes it, takes its figures over, and judges what it had in hand. */
 #include "fuzz.h"
-#include "host/report.h"
-#include "host/stats.h"
+#include "host/figures/report.h"
+#include "host/figures/stats.h"
 
 #include <stdio.h>
 

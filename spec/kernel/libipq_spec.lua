@@ -30,7 +30,7 @@ describe("passer", function()
 
   setup(function()
     dir = support.directory()
-    support.must(("cc -Ilib -o %s/passer lib/examples/passer.c -L%s -lipq"):format(dir, support.build))
+    support.must(("cc -Ilib/libipq -o %s/passer lib/libipq/examples/passer.c -L%s -lipq"):format(dir, support.build))
   end)
   teardown(function() os.execute("rm -rf " .. dir) end)
 

@@ -2,7 +2,7 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
 local netset = require "spec.support.netset"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local source = require "spec.support.source"
 
 local A, D = ipq.ACCEPT, ipq.DROP

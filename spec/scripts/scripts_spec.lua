@@ -2,7 +2,7 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
 local packets = require "spec.support.packet"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local source = require "spec.support.source"
 
 local A, D = ipq.ACCEPT, ipq.DROP
@@ -39,7 +39,7 @@ local arguments = { ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/
 
 describe("every filter in scripts/", function()
   -- Timers that a filter makes are not for the loops of other specs.
-  local timer, heap = require "ipq.timer", nil
+  local timer, heap = require "ipq.engine.timer", nil
   before_each(function() heap, timer.current = timer.current, timer.new() end)
   after_each(function() timer.current = heap end)
 

@@ -1,5 +1,5 @@
 -- The C functions of lib/ipq.h, for specs that call them directly.
-local abi = require "ipq.abi"
+local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
 

@@ -1,5 +1,5 @@
 -- Packets from memory through a filter, in the loop that live packets go through.
-local dispatch = require "ipq.dispatch"
+local dispatch = require "ipq.engine.dispatch"
 local ffi = require "ffi"
 local lib = require "spec.support.lib"
 

@@ -44,7 +44,7 @@ local function compiled()
   file:write "return 0;}\n"
   file:close()
   -- The sanitizers' runtime, preloaded for the specs, is not for the compiler.
-  assert(os.execute(("LD_PRELOAD= cc -x c -I. -Ilib -o %s %s"):format(program, source)) == 0)
+  assert(os.execute(("LD_PRELOAD= cc -x c -I. -o %s %s"):format(program, source)) == 0)
   local result = {}
   local output = io.popen("LD_PRELOAD= " .. program)
   for line in output:lines() do

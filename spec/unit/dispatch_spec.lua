@@ -2,9 +2,9 @@ local ipq = require "ipq"
 local lib = require "spec.support.lib"
 local log = require "ipq.log"
 local m = require "spec.support.message"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local source = require "spec.support.source"
-local timer = require "ipq.timer"
+local timer = require "ipq.engine.timer"
 local traces = require "spec.support.traces"
 
 local function packets(n, payload)
@@ -211,7 +211,7 @@ describe("dispatch", function()
 
   -- The lines of the loop over packets.
   local drive, number = {}, 0
-  for line in io.lines "bindings/ipq/dispatch.lua" do
+  for line in io.lines "bindings/ipq/engine/dispatch.lua" do
     number = number + 1
     if line:match "^  local function drive%(%)" then drive.first = number end
     if drive.first and not drive.last and line == "  end" then drive.last = number end

@@ -1,6 +1,6 @@
 local ffi = require "ffi"
 local m = require "spec.support.message"
-local packet = require "ipq.packet"
+local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
 local source = require "spec.support.source"
 local ip, ip6, be16, be32 = packets.ip, packets.ip6, m.be16, m.be32

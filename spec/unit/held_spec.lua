@@ -373,7 +373,7 @@ describe("held:verdict()", function()
   it("tells observers then, and not when the packet is held", function()
     local src = new(2)
     local seen, held = {}, nil
-    local run = require "ipq.dispatch".new(src:plan({ 1, 1 }).driver, function(pkt)
+    local run = require "ipq.engine.dispatch".new(src:plan({ 1, 1 }).driver, function(pkt)
       if pkt.packet_id == 1 then
         pkt.ip.ttl, held = 5, pkt:hold()
       else

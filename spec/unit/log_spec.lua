@@ -1,6 +1,6 @@
 local event = require "ipq.event"
 local ipq = require "ipq"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local netns = require "spec.support.netns"
 local t = require "ipq.test"

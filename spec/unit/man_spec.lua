@@ -2,7 +2,7 @@
 local document = require "spec.support.document"
 local ipq = require "ipq"
 local netns = require "spec.support.netns"
-local packet = require "ipq.packet"
+local packet = require "ipq.packet.view"
 local support = require "spec.support.libipq"
 
 local PROGRAM, MODULE, EXAMPLES = "host/man/ipq-lua.1", "bindings/man/ipq.3lua", "host/man/ipq-lua-examples.7"
@@ -57,7 +57,7 @@ describe("the manual pages", function()
 
   it("name no other page that is ours than those that there are", function()
     local pages = {}
-    for name, number in support.must "ls lib/man host/man bindings/man":gmatch "([%w_-]+)%.(%d%a*)\n" do
+    for name, number in support.must "ls lib/libipq/man host/man bindings/man":gmatch "([%w_-]+)%.(%d%a*)\n" do
       pages[name .. " " .. number] = true
     end
     for _, path in ipairs { PROGRAM, MODULE, EXAMPLES } do

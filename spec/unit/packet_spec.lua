@@ -1,6 +1,6 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
-local packet = require "ipq.packet"
+local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
 local source = require "spec.support.source"
 

@@ -1,13 +1,13 @@
 -- What holds for all packets, tried with many. A failure tells the seed of its round: PROPERTY_SEED begins there, and
 -- PROPERTY_ROUNDS makes it more of them.
 local barrage = require "spec.support.barrage"
-local dispatch = require "ipq.dispatch"
+local dispatch = require "ipq.engine.dispatch"
 local ffi = require "ffi"
 local hostile = require "spec.support.hostile"
 local m = require "spec.support.message"
 local random_fields = require "spec.support.random_fields"
 local rewrite = require "spec.support.rewrite"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local source = require "spec.support.source"
 local t = require "ipq.test"
 

@@ -1,9 +1,9 @@
 -- README's examples run, and the annotations name what there is.
 local ipq = require "ipq"
 local m = require "spec.support.message"
-local packet = require "ipq.packet"
+local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local source = require "spec.support.source"
 
 local function read(path)

@@ -1,4 +1,4 @@
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 
 local function load_text(text, argv)
   local path = os.tmpname()

@@ -1,6 +1,6 @@
 -- The test kit's builders: what they make is what was asked for, and right in the eyes of others.
 local fields = require "ipq.test.fields"
-local packet = require "ipq.packet"
+local packet = require "ipq.packet.view"
 local t = require "ipq.test"
 local tshark = require "spec.support.tshark"
 

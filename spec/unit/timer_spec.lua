@@ -6,7 +6,7 @@ local log = require "ipq.log"
 local m = require "spec.support.message"
 local source = require "spec.support.source"
 local t = require "ipq.test"
-local timer = require "ipq.timer"
+local timer = require "ipq.engine.timer"
 
 local C, errno = lib.C, lib.errno
 

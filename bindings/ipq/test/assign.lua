@@ -1,6 +1,6 @@
 --- Fields given by name, put into a packet.
 local fields = require "ipq.test.fields"
-local live_packet = require "ipq.packet"
+local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
 local misuse = require "ipq.test.misuse"
 

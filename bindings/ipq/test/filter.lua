@@ -5,7 +5,7 @@ local keys = require "ipq.test.keys"
 local memory = require "ipq.test.memory"
 local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
-local script = require "ipq.script"
+local script = require "ipq.engine.script"
 local verdict = require "ipq.verdict"
 
 local M = {}

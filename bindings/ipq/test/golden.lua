@@ -1,6 +1,6 @@
 --- Golden files: what a replay has to give, kept beside the specs.
 local misuse = require "ipq.test.misuse"
-local record = require "ipq.record"
+local record = require "ipq.packet.record"
 local replay = require "ipq.test.replay"
 local text = require "ipq.test.text"
 

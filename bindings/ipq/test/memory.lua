@@ -1,15 +1,15 @@
 --- One packet through a filter, in the loop that live packets go through: the same dispatch, the same
 --- rewriting.
-local abi = require "ipq.abi"
+local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local core = require "ipq.core"
-local dispatch = require "ipq.dispatch"
+local dispatch = require "ipq.engine.dispatch"
 local event = require "ipq.event"
 local ffi = require "ffi"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local misuse = require "ipq.test.misuse"
-local timer = require "ipq.timer"
+local timer = require "ipq.engine.timer"
 
 local C, E = abi.C, ffi.C
 local SLOT = E.IPQ_PACKET_MAX

@@ -1,8 +1,8 @@
 --- Packets of the test kit: an IP packet's bytes, its metadata, and its fields by the names that a filter knows.
 local assign = require "ipq.test.assign"
-local buffer = require "ipq.buffer"
+local buffer = require "ipq.packet.buffer"
 local fields = require "ipq.test.fields"
-local live_packet = require "ipq.packet"
+local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
 local metadata = require "ipq.test.meta"
 local misuse = require "ipq.test.misuse"

@@ -1,16 +1,16 @@
 --- Capture files: read as packets, and replayed through a filter.
 local core = require "ipq.core"
-local dispatch = require "ipq.dispatch"
+local dispatch = require "ipq.engine.dispatch"
 local ffi = require "ffi"
 local ipq = require "ipq"
 local filters = require "ipq.test.filter"
 local keys = require "ipq.test.keys"
-local live = require "ipq.live"
+local live = require "ipq.engine.live"
 local memory = require "ipq.test.memory"
 local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
-local record = require "ipq.record"
-local timer = require "ipq.timer"
+local record = require "ipq.packet.record"
+local timer = require "ipq.engine.timer"
 
 local M = {}
 

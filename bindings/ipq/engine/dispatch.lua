@@ -1,0 +1,185 @@
+--- The loop: packet, filter, verdict, and at the end of a batch the next one.
+---
+--- It is one loop over packets, not a loop over batches around one over packets, and C enters it once,
+--- not once a batch. LuaJIT gives up on a loop that mostly ends after its first turn, as it would where
+--- packets come one by one; and then it stays interpreted when they come by the hundred thousand. This
+--- loop never ends.
+---
+--- A filter that raises ends it; its packet gets the error verdict, and the loop is entered again behind
+--- it. The loop, the view and the settling of a verdict allocate nothing and make no system call.
+local abi = require "ipq.engine.abi"
+local ffi = require "ffi"
+local held = require "ipq.engine.held"
+local live = require "ipq.engine.live"
+local log = require "ipq.log"
+local packet = require "ipq.packet.view"
+local settle = require "ipq.engine.outcome"
+local timer = require "ipq.engine.timer"
+local verdict = require "ipq.verdict"
+
+local C, begin, finish, live_view = abi.C, packet.begin, live.finish, packet.live_view
+local apply, packet_time = settle.apply, timer.packet_time
+-- A script may overwrite globals, by a forgotten "local" if not on purpose.
+local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.traceback, coroutine.running
+local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
+local TIMERS_ARE_DUE = -ffi.C.IPQ_ETIME
+local ERRORS_A_SECOND = 10
+local REPORTED = {} -- what the error handler gives
+
+local M = {}
+
+local OWN = debug.getinfo(1, "S").short_src .. ":"
+
+--- A filter that ends with a call is gone when that raises, and what raises at the filter's line does so at the line
+--- that called the filter, which is one of these: the filter's name takes its place.
+local function in_script(text, filter)
+  if text:sub(1, #OWN) ~= OWN then return text end
+  local info = debug_getinfo(filter, "S")
+  return ("%s: in the filter that begins at line %d:%s"):format(info.short_src, info.linedefined,
+    (text:sub(#OWN + 1):gsub("^%d+:", "")))
+end
+
+--- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().
+local function traceback(err, filter)
+  local text = debug_traceback(in_script(tostring(err), filter), 4)
+  return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
+end
+
+--- The same down to a timer's function, which xpcall() itself calls.
+function M.timer_traceback(err)
+  local text = debug_traceback(tostring(err), 4)
+  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+end
+
+--- The function that runs filter over all packets of a driver (struct ipq_driver). It returns when the
+--- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
+---
+--- Timers run between packets: by the clock, or before the packet whose time they have reached where the time is
+--- the packets' own (live.is_replay).
+---@param driver_address any lightuserdata or pointer; driver and batch outlive the functions
+---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param observe? fun(p: any, pkt: ipq.Packet, why?: string, held?: ipq.Held) called when a packet is judged, with
+---  its struct ipq_packet, its view, what went wrong with it, and its handle where it was held
+---@param timers? any a heap of timer.lua, or false: none are run; those of ipq.after() and ipq.every()
+---@return fun(): integer run
+---@return any keeper of the packets that the filter holds (see held.lua): its finish() gives what is left of them
+---  the default verdict, when the source has ended for good and has not been closed
+function M.new(driver_address, filter, observe, timers)
+  local driver = ffi.cast(abi.driver_pointer, driver_address)
+  local batch = driver.batch
+  local may_report = log.gate("error", ERRORS_A_SECOND, "filter errors")
+  if timers == nil then timers = timer.current end
+  local is_replay = live.is_replay
+
+  local what = live.is_capture and "frame %d of the capture" or "packet %d of queue %d"
+  local last_error
+
+  local function report(p, text)
+    last_error = text
+    if not may_report() then return end
+    log.write("error", ("%s: %s\nIts verdict: %s"):format(
+      what:format(p.packet_id, p.queue_num), text, verdict.name(batch.error_verdict)))
+  end
+
+  -- xpcall's handlers: the stack is still there. Must not raise.
+  local function on_raise(err)
+    local ok, text = pcall(traceback, err, filter)
+    report(batch.packets[batch.current], ok and text or "error with no message")
+    return REPORTED
+  end
+
+  local function report_timer(text)
+    if may_report() then log.write("error", "timer: " .. text) end
+  end
+
+  local function on_timer_raise(err)
+    local ok, text = pcall(M.timer_traceback, err)
+    pcall(report_timer, ok and text or "error with no message")
+  end
+
+  local keeper = held.new(driver, driver_address, observe, report)
+
+  local function fail(p)
+    if p.held ~= 0 then keeper:release(p) end
+    settle.fail(batch, p)
+  end
+
+  --- What the filter returned is what becomes of the packet.
+  local function judge(p, value, bytes)
+    local why
+    if p.held == 0 then why = apply(p, value, bytes) else why = keeper:keep(p, value, bytes) end
+    if why then fail(p) end
+    if observe and p.held == 0 then observe(p, live_view(), why) end
+    finish()
+    if why then report(p, why) end
+    batch.current = batch.current + 1
+  end
+
+  local function drive()
+    while true do
+      if batch.current >= batch.count then
+        local count = C.driver_next(driver)
+        if count <= 0 then
+          if count ~= TIMERS_ARE_DUE then return count end
+          timers:run(C.monotonic(), on_timer_raise, batch)
+          goto next
+        end
+      end
+      local p = batch.packets[batch.current]
+      judge(p, filter(begin(p)))
+      ::next::
+    end
+  end
+
+  --- The same where the packets tell the time.
+  local function drive_timed()
+    while true do
+      if batch.current >= batch.count then
+        local count = C.driver_next(driver)
+        if count <= 0 then return count end
+      end
+      local p = batch.packets[batch.current]
+      local now = packet_time(p)
+      if now >= timers.due then timers:run(now, on_timer_raise, batch) end
+      judge(p, filter(begin(p)))
+    end
+  end
+
+  --- What a raise leaves to be told. Scripts can break what this calls.
+  local function tell(count)
+    local p = batch.packets[batch.current]
+    -- No room for the handler itself: the stack is full, or the memory.
+    if count ~= REPORTED then report(p, tostring(count)) end
+    if observe then observe(p, live_view(), last_error) end
+  end
+
+  local loop = timers and is_replay and drive_timed or drive
+
+  local function run()
+    -- A coroutine that is left in a filter would leave its packet's view open.
+    local thread, is_main = coroutine_running()
+    if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
+    local packet_before, handle_before, keeper_before = live.save()
+    local guard = live.guard
+    local guarded = guard and guard(driver_address)
+    live.keeper = keeper
+    if timers then timers:enter(batch, is_replay) end
+    while true do
+      local ok, count = xpcall(loop, on_raise)
+      if ok then
+        if timers then timers:leave() end
+        live.restore(packet_before, handle_before, keeper_before)
+        if guard then guard(guarded) end
+        return count
+      end
+      fail(batch.packets[batch.current])
+      pcall(tell, count)
+      finish()
+      batch.current = batch.current + 1
+    end
+  end
+
+  return run, keeper
+end
+
+return M

@@ -1,0 +1,123 @@
+--- The packet whose filter runs: views are good for it alone, and end when its filter returns.
+local abi = require "ipq.engine.abi"
+local bit = require "bit"
+local core = require "ipq.core"
+local ffi = require "ffi"
+local error, tonumber, type = error, tonumber, type -- a script may overwrite globals
+
+local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
+local u64 = ffi.typeof "uint64_t"
+local OFFSET, BODY = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY)
+local SERIAL = bit.bnot(bor(OFFSET, BODY))
+local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
+
+-- One for the Lua state, however often this module is loaded (see luaopen_ipq_core).
+if core.live then return core.live end
+
+local live = ffi.new(abi.live)
+
+local M = {}
+
+local getinfo = debug.getinfo
+local OWN = getinfo(1, "S").source:gsub("engine/live%.lua$", "")
+
+--- The level, for the caller's error(), of the script's line that called into the module; of the loop's (dispatch.lua)
+--- where the filter ended with that call, and is gone.
+local function script_level()
+  local level = 2
+  while true do
+    local info = getinfo(level + 1, "S")
+    if not info then return level end
+    local is_own = info.source:sub(1, #OWN) == OWN
+    if not is_own and info.what ~= "C" or info.source == OWN .. "engine/dispatch.lua" then return level end
+    level = level + 1
+  end
+end
+
+local function ended() error("packet used after its filter returned", script_level()) end
+
+--- What a method was called with is nothing that has methods.
+local function misused(value)
+  error(("a method was called on %s: write a colon before its name, pkt:copy(), and not a dot")
+    :format(value == nil and "nothing" or "a " .. type(value)), script_level())
+end
+
+--- The struct ipq_packet behind a view, or an error at the line of who called the caller. A script can call
+--- a method with any cdata for a view: 0, which no filter's packet has, must not pass either.
+function M.packet_of(view)
+  if type(view) ~= "cdata" then misused(view) end
+  local handle = cast(u64, view)
+  if handle ~= live.handle or handle == 0 then ended() end
+  return live.packet
+end
+
+--- The same behind a buffer, where the buffer begins in it, and where it ends.
+function M.bounds_of(buffer)
+  if type(buffer) ~= "cdata" then misused(buffer) end
+  local handle = cast(u64, buffer)
+  if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
+  local p = live.packet
+  local start = tonumber(band(handle, OFFSET))
+  local stop = p.data_len
+  if band(handle, BODY) ~= 0 then
+    if p.parsed == 0 then C.header_parse(p) end
+    stop = p["end"]
+  end
+  -- The packet may have been cut off before it.
+  return p, start, stop < start and start or stop
+end
+
+--- The bits of a view of the packet whose filter runs.
+function M.view_handle() return live.handle end
+
+--- The bits of a buffer from offset (0 to 65535) of that packet on, to the end of its bytes, or with
+--- is_body to the end of the IP packet.
+function M.buffer_handle(offset, is_body)
+  if is_body then return bor(live.handle + offset, BODY) end
+  return live.handle + offset
+end
+
+--- Makes p the packet whose filter runs, and gives the bits of its view.
+function M.begin(p)
+  local handle = live.newest + STEP
+  live.newest = handle
+  live.handle = handle
+  live.packet = p
+  return handle
+end
+
+--- Ends all views.
+function M.finish() live.handle = 0 end
+
+--- The packet whose filter runs, or ran last; NULL where none did.
+function M.packet() return live.packet end
+
+--- Seconds since 1970: with is_replay the time of the timer that runs (timer_time), or the packet's own; else the
+--- clock's.
+M.is_replay = false
+function M.now()
+  if M.is_replay then
+    if M.timer_time then return M.timer_time end
+    if live.packet ~= nil then
+      return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
+    end
+  end
+  return C.now()
+end
+
+--- What the host watches the time of filters by, where it does so itself: guard(driver), with the address of the one
+--- whose packets are judged from here on, or nil; gives the one before.
+M.guard = nil
+
+--- Whether the packets are the frames of a capture, and their numbers the frames'.
+M.is_capture = false
+
+--- What holds packets for the loop that runs: see held.lua.
+M.keeper = nil
+
+--- What ran before: a filter may itself run filters over packets (tests do).
+function M.save() return live.packet, live.handle, M.keeper end
+function M.restore(packet, handle, keeper) live.packet, live.handle, M.keeper = packet, handle, keeper end
+
+core.live = M
+return M

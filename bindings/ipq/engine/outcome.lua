@@ -1,0 +1,79 @@
+--- What a filter says of a packet, made to be what becomes of it.
+local abi = require "ipq.engine.abi"
+local bit = require "bit"
+local buffer = require "ipq.packet.buffer"
+local ffi = require "ffi"
+local verdict = require "ipq.verdict"
+local tostring, type = tostring, type -- a script may overwrite globals
+
+local C, is_valid = abi.C, verdict.is_valid
+local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
+local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
+local NO_PAYLOAD = bit.bnot(PAYLOAD)
+
+local M = {}
+
+local function describe(value)
+  local kind = type(value)
+  if kind == "string" then return ("the string %q"):format(value) end
+  if kind == "number" or kind == "boolean" then return "the " .. kind .. " " .. tostring(value) end
+  return "a " .. kind
+end
+
+--- Why a verdict cannot be one; who is "filter returned", and it_takes begins the list of what is one: "it may return".
+function M.bad_verdict(who, value, it_takes)
+  return ("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
+    :format(who, describe(value), it_takes)
+end
+
+--- Why bytes cannot be the packet's.
+function M.bad_bytes(who, bytes)
+  return who .. " " .. describe(bytes) .. " as the packet's bytes; they are a string or a Buffer"
+end
+
+--- Makes these bytes the packet's. Gives why they cannot be, or nil.
+local function take_bytes(p, bytes)
+  local result
+  if type(bytes) == "string" then
+    result = C.rewrite_set(p, bytes, #bytes)
+  elseif is_buffer(bytes) then
+    result = C.rewrite_set(p, open_buffer(bytes))
+  else
+    return M.bad_bytes("filter returned", bytes)
+  end
+  if result ~= 0 then return "bytes returned: " .. ffi.string(C.rewrite_strerror(result)) end
+end
+
+--- Makes a changed packet fit to be sent, lengths and checksums. Gives why it cannot be, or nil.
+function M.complete(p)
+  if band(p.set, PAYLOAD) == 0 or p.as_is ~= 0 then return nil end
+  local result = C.rewrite_finish(p)
+  if result ~= 0 then return "packet changed: " .. ffi.string(C.rewrite_strerror(result)) end
+end
+
+--- Gives the packet the verdict and the bytes, each where there is one. Gives why it cannot have them, or nil:
+--- the packet is as fail() takes it then.
+function M.apply(p, value, bytes)
+  if value ~= nil then
+    if not is_valid(value) then return M.bad_verdict("filter returned", value, "it may return") end
+    p.verdict = value
+  end
+  if bytes ~= nil then
+    local why = take_bytes(p, bytes)
+    if why then return why end
+  end
+  if p.verdict == DROP then
+    p.set = band(p.set, NO_PAYLOAD)
+  else
+    return M.complete(p)
+  end
+end
+
+--- Gives a packet of the batch's, or a copy, the error verdict.
+function M.fail(batch, p)
+  p.verdict = batch.error_verdict
+  p.set = 0
+  batch.counters.errors = batch.counters.errors + 1
+end
+
+return M

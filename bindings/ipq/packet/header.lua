@@ -1,0 +1,194 @@
+--- Header views: pkt.ip, pkt.tcp and the others, made from tables of fields.
+---
+--- Each field becomes a function of its own by generated text. Closures over an offset would share one
+--- function prototype, and LuaJIT would then load the offset each time instead of knowing it.
+local abi = require "ipq.engine.abi"
+local address = require "ipq.packet.address"
+local bit = require "bit"
+local buffer = require "ipq.packet.buffer"
+local core = require "ipq.core"
+local ffi = require "ffi"
+local live = require "ipq.engine.live"
+local error, tostring, type = error, tostring, type -- a script may overwrite globals
+
+local C, cast = abi.C, ffi.cast
+local packet_of = live.packet_of
+
+local M = {}
+
+local scratch = ffi.new "uint8_t[16]"
+
+--- Raises for a change that cannot be. level is that of error() for the caller.
+local function check(result, what, level)
+  if result ~= 0 then error(what .. ": " .. ffi.string(C.rewrite_strerror(result)), level + 1) end
+end
+
+local function out_of_range(name, max, level)
+  error(("%s must be an integer from 0 to %.0f"):format(name, max), level + 1)
+end
+
+local environment = {
+  C = C, address = address, band = bit.band, bor = bit.bor, rshift = bit.rshift, lshift = bit.lshift,
+  bnot = bit.bnot, scratch = scratch, check = check, out_of_range = out_of_range, type = type, error = error,
+}
+
+local function compile(text, name)
+  return setfenv(assert(loadstring(text, "=ipq/packet/header.lua:" .. name)), environment)()
+end
+
+--- The bytes at h[offset] as one number of size bytes, as Lua text.
+local function load_text(offset, size)
+  local terms = {}
+  for i = 0, size - 1 do
+    terms[#terms + 1] = ("h[%d]%s"):format(offset + i, i < size - 1 and (" * %.0f"):format(256 ^ (size - 1 - i)) or "")
+  end
+  return "(" .. table.concat(terms, " + ") .. ")"
+end
+
+local function store_text(offset, size, where)
+  local lines = {}
+  for i = 0, size - 1 do
+    lines[#lines + 1] = ("scratch[%d] = band(rshift(raw, %d), 255)"):format(i, 8 * (size - 1 - i))
+  end
+  lines[#lines + 1] = ("check(C.rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)"):format(where, offset, size)
+  return table.concat(lines, "\n")
+end
+
+--- A number: width bits, shift bits from the right of the size bytes at offset (network order).
+---@param size 1|2|4
+function M.number(offset, size, shift, width)
+  shift = shift or 0
+  width = width or size * 8
+  local whole = width == size * 8
+  local max = 2 ^ width - 1
+  return function(name, where)
+    local read = whole and load_text(offset, size)
+      or ("band(rshift(%s, %d), %.0f)"):format(load_text(offset, size), shift, max)
+    local raw = whole and "v"
+      or ("bor(band(%s, bnot(%.0f)), lshift(v, %d))"):format(load_text(offset, size), max * 2 ^ shift, shift)
+    return compile("return function(p, h) return " .. read .. " end", name),
+      compile(([[
+        local NAME = "%s"
+        return function(p, h, v)
+          if type(v) ~= "number" or not (v >= 0 and v <= %.0f) or v %% 1 ~= 0 then out_of_range(NAME, %.0f, 3) end
+          local raw = %s
+          %s
+        end]]):format(name, max, max, raw, store_text(offset, size, where)), name)
+  end
+end
+
+--- One bit of the byte at offset, as a boolean.
+function M.flag(offset, mask)
+  return function(name, where)
+    return compile(("return function(p, h) return band(h[%d], %d) ~= 0 end"):format(offset, mask), name),
+      compile(([[
+        local NAME = "%s"
+        return function(p, h, v)
+          if type(v) ~= "boolean" then error(NAME .. " must be true or false", 3) end
+          local raw = v and bor(h[%d], %d) or band(h[%d], %d)
+          %s
+        end]]):format(name, offset, mask, offset, 255 - mask, store_text(offset, 1, where)), name)
+  end
+end
+
+--- An address, as text.
+---@param family 4|6
+function M.address(offset, family)
+  local read = family == 4 and "ip" or "ip6"
+  return function(name, where)
+    return compile(("return function(p, h) return address.%s(h + %d) end"):format(read, offset), name),
+      compile(([[
+        local NAME = "%s"
+        return function(p, h, v)
+          if not address.parse(%d, v, scratch) then
+            error(NAME .. " must be the text of an IPv%d address", 3)
+          end
+          check(C.rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)
+        end]]):format(name, family, family, where, offset, family == 4 and 4 or 16), name)
+  end
+end
+
+--- A field that is not a piece of a fixed place: read(p, h), and write(p, h, value) where it can be assigned.
+--- write's errors are at the script's line with level 3.
+function M.computed(read, write)
+  return function() return read, write end
+end
+
+--- Puts len bytes over those at offset. Errors are at that level of the caller's.
+function M.store(p, name, offset, bytes, len, level)
+  check(C.rewrite_store(p, offset, bytes, len), name, level + 1)
+end
+
+--- Puts options (bytes, "\0" is added up to whole words) in the place of the old_len bytes of options that a
+--- header at offset start has behind its first 20, and their length in words into the upper or lower four
+--- bits of its byte at length_at. Errors are at that level of the caller's.
+function M.put_options(p, name, start, old_len, options, length_at, is_upper, level)
+  if type(options) ~= "string" or #options > 40 then
+    error(name .. " must be a string of at most 40 bytes", level + 1)
+  end
+  options = options .. ("\0"):rep(-#options % 4)
+  local words, old = 5 + #options / 4, p.data[start + length_at]
+  scratch[0] = is_upper and words * 16 + old % 16 or old - old % 16 + words
+  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, level + 1)
+  check(C.rewrite_store(p, start + length_at, scratch, 1), name, level + 1)
+end
+
+-- Beside the metatypes, which outlive this module's table (see luaopen_ipq_core).
+core.views = core.views or {}
+local views = core.views
+
+--- Makes the view type "struct ipq_view_NAME": fields by name, where their header begins (the member of
+--- struct ipq_packet), and a condition on p that says that there is such a header. Gives a function of p
+--- that gives the view, or nil.
+function M.define(name, where, condition, fields, methods)
+  local get, set = {}, {}
+  for field, make in pairs(fields) do get[field], set[field] = make(name .. "." .. field, where) end
+  local there = compile("return function(p) return " .. condition .. " end", name)
+  local pointer = ffi.typeof("struct ipq_view_" .. name .. " *")
+  views[name] = { get = get, set = set, methods = methods or {} }
+
+  local function open(view)
+    local p = packet_of(view)
+    if p.parsed == 0 then C.header_parse(p) end
+    if not there(p) then error("the packet has no " .. name .. " header any more", 3) end
+    return p, p.data + p[where]
+  end
+
+  ffi.metatype("struct ipq_view_" .. name, {
+    __index = function(view, key)
+      local read = get[key]
+      if read ~= nil then return read(open(view)) end
+      local method = methods and methods[key]
+      if method == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
+      return method
+    end,
+    __newindex = function(view, key, value)
+      local write = set[key]
+      if write == nil then
+        if get[key] == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
+        -- Of a header, all but its payload can be.
+        error(("pkt.%s.%s cannot be assigned%s"):format(name, key, buffer.HINT), 2)
+      end
+      local p, h = open(view)
+      write(p, h, value)
+    end,
+  })
+
+  return function(p)
+    if p.parsed == 0 then C.header_parse(p) end
+    if there(p) then return cast(pointer, live.view_handle()) end
+  end, open
+end
+
+--- The fields of each view: name → true where they can be assigned; and its methods.
+function M.fields(name)
+  local names = {}
+  for field in pairs(views[name].get) do names[field] = views[name].set[field] ~= nil end
+  return names, views[name].methods
+end
+
+--- The function of (struct ipq_packet *, address of the header, value) that assigns a field. Its errors
+--- are at the line of its caller's caller.
+function M.writer(name, field) return views[name].set[field] end
+
+return M

@@ -1,0 +1,323 @@
+--- Packets as a filter sees them: fields by name, good until the filter returns.
+local abi = require "ipq.engine.abi"
+local buffer = require "ipq.packet.buffer"
+local core = require "ipq.core"
+local ffi = require "ffi"
+local bit = require "bit"
+local ip = require "ipq.packet.ip"
+local header = require "ipq.packet.header"
+local held = require "ipq.engine.held"
+local live = require "ipq.engine.live"
+local transport = require "ipq.packet.transport"
+local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
+
+-- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+if core.packet then return core.packet end
+
+local C, E, cast = abi.C, ffi.C, ffi.cast
+local packet_of = live.packet_of
+local band, bor = bit.band, bit.bor
+
+--- Readers and writers of the fields: field name → function(struct ipq_packet *[, value]).
+local get, set = {}, {}
+
+--- A field that is p[member] where the packet has what the bit says, else nil.
+local function optional(name, member, has)
+  get[name] = function(p)
+    if band(p.present, has) ~= 0 then return p[member] end
+  end
+end
+
+--- A field that is always there.
+local function always(name)
+  get[name] = function(p) return p[name] end
+end
+
+always "packet_id"
+always "queue_num"
+always "hook"
+always "hw_protocol"
+always "data_len"
+
+-- NF_INET_* of linux/netfilter.h
+local hook_names = {
+  [0] = "prerouting", [1] = "input", [2] = "forward", [3] = "output", [4] = "postrouting",
+}
+
+function get.hook_name(p) return hook_names[p.hook] end
+
+-- NFPROTO_* of linux/netfilter.h
+local family_names = {
+  [0] = "unspec", [1] = "inet", [2] = "ip", [3] = "arp", [5] = "netdev", [7] = "bridge", [10] = "ip6",
+}
+
+function get.family(p) return family_names[p.family] end
+
+--- Bytes on the wire; nil where only metadata was copied, for then the kernel does not tell.
+function get.len(p)
+  if band(p.present, bor(E.IPQ_HAS_PAYLOAD, E.IPQ_HAS_CAP_LEN)) ~= 0 then return p.len end
+end
+
+--- Whether the copy lacks a part of the packet.
+function get.truncated(p)
+  return band(p.present, E.IPQ_HAS_PAYLOAD) == 0 or p.data_len < p.len
+end
+
+function get.payload(p)
+  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return buffer.new(0) end
+end
+
+function get.timestamp_sec(p)
+  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return tonumber(p.timestamp_sec) end
+end
+
+function get.timestamp_usec(p)
+  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return tonumber(p.timestamp_usec) end
+end
+
+function get.timestamp(p)
+  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then
+    return tonumber(p.timestamp_sec) + tonumber(p.timestamp_usec) / 1e6
+  end
+end
+
+optional("uid", "uid", E.IPQ_HAS_UID)
+optional("gid", "gid", E.IPQ_HAS_GID)
+
+-- Interfaces
+
+local function device_name(index)
+  local device = C.device_get(C.devices, index)
+  if device.name[0] ~= 0 then return ffi.string(device.name) end
+end
+
+for _, name in ipairs { "indev", "outdev", "physindev", "physoutdev" } do
+  local has = E["IPQ_HAS_" .. name:upper()]
+  optional(name, name, has)
+  get[name .. "_name"] = function(p)
+    if band(p.present, has) ~= 0 then return device_name(p[name]) end
+  end
+end
+
+--- ARPHRD_* of the input device, which the kernel's message lacks.
+function get.hw_type(p)
+  if band(p.present, E.IPQ_HAS_INDEV) == 0 then return nil end
+  local device = C.device_get(C.devices, p.indev)
+  if device.name[0] ~= 0 then return device.type end
+end
+
+function get.hw_addr(p)
+  if band(p.present, E.IPQ_HAS_HWADDR) == 0 then return nil end
+  local a = p.hw_addr
+  if p.hw_addrlen == 6 then
+    return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(a[0], a[1], a[2], a[3], a[4], a[5])
+  end
+  local digits = {}
+  for i = 1, p.hw_addrlen do digits[i] = ("%02x"):format(a[i - 1]) end
+  return table.concat(digits, ":")
+end
+
+optional("vlan_proto", "vlan_proto", E.IPQ_HAS_VLAN)
+optional("vlan_tci", "vlan_tci", E.IPQ_HAS_VLAN)
+
+--- The link layer header's bytes (bridge family).
+function get.l2hdr(p)
+  if band(p.present, E.IPQ_HAS_L2HDR) ~= 0 then return ffi.string(p.l2hdr, p.l2hdr_len) end
+end
+
+--- The security context, without the 0 byte that some security modules end it with.
+function get.secctx(p)
+  if band(p.present, E.IPQ_HAS_SECCTX) ~= 0 then
+    return (ffi.string(p.secctx, p.secctx_len):gsub("%z$", ""))
+  end
+end
+
+-- NFQA_SKB_INFO
+
+function get.gso(p) return band(p.present, E.IPQ_HAS_SKB_INFO) ~= 0
+  and band(p.skb_info, E.IPQ_SKB_GSO) ~= 0 end
+
+--- Whether the bytes already hold their checksums.
+function get.csum_ready(p) return band(p.present, E.IPQ_HAS_SKB_INFO) == 0
+  or band(p.skb_info, E.IPQ_SKB_CSUMNOTREADY) == 0 end
+
+--- Whether somebody before us has found the checksums right.
+function get.csum_verified(p) return band(p.present, E.IPQ_HAS_SKB_INFO) == 0
+  or band(p.skb_info, E.IPQ_SKB_CSUM_NOTVERIFIED) == 0 end
+
+-- Conntrack
+
+-- enum ip_conntrack_info of linux/netfilter/nf_conntrack_common.h, in nftables' words
+local ct_states = {
+  [0] = "established", [1] = "related", [2] = "new", [3] = "established", [4] = "related",
+  [5] = "new", [7] = "untracked",
+}
+local CT_IS_REPLY, CT_REPLY_LAST = 3, 5
+
+local conntrack = ffi.new "struct ipq_conntrack"
+local ct_fields = {
+  id = E.IPQ_CT_HAS_ID, mark = E.IPQ_CT_HAS_MARK, status = E.IPQ_CT_HAS_STATUS,
+  zone = E.IPQ_CT_HAS_ZONE, timeout = E.IPQ_CT_HAS_TIMEOUT,
+}
+
+--- A table of its own for each call: read it once.
+function get.ct(p)
+  if C.conntrack_parse(p, conntrack) ~= 0 then return nil end
+  local ct = {}
+  for name, has in pairs(ct_fields) do
+    if band(conntrack.has, has) ~= 0 then ct[name] = conntrack[name] end
+  end
+  if band(p.present, E.IPQ_HAS_CT_INFO) ~= 0 then
+    ct.state = ct_states[p.ct_info]
+    local reply = p.ct_info >= CT_IS_REPLY and p.ct_info <= CT_REPLY_LAST
+    ct.direction = reply and "reply" or "original"
+  end
+  return ct
+end
+
+-- Headers
+
+get.ip, get.ip6 = ip.ip, ip.ip6
+for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" } do
+  get[name] = transport[name]
+end
+
+-- The same without asking which header it is
+get.saddr, get.daddr = ip.saddr, ip.daddr
+get.sport, get.dport, get.protocol = transport.sport, transport.dport, transport.protocol
+
+local writer = header.writer
+
+--- Assigns an address of either version. Tail calls: an error is at the script's line.
+local function set_address(field)
+  local write4, write6 = writer("ip", field), writer("ip6", field)
+  set[field] = function(p, value)
+    if p.parsed == 0 then C.header_parse(p) end
+    if p.ip_version == 4 then return write4(p, p.data + p.l3, value) end
+    if p.ip_version == 6 then return write6(p, p.data + p.l3, value) end
+    error("the packet has no " .. field, 3)
+  end
+end
+
+local function set_port(field)
+  local write = {
+    [6] = writer("tcp", field), [17] = writer("udp", field), [33] = writer("dccp", field),
+    [132] = writer("sctp", field), [136] = writer("udplite", field),
+  }
+  set[field] = function(p, value)
+    if get[field](p) == nil then error("the packet has no " .. field, 3) end
+    return write[p.protocol](p, p.data + p.l4, value)
+  end
+end
+
+set_address "saddr"
+set_address "daddr"
+set_port "sport"
+set_port "dport"
+
+-- What a filter may assign
+
+--- Whether lengths and checksums are made right when the filter has returned.
+function get.fix(p) return p.as_is == 0 end
+function set.fix(p, value)
+  if type(value) ~= "boolean" then error("fix must be true or false", 3) end
+  p.as_is = value and 0 or 1
+end
+
+local function u32(name, value)
+  if type(value) ~= "number" or not (value >= 0 and value <= 0xffffffff) or value % 1 ~= 0 then
+    error(name .. " must be an integer from 0 to 4294967295", 4)
+  end
+  return value
+end
+
+--- A packet without a mark has mark 0: the kernel does not tell them apart.
+always "mark"
+function set.mark(p, value)
+  p.mark = u32("mark", value)
+  p.set = bor(p.set, E.IPQ_SET_MARK)
+end
+
+--- skb->priority; nil where it is 0, and with kernels before 5.18.
+function get.priority(p)
+  if bor(band(p.present, E.IPQ_HAS_PRIORITY), band(p.set, E.IPQ_SET_PRIORITY)) ~= 0 then
+    return p.priority
+  end
+end
+function set.priority(p, value)
+  p.priority = u32("priority", value)
+  p.set = bor(p.set, E.IPQ_SET_PRIORITY)
+end
+
+-- The view
+
+local methods = {}
+
+--- The packet's bytes as they are now, as a string that outlives the call.
+---@return string
+function methods:copy()
+  local p = packet_of(self)
+  return ffi.string(p.data, p.data_len)
+end
+
+--- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
+--- mark, for a rule to save in the connection's mark. The packet itself gets its verdict as ever.
+function methods:bypass()
+  local p = packet_of(self)
+  -- An addition: bit.bor() of a mark above 2^31 is negative.
+  if band(p.mark, E.IPQ_BYPASS_MARK) == 0 then p.mark = p.mark + E.IPQ_BYPASS_MARK end
+  p.set = bor(p.set, E.IPQ_SET_MARK)
+end
+
+--- Holds the packet: what the filter returns is ignored, and the packet waits for held:verdict().
+---@return ipq.Held held
+function methods:hold() return held.hold(packet_of(self)) end
+
+local function no_field(key, level)
+  error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
+end
+
+ffi.metatype("struct ipq_view", {
+  __index = function(view, key)
+    local p = packet_of(view)
+    local read = get[key]
+    if read ~= nil then return read(p) end
+    local method = methods[key]
+    if method == nil then no_field(key, 2) end
+    return method
+  end,
+  __newindex = function(view, key, value)
+    local p = packet_of(view)
+    local write = set[key]
+    if write == nil then
+      if get[key] == nil then no_field(key, 2) end
+      error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
+    end
+    write(p, value)
+  end,
+  __tostring = function(view)
+    packet_of(view)
+    return require "ipq.packet.summary".line(view)
+  end,
+})
+
+local M = {}
+
+--- Makes p (struct ipq_packet *) the packet whose filter runs; the view is good until live.finish().
+---@return ipq.Packet
+function M.begin(p) return cast(abi.view_pointer, live.begin(p)) end
+
+--- The view of the packet whose filter runs.
+function M.live_view() return cast(abi.view_pointer, live.view_handle()) end
+
+--- The names of all fields, those that can be assigned mapped to true.
+function M.fields()
+  local names = {}
+  for name in pairs(get) do names[name] = set[name] ~= nil end
+  return names
+end
+
+M.header_fields = header.fields
+
+core.packet = M
+return M

@@ -1,0 +1,216 @@
+#include "page.h"
+#include "host/base/clock.h"
+#include "host/base/options.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define NAME "ipq-lua"
+
+static const char magic[8] = "ipqstat";
+
+enum { TRIES = 1000 };
+
+static size_t size_for(uint32_t count)
+{
+	return sizeof(struct page_head) + count * sizeof(struct stats);
+}
+
+/* The supervisor's */
+
+/* From here on nobody else writes, and the size stays, so that no reader meets its end. */
+static int seal(int fd)
+{
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW;
+
+	/* Linux 5.1 */
+	if (fcntl(fd, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0)
+		return 0;
+	return fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL);
+}
+
+static struct page_head *map(int fd, size_t size)
+{
+	void *page = MAP_FAILED;
+
+	if (fchmod(fd, 0400) == 0 && ftruncate(fd, (off_t)size) == 0)
+		page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	if (madvise(page, size, MADV_DONTFORK) == 0 && seal(fd) == 0)
+		return page;
+	munmap(page, size);
+	return NULL;
+}
+
+int page_new(struct page_head **page, int *fd, uint32_t count, const char *script)
+{
+	int made = memfd_create(NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct page_head *head = made < 0 ? NULL : map(made, size_for(count));
+	int error = errno;
+
+	if (!head) {
+		if (made >= 0)
+			close(made);
+		return -error;
+	}
+	memcpy(head->magic, magic, sizeof(magic));
+	head->head_size = sizeof(*head);
+	head->stats_size = sizeof(struct stats);
+	head->count = count;
+	head->since_ns = ipq_monotonic_ns();
+	snprintf(head->version, sizeof(head->version), "%s", IPQ_VERSION);
+	snprintf(head->script, sizeof(head->script), "%s", script);
+	*page = head;
+	*fd = made;
+	return 0;
+}
+
+void page_free(struct page_head *page)
+{
+	if (page)
+		munmap(page, size_for(page->count));
+}
+
+void page_write(struct page_head *page, const struct stats *stats)
+{
+	__atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	memcpy(page + 1, stats, page->count * sizeof(*stats));
+	page->time_ns = ipq_monotonic_ns();
+	__atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_RELEASE);
+}
+
+/* A reader's */
+
+/* Ends it, and takes away what a terminal could take for more than text. */
+static void make_plain(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+/* Whether it is one of this version's for that size. Whoever made it may have written anything, and
+ * go on writing: head is a copy. */
+static enum page_result check(struct page_head *head, size_t size)
+{
+	if (memcmp(head->magic, magic, sizeof(magic)) != 0)
+		return PAGE_NONE;
+	make_plain(head->version, sizeof(head->version));
+	make_plain(head->script, sizeof(head->script));
+	if (head->head_size != sizeof(*head) || head->stats_size != sizeof(struct stats) ||
+	    strcmp(head->version, IPQ_VERSION) != 0 || head->count == 0 ||
+	    head->count > OPTIONS_QUEUES_MAX || size_for(head->count) != size)
+		return PAGE_OTHER;
+	if (head->since_ns < 0 || head->time_ns < head->since_ns)
+		return PAGE_UNSTEADY;
+	return PAGE_OK;
+}
+
+/* Copies it between two writes. */
+static enum page_result copy(struct snapshot *snapshot, const struct page_head *page, size_t size)
+{
+	size_t body = size - sizeof(*page);
+	enum page_result result;
+
+	snapshot->head = *page;
+	result = check(&snapshot->head, size);
+	if (result == PAGE_NONE || result == PAGE_OTHER)
+		return result;
+	snapshot->stats = malloc(body);
+	for (int i = 0; i < TRIES && snapshot->stats; i++) {
+		uint32_t sequence = __atomic_load_n(&page->sequence, __ATOMIC_ACQUIRE);
+
+		memcpy(&snapshot->head, page, sizeof(*page));
+		memcpy(snapshot->stats, page + 1, body);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (sequence && sequence % 2 == 0 &&
+		    __atomic_load_n(&page->sequence, __ATOMIC_RELAXED) == sequence)
+			return check(&snapshot->head, size);
+		usleep(100);
+	}
+	return PAGE_UNSTEADY;
+}
+
+static enum page_result read_open(struct snapshot *snapshot, int fd)
+{
+	struct stat status;
+	enum page_result result = PAGE_NONE;
+	int seals = fcntl(fd, F_GET_SEALS);
+	size_t size;
+	void *page;
+
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &status) < 0 ||
+	    (size_t)status.st_size < sizeof(struct page_head))
+		return PAGE_NONE;
+	size = (size_t)status.st_size;
+	page = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return PAGE_NONE;
+	result = copy(snapshot, page, size);
+	munmap(page, size);
+	return result;
+}
+
+static bool is_page(int folder, const char *name)
+{
+	char target[64];
+	ssize_t len = readlinkat(folder, name, target, sizeof(target) - 1);
+
+	target[len > 0 ? len : 0] = '\0';
+	return strcmp(target, "/memfd:" NAME " (deleted)") == 0;
+}
+
+static enum page_result read_in(struct snapshot *snapshot, DIR *folder)
+{
+	struct dirent *entry;
+	enum page_result result = PAGE_NONE;
+
+	while (result == PAGE_NONE && (entry = readdir(folder))) {
+		int fd;
+
+		if (!is_page(dirfd(folder), entry->d_name))
+			continue;
+		fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return errno == EACCES || errno == EPERM ? PAGE_DENIED : PAGE_NONE;
+		result = read_open(snapshot, fd);
+		close(fd);
+	}
+	return result;
+}
+
+enum page_result page_read(struct snapshot *snapshot, pid_t pid)
+{
+	char path[64];
+	enum page_result result;
+	DIR *folder;
+
+	*snapshot = (struct snapshot){.stats = NULL};
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	folder = opendir(path);
+	if (!folder)
+		return errno == EACCES || errno == EPERM ? PAGE_DENIED : PAGE_NONE;
+	result = read_in(snapshot, folder);
+	closedir(folder);
+	if (result != PAGE_OK) {
+		/* What is left tells the version. */
+		free(snapshot->stats);
+		snapshot->stats = NULL;
+	}
+	return result;
+}
+
+void page_clear(struct snapshot *snapshot)
+{
+	free(snapshot->stats);
+	*snapshot = (struct snapshot){.stats = NULL};
+}

@@ -1,0 +1,39 @@
+/* A script and a source of packets, from the first to the last. */
+#ifndef HOST_SESSION_H
+#define HOST_SESSION_H
+
+#include "host/base/options.h"
+#include "host/base/signals.h"
+#include "vm.h"
+
+struct session {
+	const struct options *options;
+	struct vm *vm;
+	struct ipq_driver driver;
+	/* Takes the script anew, when a signal asks for it; NULL: it cannot. */
+	void (*reload)(struct session *session);
+	void *data; /* reload's own */
+};
+
+/* These give an exit code of sysexits.h, and have told why it is not EX_OK. */
+
+/* Makes a batch (ipq_batch_new()) with the verdicts of the options. */
+int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size);
+
+/* Takes the signals. The batch stays the caller's, and outlives the session. */
+int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
+		 enum signals_role role);
+
+/* Calls the script's start(). The session has the vm from here on. */
+int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
+
+/* Judges packets until the source ends or a signal asks to leave, then calls the script's stop().
+ * name is the source's. */
+int session_run(struct session *session, const char *name);
+
+/* The queue's settings: the command line's, and what the script says it needs. */
+struct ipq_queue_options session_settings(const struct options *options, struct vm *vm);
+
+int session_exit_code(enum vm_result result);
+
+#endif

@@ -1,0 +1,165 @@
+#include "state.h"
+#include "host/base/log.h"
+#include "host/base/printed.h"
+#include "bindings/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <lauxlib.h>
+#include <lualib.h>
+
+/* LuaJIT's own bounds are for short programs: when the 512 KiB of machine code are full, all of it
+ * is thrown away in the middle of traffic. */
+static const char jit_settings[] = "require 'jit.opt'.start('maxmcode=16384', 'maxtrace=8000', "
+				   "'maxrecord=16000', 'maxside=1000', 'maxsnap=2000')";
+
+static int log_sink(lua_State *L)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+
+	(void)log_level_find(luaL_checkstring(L, 1), &level);
+	log_write(level, "%s", luaL_checkstring(L, 2));
+	return 0;
+}
+
+/* One write(2) a line: those of several workers stay whole. */
+static int event_sink(lua_State *L)
+{
+	size_t len;
+	const char *line = luaL_checklstring(L, 1, &len);
+	int fd = (int)lua_tointeger(L, lua_upvalueindex(1));
+
+	printed_line(fd, line, len);
+	return 0;
+}
+
+void state_events_to(lua_State *L, int fd)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.event");
+	lua_call(L, 1, 1);
+	lua_pushinteger(L, fd);
+	lua_pushcclosure(L, event_sink, 1);
+	lua_setfield(L, -2, "sink");
+	lua_pop(L, 1);
+}
+
+/* What is below the least level is not even made into text. */
+static void log_prepare(lua_State *L)
+{
+	int least = LOG_LEVEL_DEBUG;
+
+	while (!log_takes((enum log_level)least))
+		least++;
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ipq.log");
+	lua_call(L, 1, 1);
+	lua_pushcfunction(L, log_sink);
+	lua_setfield(L, -2, "sink");
+	lua_pushinteger(L, least);
+	lua_setfield(L, -2, "least");
+	lua_pop(L, 1);
+}
+
+static int load_module(lua_State *L)
+{
+	const struct ipq_module *module = lua_touserdata(L, lua_upvalueindex(1));
+
+	if (luaL_loadbuffer(L, module->begin, (size_t)(module->end - module->begin), module->chunk))
+		return lua_error(L);
+	lua_pushstring(L, module->name);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
+static void preload_modules(lua_State *L)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "preload");
+	lua_pushcfunction(L, luaopen_ipq_core);
+	lua_setfield(L, -2, "ipq.core");
+	for (const struct ipq_module *module = ipq_modules; module->name; module++) {
+		lua_pushlightuserdata(L, (void *)module);
+		lua_pushcclosure(L, load_module, 1);
+		lua_setfield(L, -2, module->name);
+	}
+	lua_pop(L, 2);
+}
+
+static int protected_setup(lua_State *L)
+{
+	luaL_openlibs(L);
+	preload_modules(L);
+	if (luaL_dostring(L, jit_settings))
+		lua_error(L);
+	log_prepare(L);
+	state_events_to(L, STDOUT_FILENO);
+	return 0;
+}
+
+bool state_protect(lua_State *L, lua_CFunction function, void *data)
+{
+	if (lua_cpcall(L, function, data) == 0)
+		return true;
+	log_write(LOG_LEVEL_ERROR, "Lua: %s", lua_tostring(L, -1));
+	lua_pop(L, 1);
+	return false;
+}
+
+lua_State *state_new(void)
+{
+	lua_State *L = luaL_newstate();
+
+	if (!L) {
+		log_write(LOG_LEVEL_ERROR, "not enough memory for a Lua state");
+		return NULL;
+	}
+	if (state_protect(L, protected_setup, NULL))
+		return L;
+	lua_close(L);
+	return NULL;
+}
+
+void state_push_member(lua_State *L, const char *module, const char *name)
+{
+	lua_getglobal(L, "require");
+	lua_pushstring(L, module);
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, name);
+	lua_remove(L, -2);
+}
+
+/* Without a command it asks whether there is a shell. With one, system() would give the status of a
+ * command that was not found. */
+static int refuse_execute(lua_State *L)
+{
+	if (!lua_isnoneornil(L, 1))
+		return luaL_error(L, "os.execute: not permitted in the sandbox, see --no-sandbox");
+	lua_pushinteger(L, 0);
+	return 1;
+}
+
+static int refuse_popen(lua_State *L)
+{
+	lua_pushnil(L);
+	lua_pushfstring(L, "%s: not permitted in the sandbox, see --no-sandbox",
+			luaL_checkstring(L, 1));
+	lua_pushinteger(L, EPERM);
+	return 3;
+}
+
+static void replace(lua_State *L, const char *library, const char *name, lua_CFunction function)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+	lua_getfield(L, -1, library);
+	lua_pushcfunction(L, function);
+	lua_setfield(L, -2, name);
+	lua_pop(L, 2);
+}
+
+void state_confine(lua_State *L)
+{
+	replace(L, "os", "execute", refuse_execute);
+	replace(L, "io", "popen", refuse_popen);
+}

@@ -1,0 +1,51 @@
+#include "rule_owner.h"
+#include "host/base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* When a process began, in the kernel's ticks; 0: there is none of that number. */
+static uint64_t start_of(long pid)
+{
+	char path[64], line[1024];
+	uint64_t start = 0;
+	const char *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	/* Its name, in parentheses, may have anything in it. */
+	if (fgets(line, sizeof(line), file) && (at = strrchr(line, ')')))
+		(void)sscanf(at + 1,
+			     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+			     "%*d %*d %" SCNu64,
+			     &start);
+	fclose(file);
+	return start;
+}
+
+void owner_tag(char *text, size_t size)
+{
+	snprintf(text, size, "ipq-lua:%ld:%" PRIu64 ":%" PRId64, (long)getpid(),
+		 start_of((long)getpid()), clock_ms());
+}
+
+enum owner owner_of(const char *comment, const char *tag)
+{
+	uint64_t start;
+	int64_t run;
+	char end;
+	long pid;
+
+	if (sscanf(comment, "ipq-lua:%ld:%" SCNu64 ":%" SCNd64 "%c", &pid, &start, &run, &end) != 3)
+		return OWNER_OTHER;
+	if (start_of(pid) != start)
+		return OWNER_GONE;
+	if (pid != (long)getpid())
+		return OWNER_ALIVE;
+	return strcmp(comment, tag) == 0 ? OWNER_SELF : OWNER_BEFORE;
+}

@@ -1,0 +1,343 @@
+#include "rules.h"
+#include "command.h"
+#include "host/base/log.h"
+#include "rule_owner.h"
+#include "rule_edit.h"
+#include "rule_failure.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* Of a system without iptables. */
+static const struct ruleset_program none = {{"iptables", "ip6tables"}, {NULL}};
+
+/* What puts a rule in place ("-A"), or takes it away ("-D"). */
+static void edit_make(struct rule_edit *edit, const struct rules *rules, enum rule_family family,
+		      const char *action, bool is_bypass)
+{
+	rule_edit_begin(edit, rules->program->edit[family], true);
+	rule_edit_finish(edit, rules->options, family, action, rules->tag, is_bypass);
+}
+
+static int explain(const struct rules *rules, const struct rule_failure *failure, char *why,
+		   size_t size)
+{
+	return rule_failure_explain(failure, rules->options->rules[failure->rule],
+				    rules->program->edit[failure->family], why, size);
+}
+
+/* In place */
+
+static bool has_ipv6(void)
+{
+	return access("/proc/net/if_inet6", F_OK) == 0;
+}
+
+/* Whether it may be there: a program that was killed has not told. */
+static bool may_be_put(int status)
+{
+	return status == 0 || status == -ETIMEDOUT || status >= 128;
+}
+
+/* Whether the rule is to be in place for that IP version. It can be neither wanted nor spared:
+ * status says so then. */
+static bool is_wanted(const struct rules *rules, struct rule_failure *failure)
+{
+	struct rule_edit edit;
+
+	failure->status = 0;
+	if (!rule_edit_start(&edit, rules->options, failure->rule, failure->family))
+		return false;
+	if (failure->family == RULE_IPV4 || has_ipv6())
+		return true;
+	if (!edit.rule.is_for[RULE_IPV4])
+		failure->status = -EAFNOSUPPORT;
+	return false;
+}
+
+static bool put_one(struct rules *rules, struct rule_failure *failure)
+{
+	struct rule_edit edit;
+
+	if (!is_wanted(rules, failure))
+		return failure->status == 0;
+	(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
+	edit_make(&edit, rules, failure->family, "-A", rules->options->queue_bypass);
+	failure->status = command_run(edit.argv, COMMAND_ALL, &failure->text, rules->meanwhile);
+	rules->is_put[failure->rule][failure->family] = may_be_put(failure->status);
+	if (failure->status != 0)
+		return false;
+	free(failure->text);
+	return true;
+}
+
+/* All or none. */
+static bool put_all(struct rules *rules, struct rule_failure *failure)
+{
+	for (unsigned int i = 0; i < rules->options->rule_count; i++)
+		for (int family = 0; family < RULE_FAMILIES; family++) {
+			*failure = (struct rule_failure){i, (enum rule_family)family, 0, NULL};
+			if (!put_one(rules, failure)) {
+				rules_remove(rules);
+				return false;
+			}
+		}
+	return true;
+}
+
+static void tell_put(const struct rules *rules)
+{
+	for (unsigned int i = 0; i < rules->options->rule_count; i++) {
+		bool both = rules->is_put[i][RULE_IPV4] && rules->is_put[i][RULE_IPV6];
+		int one = rules->is_put[i][RULE_IPV4] ? RULE_IPV4 : RULE_IPV6;
+
+		log_write(LOG_LEVEL_INFO, "rule '%s' is in place (%s%s%s)",
+			  rules->options->rules[i], rules->program->edit[one], both ? ", " : "",
+			  both ? rules->program->edit[RULE_IPV6] : "");
+	}
+}
+
+/* The form of iptables that the system prefers may be one that its kernel cannot do. */
+static int put_somehow(struct rules *rules)
+{
+	const struct ruleset_program *programs[RULESET_PROGRAMS];
+	int count = ruleset_programs(programs), code;
+	struct rule_failure failure = {0, RULE_IPV4, -ENOENT, NULL};
+	char why[RULE_WHY_SIZE];
+
+	for (int i = 0; i < count; i++) {
+		struct rule_failure later;
+
+		rules->program = programs[i];
+		if (put_all(rules, i ? &later : &failure)) {
+			free(i ? failure.text : NULL);
+			tell_put(rules);
+			return EX_OK;
+		}
+		if (i)
+			free(later.text);
+		if (i == 0 && !rule_failure_is_of_form(&failure))
+			break;
+	}
+	/* What the preferred one says. */
+	rules->program = count ? programs[0] : &none;
+	code = explain(rules, &failure, why, sizeof(why));
+	log_write(LOG_LEVEL_ERROR, "%s", why);
+	rules->program = NULL;
+	free(failure.text);
+	return code;
+}
+
+/* Looks for the rule, which is not there yet: no form of iptables that understands it says more. */
+static void try_one(struct rules *rules, struct rule_failure *failure)
+{
+	const struct ruleset_program *programs[RULESET_PROGRAMS];
+	int count = ruleset_programs(programs);
+
+	rules->program = count ? programs[0] : &none;
+	failure->status = -ENOENT;
+	for (int i = 0; i < count; i++) {
+		struct rule_failure now = *failure;
+		struct rule_edit edit;
+
+		rules->program = programs[i];
+		(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
+		edit_make(&edit, rules, failure->family, "-C", rules->options->queue_bypass);
+		now.status = command_run(edit.argv, COMMAND_ALL, &now.text, NULL);
+		if (now.status != 0 && now.status != RULE_OTHER_PROBLEM && i == 0) {
+			*failure = now;
+			if (rule_failure_is_of_form(failure))
+				continue;
+			return;
+		}
+		free(now.text);
+		if (now.status == 0 || now.status == RULE_OTHER_PROBLEM) {
+			failure->status = 0;
+			return;
+		}
+	}
+	rules->program = count ? programs[0] : &none;
+}
+
+bool rules_try(struct rules *rules, struct findings *findings)
+{
+	const struct ruleset_program *programs[RULESET_PROGRAMS];
+	bool is_fine = true, has_some = ruleset_programs(programs) > 0;
+
+	for (unsigned int i = 0; i < rules->options->rule_count; i++)
+		for (int family = 0; family < RULE_FAMILIES; family++) {
+			struct rule_failure failure = {i, (enum rule_family)family, 0, NULL};
+			char why[RULE_WHY_SIZE];
+
+			if (is_wanted(rules, &failure))
+				try_one(rules, &failure);
+			if (failure.status != 0) {
+				(void)explain(rules, &failure, why, sizeof(why));
+				finding(findings, FINDING_PROBLEM, "%s", why);
+				is_fine = false;
+			}
+			free(failure.text);
+			/* It would be told of each. */
+			if (!has_some)
+				return false;
+		}
+	rules->program = NULL;
+	return is_fine;
+}
+
+bool rules_check(const struct options *options)
+{
+	struct rule_text rule;
+	char why[256];
+
+	for (unsigned int i = 0; i < options->rule_count; i++)
+		if (!rule_text_parse(&rule, options->rules[i], why, sizeof(why))) {
+			log_write(LOG_LEVEL_ERROR, "--rule '%s': %s", options->rules[i], why);
+			return false;
+		}
+	return true;
+}
+
+void rules_init(struct rules *rules, const struct options *options,
+		const struct command_meanwhile *meanwhile)
+{
+	*rules = (struct rules){.options = options, .meanwhile = meanwhile};
+	owner_tag(rules->tag, sizeof(rules->tag));
+}
+
+int rules_put(struct rules *rules)
+{
+	int code = put_somehow(rules);
+
+	rules_sweep(rules, RULES_LEFT_BY_ALL);
+	return code;
+}
+
+/* Whether it did what it should. */
+static bool run_or_warn(const struct rules *rules, const struct rule_edit *edit)
+{
+	char *text, *command;
+	int status = command_run(edit->argv, COMMAND_ALL, &text, rules->meanwhile);
+	/* Somebody else was faster. */
+	bool is_gone = status > 0 && strstr(text, "does a matching rule exist");
+
+	if (status != 0 && !is_gone) {
+		command = rule_edit_text(edit);
+		if (text)
+			rule_failure_cut(text);
+		log_write(LOG_LEVEL_ERROR, "a rule could not be changed: %s; say \"%s\"",
+			  text ? text : strerror(-status), command ? command : edit->argv[0]);
+		free(command);
+	}
+	free(text);
+	return status == 0;
+}
+
+/* Those in place, the last first. */
+static void each_put(struct rules *rules,
+		     void (*function)(struct rules *, struct rule_edit *, enum rule_family))
+{
+	for (unsigned int i = rules->options->rule_count; i-- > 0;)
+		for (int family = RULE_FAMILIES; family-- > 0;) {
+			struct rule_edit edit;
+
+			if (!rules->is_put[i][family])
+				continue;
+			rules->is_put[i][family] = false;
+			if (rule_edit_start(&edit, rules->options, i, (enum rule_family)family))
+				function(rules, &edit, (enum rule_family)family);
+		}
+}
+
+static void remove_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
+{
+	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
+	(void)run_or_warn(rules, edit);
+}
+
+void rules_remove(struct rules *rules)
+{
+	each_put(rules, remove_one);
+}
+
+/* With the bypass first, without it no more then: packets that come between them meet one. */
+static void leave_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
+{
+	if (rules->options->queue_bypass)
+		return;
+	edit_make(edit, rules, family, "-A", true);
+	(void)run_or_warn(rules, edit);
+	remove_one(rules, edit, family);
+}
+
+void rules_leave(struct rules *rules)
+{
+	each_put(rules, leave_one);
+}
+
+/* Left by others */
+
+static bool is_read_by_others(const struct options *options, const struct ruleset_rule *rule)
+{
+	int first = options->queue.queue_num, last = first + (int)options->queue_count - 1;
+	struct ipq_queue_status status;
+
+	for (int i = rule->first; i <= rule->last && i < rule->first + OPTIONS_QUEUES_MAX; i++)
+		if ((i < first || i > last) && ipq_queue_status((uint16_t)i, &status) == 0)
+			return true;
+	return false;
+}
+
+bool rules_is_left_over(const struct rules *rules, const struct ruleset_rule *rule,
+			enum rules_left by)
+{
+	switch (owner_of(rule->comment, rules->tag)) {
+	case OWNER_BEFORE: return true;
+	/* Of a process in another PID namespace nothing is seen but that its queue is read. */
+	case OWNER_GONE: return by == RULES_LEFT_BY_ALL && !is_read_by_others(rules->options, rule);
+	default: return false;
+	}
+}
+
+struct sweep {
+	const struct rules *rules;
+	enum rules_left by;
+};
+
+static void tell_swept(const struct rules *rules, const struct ruleset_rule *rule)
+{
+	bool is_own = owner_of(rule->comment, rules->tag) == OWNER_BEFORE;
+
+	log_write(LOG_LEVEL_INFO, "%s is taken away: %s %s",
+		  is_own ? "the rule of the program before the upgrade"
+			 : "a rule that an earlier run left",
+		  rule->program, rule->text);
+}
+
+static void sweep_one(void *data, const struct ruleset_rule *rule)
+{
+	const struct sweep *sweep = data;
+	struct rule_edit edit;
+
+	if (rule->is_offload || !rules_is_left_over(sweep->rules, rule, sweep->by))
+		return;
+	rule_edit_begin(&edit, rule->program, true);
+	rule_edit_add(&edit, "-t");
+	rule_edit_add(&edit, rule->table);
+	rule_edit_add(&edit, "-D");
+	for (int i = 1; i < rule->count; i++)
+		rule_edit_add(&edit, rule->words[i]);
+	if (run_or_warn(sweep->rules, &edit))
+		tell_swept(sweep->rules, rule);
+}
+
+void rules_sweep(struct rules *rules, enum rules_left by)
+{
+	struct sweep sweep = {rules, by};
+
+	(void)ruleset_iptables(sweep_one, &sweep, rules->meanwhile);
+}

@@ -1,0 +1,59 @@
+/* The rules of --rule: in place while the program runs. */
+#ifndef HOST_RULES_H
+#define HOST_RULES_H
+
+#include <stdint.h>
+
+#include "host/base/finding.h"
+#include "host/base/options.h"
+#include "ruleset.h"
+
+struct rules {
+	const struct options *options;
+	const struct command_meanwhile *meanwhile;
+	const struct ruleset_program *program; /* that put them in place */
+	char tag[96];			       /* their comment: whose they are */
+	bool is_put[OPTIONS_RULES_MAX][RULE_FAMILIES];
+};
+
+/* Whether these are rules, before anything is done. False with a message. */
+bool rules_check(const struct options *options);
+
+/* None is in place yet. meanwhile, or NULL, is what goes on while programs run that change rules:
+ * they may wait for each other for seconds. */
+void rules_init(struct rules *rules, const struct options *options,
+		const struct command_meanwhile *meanwhile);
+
+/* Puts them in place, behind what is in their chains, and then takes away what earlier runs left:
+ * those of this process before it became another version of the program, and those of processes
+ * that are gone, whose queues nobody else reads. Packets meet the old rule or the new one
+ * meanwhile. An exit code, with a message and nothing left in place where it is not EX_OK. */
+int rules_put(struct rules *rules);
+
+/* Takes away those that are in place, and nothing else. With a message where that fails. */
+void rules_remove(struct rules *rules);
+
+/* Leaves them in place for another process on the same queues. Until it comes, they let packets
+ * pass if it turns out that nobody reads the queue any more. */
+void rules_leave(struct rules *rules);
+
+enum rules_left {
+	RULES_LEFT_BY_ALL, /* see rules_put() */
+	RULES_LEFT_BY_SELF /* before this process became what it is */
+};
+
+/* Takes away what earlier runs left. */
+void rules_sweep(struct rules *rules, enum rules_left by);
+
+/* Whether a rule was left by a run of the program that is over. */
+bool rules_is_left_over(const struct rules *rules, const struct ruleset_rule *rule,
+			enum rules_left by);
+
+/* Has iptables look at them, and tells what it finds wrong. False where that is anything. Nothing
+ * is put in place. */
+bool rules_try(struct rules *rules, struct findings *findings);
+
+/* Writes them to standard output, as commands of iptables or as a file for nft -f. An exit code. */
+int rules_print(const struct options *options);
+
+#endif

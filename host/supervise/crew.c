@@ -1,0 +1,306 @@
+/* The workers, from their start to their end. */
+#include "supervision.h"
+#include "host/base/clock.h"
+#include "host/base/log.h"
+#include "notify.h"
+#include "host/figures/report.h"
+
+#include <sysexits.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+enum { NEWS_AT_ONCE = 64 };
+
+/* Ending */
+
+/* Ends the workers. Those that wait for their queue end at once; those that run judge what waits in
+ * theirs, but when they leave it to another program. */
+void crew_stop(struct supervisor *s)
+{
+	if (s->is_stopping)
+		return;
+	s->is_stop_due = s->is_ruling;
+	if (s->is_ruling)
+		return;
+	s->is_stopping = true;
+	if (!s->is_leaving)
+		notify_send("STOPPING=1");
+	/* First, so that no packet comes that nobody will judge. */
+	if (!s->is_leaving)
+		rules_remove(&s->rules);
+	else if (!s->is_upgrading)
+		rules_leave(&s->rules);
+	/* Before: with length 0 a queue is always full. */
+	if (s->is_bound)
+		guard_overflow(s);
+	s->overflow_at = NEVER;
+	s->survey.look_at = NEVER;
+	FOR_EACH_CHILD (s, child) {
+		if (child->restart_at) {
+			child->restart_at = 0;
+			if (!s->is_leaving)
+				child_drain(child);
+		}
+		if (!child->pid)
+			continue;
+		shutdown(child->channel, SHUT_WR);
+		kill(child->pid, s->is_leaving ? SIGUSR2 : SIGTERM);
+	}
+}
+
+void crew_fail(struct supervisor *s, int code)
+{
+	if (s->code == EX_OK)
+		s->code = code;
+	crew_stop(s);
+}
+
+void crew_kill(struct supervisor *s, int number)
+{
+	s->last_signal = number;
+	FOR_EACH_CHILD (s, child)
+		if (child->pid)
+			kill(child->pid, SIGKILL);
+}
+
+/* Starting */
+
+void crew_start(struct supervisor *s, struct child *child)
+{
+	if (child_start(&s->children, child))
+		s->running++;
+	else
+		crew_fail(s, EX_OSERR);
+}
+
+static void tell_running(struct supervisor *s, struct child *child,
+			 const struct ipq_queue_options *settings)
+{
+	struct ipq_queue_options own = *settings;
+
+	own.queue_num = child->queue_num;
+	if (!child->has_run)
+		report_start(s->options, &own, child->queue, child->core);
+	else
+		log_queue(LOG_LEVEL_INFO, child->queue_num, ": a new worker, process %d, goes on",
+			  child->pid);
+}
+
+/* Packets may come. False where they cannot, which ends all. */
+static bool rules_start(struct supervisor *s)
+{
+	int code = EX_OK;
+
+	s->is_ruling = true;
+	if (s->options->rule_count)
+		code = rules_put(&s->rules);
+	else if (s->children.of[0].is_adopted)
+		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
+	s->is_ruling = false;
+	if (code != EX_OK)
+		crew_fail(s, code);
+	else if (s->is_stop_due)
+		crew_stop(s);
+	return !s->is_stopping;
+}
+
+static bool all_run(const struct supervisor *s)
+{
+	for (unsigned int i = 0; i < s->children.count; i++)
+		if (!s->children.of[i].has_run)
+			return false;
+	return true;
+}
+
+void crew_ready(struct supervisor *s)
+{
+	if (s->is_ready || s->is_stopping || !all_run(s))
+		return;
+	s->is_ready = true;
+	if (!rules_start(s))
+		return;
+	notify_send("READY=1");
+	if (notify_watchdog_ms())
+		s->notify_at = clock_ms();
+}
+
+/* A reload is over when no worker has to tell of it any more. */
+static void tell_reloaded(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child)
+		if (child->is_reloading)
+			return;
+	if (s->is_reloading && !s->is_stopping)
+		notify_send("READY=1");
+	s->is_reloading = false;
+}
+
+static void end_reload(struct supervisor *s, struct child *child)
+{
+	child->is_reloading = false;
+	tell_reloaded(s);
+}
+
+static void take_report(struct supervisor *s, struct child *child,
+			const struct worker_report *report)
+{
+	switch (report->news) {
+	case WORKER_FILE: watch_add(&s->watch, report->path); break;
+	case WORKER_LOADED:
+		if (child->stage != CHILD_LOADING)
+			break;
+		child->stage = CHILD_LOADED;
+		if (s->is_bound)
+			child_let_go(child);
+		else
+			s->settings = report->settings;
+		break;
+	case WORKER_RUNNING:
+		if (child->stage != CHILD_LOADED)
+			break;
+		child->stage = CHILD_RUNNING;
+		if (!child->has_run)
+			child->load_ms = clock_ms() - child->loading_since;
+		child->loading_since = 0;
+		tell_running(s, child, &report->settings);
+		child->has_run = true;
+		end_reload(s, child);
+		break;
+	case WORKER_RELOADING:
+		child->loading_since = clock_ms();
+		child->is_interrupted = false;
+		break;
+	case WORKER_RELOADED:
+		child->loading_since = 0;
+		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
+			  s->options->script);
+		end_reload(s, child);
+		break;
+	case WORKER_NOT_RELOADED:
+		child->loading_since = 0;
+		end_reload(s, child);
+		break;
+	}
+}
+
+void crew_read(struct supervisor *s, struct child *child)
+{
+	struct worker_report report;
+
+	/* A worker that talks without end must not be the only one that is heard. */
+	for (int i = 0; i < NEWS_AT_ONCE && child->channel >= 0 && child_read(child, &report); i++)
+		take_report(s, child, &report);
+}
+
+void crew_restart_due(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child)
+		if (child->restart_at && child->restart_at <= clock_ms())
+			crew_start(s, child);
+}
+
+/* Replacing */
+
+static void give_up(struct supervisor *s, struct child *child)
+{
+	child->is_given_up = true;
+	end_reload(s, child);
+	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+		  ": %u worker%s died within a minute, which is the most (--max-restarts); %s",
+		  s->options->max_restarts + 1, s->options->max_restarts ? "s" : "",
+		  s->options->exit_on_give_up ? "ending, as --on-give-up says"
+					      : "from here on every packet gets the error verdict, "
+						"until HUP or --watch has "
+						"the script loaded again");
+	if (s->options->exit_on_give_up)
+		crew_fail(s, EX_SOFTWARE);
+	else
+		crew_start(s, child);
+}
+
+/* A worker has died that should not have. */
+static void replace(struct supervisor *s, struct child *child)
+{
+	bool is_fruitless = child_judged(child) == child->judged_at;
+	int delay =
+		backoff_next(&child->backoff, clock_ms(), is_fruitless, s->options->max_restarts);
+
+	child->restarts++;
+	if (delay < 0)
+		give_up(s, child);
+	else if (delay == 0)
+		crew_start(s, child);
+	else
+		child->restart_at = clock_ms() + delay;
+}
+
+/* A worker that judged without the script has ended, for it is to be tried again. */
+static void resume(struct supervisor *s, struct child *child)
+{
+	child->is_given_up = false;
+	child->backoff = (struct backoff){0};
+	crew_start(s, child);
+}
+
+static void bury(struct supervisor *s, struct child *child, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+	bool has_left = WIFEXITED(status) && (s->is_stopping || (child->is_given_up && code == 0));
+
+	crew_read(s, child);
+	if (child->channel >= 0)
+		close(child->channel);
+	child->channel = -1;
+	s->running--;
+	if (child->has_run && !has_left && !s->last_signal)
+		child_died(child, status);
+	child->pid = 0;
+	if (!child->has_run) {
+		crew_fail(s, code);
+	} else if (s->is_stopping) {
+		/* The first code that is not EX_OK counts. */
+		if (s->code == EX_OK)
+			s->code = code;
+		if (!has_left && !s->last_signal && !s->is_leaving)
+			child_drain(child);
+	} else if (has_left) {
+		resume(s, child);
+	} else {
+		replace(s, child);
+	}
+}
+
+void crew_reap(struct supervisor *s)
+{
+	int upgrade_status;
+
+	if (s->upgrade && waitpid(s->upgrade, &upgrade_status, WNOHANG) == s->upgrade)
+		takeover_checked(s, upgrade_status);
+	FOR_EACH_CHILD (s, child) {
+		int status;
+
+		while (child->pid && waitpid(child->pid, &status,
+					     WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
+			if (WIFSTOPPED(status) || WIFCONTINUED(status))
+				child->watchdog.is_stopped = WIFSTOPPED(status);
+			else
+				bury(s, child, status);
+		}
+	}
+}
+
+void crew_reload(struct supervisor *s)
+{
+	s->is_reloading = s->is_ready && !s->is_stopping;
+	if (s->is_reloading)
+		notify_reloading();
+	FOR_EACH_CHILD (s, child) {
+		/* One without a script ends, and one with it follows. */
+		if (child->pid && child->has_run) {
+			child->is_reloading = true;
+			kill(child->pid, SIGHUP);
+		}
+	}
+	tell_reloaded(s);
+}

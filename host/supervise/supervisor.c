@@ -1,0 +1,336 @@
+/*
+ * The supervisor holds what outlives a worker: the sockets, which own the queues, and the batches,
+ * in shared memory. It runs no Lua. What a script does when it is loaded is done in the workers,
+ * each of which loads it for itself: the first one before the queues are bound, because what the
+ * script needs must be known then, and before the others are there, so that its errors are told
+ * once. A worker that dies later gets a successor.
+ */
+#include "supervisor.h"
+#include "host/judge/affinity.h"
+#include "host/base/clock.h"
+#include "host/base/log.h"
+#include "notify.h"
+#include "host/figures/report.h"
+#include "host/base/signals.h"
+#include "supervision.h"
+#include "bindings/explain.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <sys/signalfd.h>
+
+/* Events */
+
+/* Where the service manager keeps the sockets, another process may follow: packets wait for it. */
+static void stop_as_asked(struct supervisor *s)
+{
+	s->is_leaving = s->is_ready && notify_can_store();
+	crew_stop(s);
+}
+
+/* Somebody asks for the script anew, or the terminal was closed. */
+static void hang_up(struct supervisor *s)
+{
+	if (s->has_terminal && !isatty(STDERR_FILENO))
+		stop_as_asked(s);
+	else
+		crew_reload(s);
+}
+
+static void take_signals(struct supervisor *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->children.signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGCHLD: crew_reap(s); break;
+		case SIGHUP: hang_up(s); break;
+		case SIGUSR1: survey_tell(s); break;
+		case SIGUSR2: takeover_begin(s); break;
+		/* Nobody reads its messages any more. */
+		case SIGPIPE: break;
+		case SIGQUIT:
+			crew_stop(s);
+			crew_kill(s, SIGQUIT);
+			break;
+		default:
+			if (s->is_stopping)
+				crew_kill(s, (int)info.ssi_signo);
+			else
+				stop_as_asked(s);
+		}
+	}
+}
+
+static int64_t earliest(const struct supervisor *s)
+{
+	int64_t at = s->overflow_at;
+
+	at = s->look_at < at ? s->look_at : at;
+	at = s->memory_at < at ? s->memory_at : at;
+	at = s->notify_at < at ? s->notify_at : at;
+	at = s->survey.look_at < at ? s->survey.look_at : at;
+	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
+	for (unsigned int i = 0; i < s->children.count; i++) {
+		const struct child *child = &s->children.of[i];
+
+		if (child->restart_at && child->restart_at < at)
+			at = child->restart_at;
+	}
+	return at;
+}
+
+static int timeout_ms(const struct supervisor *s)
+{
+	int64_t at = earliest(s), left = at - clock_ms();
+
+	if (at == NEVER)
+		return -1;
+	return left > 0 ? (int)left : 0;
+}
+
+/* What workers, and the service manager, must not wait for. */
+static void tend(struct supervisor *s)
+{
+	int64_t now = clock_ms();
+
+	if (s->look_at <= now)
+		guard_progress(s);
+	if (s->memory_at <= now)
+		guard_memory(s);
+	if (s->notify_at <= now) {
+		notify_send("WATCHDOG=1");
+		s->notify_at = now + notify_watchdog_ms() / 2;
+	}
+	if (!s->is_stopping)
+		crew_restart_due(s);
+}
+
+static void do_what_is_due(struct supervisor *s)
+{
+	int64_t now = clock_ms();
+
+	if (s->overflow_at <= now)
+		guard_overflow(s);
+	if (s->survey.look_at <= now)
+		survey_look(s);
+	if (watch_is_due(&s->watch, now))
+		crew_reload(s);
+	crew_ready(s);
+	tend(s);
+}
+
+/* Rules take seconds where another program changes some, or there are thousands. Signals wait; a
+ * worker that dies while rules are put in place has its successor. */
+static void tend_meanwhile(void *data)
+{
+	struct supervisor *s = data;
+
+	if (!s->is_stopping) {
+		FOR_EACH_CHILD (s, child)
+			crew_read(s, child);
+		crew_reap(s);
+	}
+	tend(s);
+}
+
+static void handle_events(struct supervisor *s)
+{
+	struct pollfd fds[OPTIONS_QUEUES_MAX + 2];
+	unsigned int count = s->children.count;
+
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = (struct pollfd){.fd = s->children.of[i].channel, .events = POLLIN};
+	fds[count] = (struct pollfd){.fd = s->children.signals, .events = POLLIN};
+	fds[count + 1] = (struct pollfd){.fd = s->watch.fd, .events = POLLIN};
+	if (poll(fds, count + 2, timeout_ms(s)) >= 0) {
+		for (unsigned int i = 0; i < count; i++)
+			if (fds[i].revents)
+				crew_read(s, &s->children.of[i]);
+		if (fds[count].revents)
+			take_signals(s);
+		if (fds[count + 1].revents)
+			watch_read(&s->watch, clock_ms());
+	}
+	do_what_is_due(s);
+}
+
+/* From the first to the last */
+
+static int bind_one(struct supervisor *s, struct child *child)
+{
+	struct ipq_queue_options settings = s->settings;
+	enum ipq_cause cause;
+	char text[512];
+	int ret = child->queue_error;
+
+	settings.queue_num = child->queue_num;
+	if (ret == 0)
+		ret = child->is_adopted ? ipq_queue_rebind(child->queue, &settings)
+					: ipq_queue_bind(child->queue, &settings);
+	if (ret == 0)
+		return EX_OK;
+	cause = ipq_explain_open(text, sizeof(text), &settings, ret);
+	log_write(LOG_LEVEL_ERROR, "%s", text);
+	return cause == IPQ_CAUSE_PERMISSION ? EX_NOPERM : EX_UNAVAILABLE;
+}
+
+static void bind_all(struct supervisor *s)
+{
+	FOR_EACH_CHILD (s, child) {
+		int code = bind_one(s, child);
+
+		if (code != EX_OK) {
+			crew_fail(s, code);
+			return;
+		}
+	}
+	s->is_bound = true;
+	takeover_store(s);
+	s->overflow_at = clock_ms();
+	s->survey.look_at = clock_ms();
+	if (s->options->time_limit_ms)
+		s->look_at = clock_ms();
+	if (s->options->memory_limit_mb)
+		s->memory_at = clock_ms();
+}
+
+/* Until the worker has got so far, or all are to end. */
+static void await(struct supervisor *s, const struct child *child, enum child_stage stage)
+{
+	while (!s->is_stopping && child->stage < stage)
+		handle_events(s);
+}
+
+static void supervise(struct supervisor *s)
+{
+	struct child *first = &s->children.of[0];
+
+	crew_start(s, first);
+	await(s, first, CHILD_LOADED);
+	if (!s->is_stopping)
+		bind_all(s);
+	if (!s->is_stopping)
+		child_let_go(first);
+	await(s, first, CHILD_RUNNING);
+	for (unsigned int i = 1; i < s->children.count && !s->is_stopping; i++)
+		crew_start(s, &s->children.of[i]);
+	while (s->running || (!s->is_stopping && earliest(s) != NEVER))
+		handle_events(s);
+}
+
+static void tell_end(struct supervisor *s)
+{
+	struct overflow all_overflow = {.is_known = true};
+	struct ipq_counters all = {0};
+	unsigned int told = 0, restarts = 0;
+
+	FOR_EACH_CHILD (s, child) {
+		if (!child->has_run)
+			continue;
+		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
+		report_end(child->queue_num, &child->batch->counters, &child->overflow,
+			   child->restarts);
+		report_add(&all, &all_overflow, &child->batch->counters, &child->overflow);
+		restarts += child->restarts;
+		told++;
+	}
+	if (told > 1)
+		report_end(LOG_NO_QUEUE, &all, &all_overflow, restarts);
+}
+
+/* Warns where cores are too few for what is asked. */
+static void cores_check(const struct options *options)
+{
+	int cores = options->pin || options->spin_us ? affinity_count() : 0;
+
+	if (cores <= 0)
+		return;
+	if (options->pin && options->queue_count > (unsigned int)cores)
+		log_write(LOG_LEVEL_WARN, "--pin: %u queues share %d cores", options->queue_count,
+			  cores);
+	if (options->spin_us && options->queue_count >= (unsigned int)cores)
+		log_write(LOG_LEVEL_WARN,
+			  "--spin: %u polling workers on %d cores leave none to those whose "
+			  "packets they wait for",
+			  options->queue_count, cores);
+}
+
+static int prepare(struct supervisor *s)
+{
+	struct children *children = &s->children;
+	struct inheritance inheritance;
+	int code;
+
+	if (s->options->user) {
+		code = privileges_find(&children->user, s->options->user);
+		if (code < 0)
+			return report_no_user(s->options->user, code);
+	}
+	inherit_take(&inheritance);
+	children->signals = signals_open(&children->signals_before);
+	if (children->signals < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-children->signals));
+		return EX_OSERR;
+	}
+	cores_check(s->options);
+	code = watch_open(&s->watch, s->options->watch);
+	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
+		code = child_prepare(&children->of[children->count], s->options, children->count,
+				     &inheritance);
+	inherit_close(&inheritance);
+	return code == EX_OK ? survey_open(s) : code;
+}
+
+static void clean_up(struct supervisor *s)
+{
+	survey_close(s);
+	/* Where another program was to take over, and could not. */
+	rules_remove(&s->rules);
+	if (s->children.of[0].is_adopted)
+		rules_sweep(&s->rules, RULES_LEFT_BY_SELF);
+	FOR_EACH_CHILD (s, child)
+		child_release(child);
+	watch_close(&s->watch);
+	if (s->children.signals >= 0)
+		close(s->children.signals);
+	/* One that waits is forgotten. */
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &s->children.signals_before, NULL);
+}
+
+int supervisor_run(const struct options *options)
+{
+	struct supervisor s = {
+		.options = options,
+		.children = {.options = options, .signals = -1, .page = -1},
+		.has_terminal = isatty(STDERR_FILENO),
+		.survey.look_at = NEVER,
+		.overflow_at = NEVER,
+		.look_at = NEVER,
+		.memory_at = NEVER,
+		.notify_at = NEVER,
+	};
+	int code = prepare(&s);
+
+	s.meanwhile = (struct command_meanwhile){tend_meanwhile, &s};
+	rules_init(&s.rules, options, &s.meanwhile);
+	if (code == EX_OK) {
+		supervise(&s);
+		tell_end(&s);
+		survey_end(&s);
+		if (s.is_upgrading && !s.last_signal)
+			takeover_finish(&s);
+		code = s.code;
+	}
+	clean_up(&s);
+	if (s.last_signal) {
+		signal(s.last_signal, SIG_DFL);
+		raise(s.last_signal);
+	}
+	return code;
+}

@@ -1,0 +1,72 @@
+/* Another program, or another process of the service, on the same sockets. */
+#include "supervision.h"
+#include "host/base/log.h"
+#include "notify.h"
+#include "upgrade.h"
+
+#include <string.h>
+#include <sysexits.h>
+#include <sys/wait.h>
+
+/* The program that is installed now must be able to go on: it is asked first. */
+void takeover_begin(struct supervisor *s)
+{
+	pid_t pid;
+
+	if (!s->is_ready || s->is_stopping || s->upgrade)
+		return;
+	pid = upgrade_check();
+	if (pid < 0)
+		log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-pid));
+	else
+		s->upgrade = pid;
+}
+
+void takeover_checked(struct supervisor *s, int status)
+{
+	s->upgrade = 0;
+	/* It was asked to end meanwhile. */
+	if (s->is_stopping)
+		return;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) {
+		log_write(LOG_LEVEL_ERROR,
+			  "%s cannot take over (status %d): the program that runs goes on",
+			  upgrade_path(), WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+		return;
+	}
+	s->is_leaving = true;
+	s->is_upgrading = true;
+	crew_stop(s);
+}
+
+/* All workers have left. Comes back only where it fails. */
+void takeover_finish(struct supervisor *s)
+{
+	struct inheritance inheritance = {0};
+	int ret;
+
+	FOR_EACH_CHILD (s, child) {
+		inheritance.sockets[inheritance.count].fd = ipq_queue_fd(child->queue);
+		inheritance.sockets[inheritance.count++].queue_num = child->queue_num;
+	}
+	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
+	ret = inherit_exec(&inheritance, upgrade_path(), upgrade_argv());
+	log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-ret));
+	if (s->code == EX_OK)
+		s->code = EX_OSERR;
+}
+
+/* The service manager keeps the sockets, and with them the queues, from one process of the service
+ * to the next. */
+void takeover_store(struct supervisor *s)
+{
+	char name[16];
+
+	if (!notify_can_store())
+		return;
+	FOR_EACH_CHILD (s, child) {
+		inherit_name(child->queue_num, name, sizeof(name));
+		if (!child->is_adopted)
+			notify_store(ipq_queue_fd(child->queue), name);
+	}
+}

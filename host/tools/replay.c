@@ -1,0 +1,120 @@
+#include "replay.h"
+#include "host/base/clock.h"
+#include "host/base/log.h"
+#include "progress.h"
+#include "host/judge/session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+
+/* The filter sees as much of each packet as it would live. */
+static int capture_open(struct ipq_capture **capture, const struct options *options, struct vm *vm)
+{
+	struct ipq_capture_options settings = options->capture;
+	struct ipq_queue_options queue = session_settings(options, vm);
+	char text[IPQ_CAPTURE_TEXT];
+	enum ipq_capture_fault fault;
+
+	settings.is_meta = queue.copy_mode == NFQNL_COPY_META;
+	/* The most that a queue copies is no limit here: a capture may have longer packets. */
+	settings.copy_range =
+		queue.copy_range < IPQ_PAYLOAD_MAX ? queue.copy_range : IPQ_PACKET_MAX;
+	fault = ipq_capture_open(capture, &settings, text);
+
+	if (fault == IPQ_CAPTURE_OK)
+		return EX_OK;
+	log_write(LOG_LEVEL_ERROR, "%s", text);
+	switch (fault) {
+	case IPQ_CAPTURE_NO_FILE: return EX_NOINPUT;
+	case IPQ_CAPTURE_BAD_FILTER: return EX_USAGE;
+	case IPQ_CAPTURE_NO_OUTPUT: return EX_CANTCREAT;
+	default: return EX_DATAERR;
+	}
+}
+
+/* To standard error: the output may be a capture. */
+static void tell_end(const struct ipq_counters *judged, const struct ipq_capture_counters *frames,
+		     double seconds)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} rows[] = {
+		{"frames read", frames->frames},     {"passed unjudged (no IP)", frames->unjudged},
+		{"packets judged", judged->packets}, {"  accepted", judged->accepted},
+		{"  dropped", judged->dropped},	     {"  queued", judged->queued},
+		{"  repeated", judged->repeated},    {"  stopped", judged->stopped},
+		{"marked", judged->marked},	     {"changed", frames->changed},
+		{"errors", judged->errors},	     {"frames written", frames->written},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		fprintf(stderr, "%-24s %12" PRIu64 "\n", rows[i].name, rows[i].count);
+	fprintf(stderr, "%-24s %12.0f\n", "packets a second",
+		seconds > 0 ? (double)judged->packets / seconds : 0);
+}
+
+/* The script's own. */
+static void tell_counters(const struct ipq_counter *counters)
+{
+	for (int i = 0; i < IPQ_SCRIPT_COUNTERS_MAX && counters[i].name[0]; i++)
+		fprintf(stderr, "%-24s %12.15g\n", counters[i].name, counters[i].value);
+}
+
+/* What came of the files, when all that could be read was judged. */
+static int files_check(struct ipq_capture *capture, int code)
+{
+	enum ipq_capture_fault fault = ipq_capture_flush(capture);
+	const char *damage = ipq_capture_damage(capture);
+
+	if (!damage)
+		return code;
+	log_write(LOG_LEVEL_ERROR, "%s", damage);
+	if (fault == IPQ_CAPTURE_NO_OUTPUT)
+		return EX_IOERR;
+	return code == EX_OK ? EX_DATAERR : code;
+}
+
+/* Standard output, unless it is the capture. */
+static int events_to(const struct options *options)
+{
+	const char *write = options->capture.write;
+
+	return write && strcmp(write, "-") == 0 ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
+{
+	struct ipq_capture *capture = NULL;
+	struct ipq_batch *batch = NULL;
+	struct progress progress;
+	struct session session;
+	double start;
+	int code = capture_open(&capture, options, vm);
+
+	if (code == EX_OK)
+		code = session_batch_new(&batch, options, ipq_capture_slot_size(capture));
+	if (code == EX_OK)
+		code = session_open(&session, options, batch, SIGNALS_ALONE);
+	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
+		code = EX_UNAVAILABLE;
+	if (code == EX_OK && !vm_limit(vm, options->time_limit_ms))
+		code = EX_OSERR;
+	if (code == EX_OK)
+		code = session_start(&session, vm, progress_init(&progress, capture));
+	if (code == EX_OK) {
+		start = clock_seconds();
+		code = session_run(&session, options->capture.read);
+		progress_end(&progress);
+		code = files_check(capture, code);
+		tell_end(&batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
+		tell_counters(counters);
+	}
+	ipq_capture_close(capture);
+	ipq_batch_free(batch);
+	return code;
+}

@@ -1,0 +1,72 @@
+/* What the files of libipq share. */
+#ifndef LIBIPQ_HANDLE_H
+#define LIBIPQ_HANDLE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "lib/ipq.h"
+#include "libipq.h"
+
+/* A handle is used by several threads at once and by forked processes, so nothing of it is needed
+ * twice in a call, and no lock is held that a fork could leave locked. */
+struct ipq_classic {
+	struct ipq_handle handle; /* first: it is all that programs know */
+	uint8_t family;		  /* NFPROTO_IPV4 or NFPROTO_IPV6 */
+	uint16_t queue_num;
+	atomic_bool bind_sent;
+	atomic_flag devices_in_use;
+	struct ipq_devices devices; /* uses handle.fd */
+};
+
+/* The first bytes of a kernel message: more than all that comes before the payload. */
+enum { IPQ_HEAD_SIZE = 2048 };
+struct ipq_head {
+	_Alignas(uint64_t) uint8_t bytes[IPQ_HEAD_SIZE];
+};
+
+/* libipq_queue.c */
+
+/* Picks the queue of a handle for family, and remembers it for ipq_classic_release(). -EINVAL when
+ * the environment names none. */
+int ipq_classic_claim(uint8_t family, uint16_t *queue_num);
+void ipq_classic_release(uint8_t family);
+/* Whether a handle for family is open in this process. */
+bool ipq_classic_is_claimed(uint8_t family);
+
+/* libipq_socket.c. On failure -1, with errno. */
+
+/* Gives the handle's socket its address. */
+int ipq_classic_bind(struct ipq_classic *classic);
+
+/* The time that is so far away; and waits for something to read: 1, or 0 at the deadline. */
+struct timespec ipq_classic_deadline(int microseconds);
+int ipq_classic_wait(int fd, const struct timespec *deadline);
+
+/* Takes one message: its head, the rest of it at the start of buf, and who sent it. Gives its whole
+ * length. */
+ssize_t ipq_classic_receive(int fd, struct ipq_head *head, unsigned char *buf, size_t len,
+			    struct sockaddr_nl *from, int flags);
+
+/* libipq_request.c: one message to the kernel each, which is not waited for. 0 or a negative errno;
+ * what the kernel thinks of the message comes in band. */
+
+int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range);
+/* Without replacement if data is NULL. -EMSGSIZE: the replacement is over IPQ_PAYLOAD_MAX. */
+int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned int verdict,
+			const void *data, size_t data_len);
+
+/* libipq_message.c */
+
+/* Turns one kernel message of len bytes, of which the first IPQ_HEAD_SIZE are in head and the rest
+ * is at the start of buf, into ip_queue's, in buf. Gives its length.
+ *   -EMSGSIZE      it is longer than buf_len
+ *   -EAFNOSUPPORT  it is a packet of another family than the handle's, with that id
+ *   -EBADMSG       it makes no sense */
+ssize_t ipq_message_translate(struct ipq_classic *classic, struct ipq_head *head, size_t len,
+			      unsigned char *buf, size_t buf_len, uint32_t *id);
+
+#endif

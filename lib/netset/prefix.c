@@ -1,0 +1,56 @@
+/* Addresses and prefixes as text. */
+#include "lib/ipq.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+int ipq_address_parse(uint8_t address[16], const char *text, size_t len)
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	/* inet_pton() would take a 0 byte for the end. */
+	if (len >= sizeof(copy) || memchr(text, 0, len))
+		return -EINVAL;
+	memcpy(copy, text, len);
+	copy[len] = 0;
+	memset(address, 0, 16);
+	if (inet_pton(AF_INET, copy, address) == 1)
+		return 4;
+	return inet_pton(AF_INET6, copy, address) == 1 ? 6 : -EINVAL;
+}
+
+/* The number that all of text is, in decimal without leading zeros and at most max; or an error. */
+static int length_parse(const char *text, size_t len, int max)
+{
+	int number = 0;
+
+	if (len == 0 || (len > 1 && text[0] == '0'))
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -EINVAL;
+		if (number <= max)
+			number = number * 10 + text[i] - '0';
+	}
+	return number <= max ? number : -ERANGE;
+}
+
+int ipq_prefix_parse(struct ipq_prefix *prefix, const char *text, size_t len)
+{
+	const char *slash = memchr(text, '/', len);
+	size_t address_len = slash ? (size_t)(slash - text) : len;
+	int version = ipq_address_parse(prefix->address, text, address_len);
+	int length;
+
+	if (version < 0)
+		return version;
+	length = version == 4 ? 32 : 128;
+	if (slash)
+		length = length_parse(slash + 1, len - address_len - 1, length);
+	if (length < 0)
+		return length;
+	prefix->version = (uint8_t)version;
+	prefix->len = (uint8_t)length;
+	return 0;
+}

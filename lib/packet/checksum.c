@@ -1,0 +1,74 @@
+/* The Internet checksum (RFC 1071). */
+#include "lib/ipq.h"
+
+#include <string.h>
+
+static uint64_t load64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* One's complement addition: what is carried out of the top comes in at the bottom. */
+static uint64_t add64(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) + sum;
+}
+
+static uint32_t fold64(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (uint32_t)((sum & 0xffffffff) + (sum >> 32));
+}
+
+/* RFC 1071 section 2: the sum of words of 64 bits folds to that of 16 bits, and words loaded in
+ * this machine's byte order give a sum in this machine's byte order. */
+uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len)
+{
+	const uint8_t *p = bytes;
+	uint64_t a = sum, b = 0, c = 0, d = 0, rest = 0;
+
+	for (; len >= 32; p += 32, len -= 32) {
+		a = add64(a, load64(p));
+		b = add64(b, load64(p + 8));
+		c = add64(c, load64(p + 16));
+		d = add64(d, load64(p + 24));
+	}
+	for (; len >= 8; p += 8, len -= 8)
+		a = add64(a, load64(p));
+	if (len > 0) {
+		memcpy(&rest, p, len);
+		a = add64(a, rest);
+	}
+	return fold64(add64(add64(a, b), add64(c, d)));
+}
+
+uint16_t ipq_checksum_fold(uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+}
+
+uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len)
+{
+	/* The words of both versions are the same, but for the addresses. */
+	const uint8_t tail[8] = {
+		(uint8_t)(len >> 24),
+		(uint8_t)(len >> 16),
+		(uint8_t)(len >> 8),
+		(uint8_t)len,
+		0,
+		0,
+		0,
+		protocol,
+	};
+	uint32_t sum = ipq_checksum_add(0, tail, sizeof(tail));
+
+	if (ip[0] >> 4 == 4)
+		return ipq_checksum_add(sum, ip + 12, 8);
+	return ipq_checksum_add(sum, ip + 8, 32);
+}

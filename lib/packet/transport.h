@@ -1,0 +1,35 @@
+/* What a packet's transport checksum is. */
+#ifndef IPQ_TRANSPORT_H
+#define IPQ_TRANSPORT_H
+
+#include "lib/ipq.h"
+
+enum ipq_sum {
+	IPQ_SUM_NONE, /* the protocol has none, or it is not known here */
+	IPQ_SUM_PLAIN,
+	IPQ_SUM_PSEUDO, /* a pseudo-header counts too */
+	IPQ_SUM_CRC32C
+};
+
+/* Offsets in the packet. */
+struct ipq_transport {
+	enum ipq_sum sum;
+	uint16_t start;	  /* where the transport header begins, or would begin */
+	uint16_t field;	  /* the checksum; 0 where there is none, or no whole header */
+	uint16_t covered; /* where what the checksum covers ends; 0: its coverage is illegal */
+	uint16_t len;	  /* as it counts in the pseudo-header */
+	/* The addresses of the pseudo-header. */
+	uint16_t source;
+	uint16_t destination;
+	uint16_t address_len;
+};
+
+/* The packet must be parsed, and have an IP header. */
+void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *transport);
+
+/* Whether len bytes over those at offset change where headers are, what a checksum covers, or a
+ * checksum itself. */
+bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
+			 uint32_t len);
+
+#endif

@@ -1,0 +1,232 @@
+/* A batch: packets and the memory they lie in. */
+#include "lib/ipq.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+enum {
+	CACHE_LINE = 64,
+	PAGE = 4096,
+	HELD_DEFAULT = 512 /* half of what ipq_queue_defaults() lets wait */
+};
+
+#define ALIGNED(size, to) (((size) + (to)-1) / (to) * (to))
+
+/* One mapping: the batch, its packets, the held ones' ids, what is counted, and from the next page
+ * on slots and spares. */
+struct layout {
+	size_t packets, held, filter, script, slots, spares, end; /* offsets */
+};
+
+static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
+{
+	struct layout at = {.packets = ALIGNED(sizeof(struct ipq_batch), CACHE_LINE)};
+
+	at.held = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), CACHE_LINE);
+	at.filter = ALIGNED(at.held + IPQ_HELD_MAX * sizeof(uint64_t), CACHE_LINE);
+	at.script = ALIGNED(at.filter + sizeof(struct ipq_histogram), CACHE_LINE);
+	at.slots = ALIGNED(at.script + IPQ_SCRIPT_COUNTERS_MAX * sizeof(struct ipq_counter), PAGE);
+	at.spares = at.slots + (size_t)capacity * slot_size;
+	at.end = at.spares + (size_t)capacity * IPQ_PACKET_MAX;
+	return at;
+}
+
+int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size)
+{
+	struct layout at = layout_of(capacity, slot_size);
+	struct ipq_batch *b;
+	uint8_t *base;
+
+	if (capacity < 1 || capacity > IPQ_BATCH_MAX || slot_size < 1)
+		return -EINVAL;
+	/* Pages that no packet ever reaches stay unbacked: large slots and spares cost address
+	 * space only. */
+	base = mmap(NULL, at.end, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (base == MAP_FAILED)
+		return -ENOMEM;
+	b = (struct ipq_batch *)base;
+	*b = (struct ipq_batch){
+		.packets = (struct ipq_packet *)(base + at.packets),
+		.capacity = capacity,
+		.slot_size = slot_size,
+		.default_verdict = IPQ_ACCEPT,
+		.error_verdict = IPQ_DROP,
+		.slots = base + at.slots,
+		.spares = base + at.spares,
+		.held = (uint64_t *)(base + at.held),
+		.held_limit = HELD_DEFAULT,
+		.filter_ns = (struct ipq_histogram *)(base + at.filter),
+		.script_counters = (struct ipq_counter *)(base + at.script),
+	};
+	for (uint32_t i = 0; i < capacity; i++)
+		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
+	*batch = b;
+	return 0;
+}
+
+void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
+{
+	batch->packets = made->packets;
+	batch->slots = made->slots;
+	batch->spares = made->spares;
+	batch->held = made->held;
+	batch->held_limit = made->held_limit;
+	batch->timed_each = made->timed_each;
+	batch->filter_ns = made->filter_ns;
+	batch->script_counters = made->script_counters;
+	batch->held_count = 0;
+	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
+		batch->held_count += batch->held[i] != 0;
+	batch->wake_ns = 0;
+	batch->capacity = made->capacity;
+	batch->slot_size = made->slot_size;
+	batch->default_verdict = made->default_verdict;
+	batch->error_verdict = made->error_verdict;
+	if (batch->count > batch->capacity)
+		batch->count = batch->capacity;
+	if (batch->current > batch->count)
+		batch->current = batch->count;
+	for (uint32_t i = 0; i < batch->capacity; i++)
+		batch->packets[i].spare = batch->spares + (size_t)i * IPQ_PACKET_MAX;
+}
+
+bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len)
+{
+	uintptr_t start = (uintptr_t)batch->slots;
+	uintptr_t size =
+		(uintptr_t)batch->spares + (size_t)batch->capacity * IPQ_PACKET_MAX - start;
+	uintptr_t offset = (uintptr_t)bytes - start;
+
+	return offset <= size && len <= size - offset;
+}
+
+void ipq_batch_free(struct ipq_batch *batch)
+{
+	if (batch)
+		munmap(batch, layout_of(batch->capacity, batch->slot_size).end);
+}
+
+void ipq_batch_clear(struct ipq_batch *batch)
+{
+	batch->count = 0;
+	batch->current = 0;
+}
+
+struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
+{
+	struct ipq_packet *packet = &batch->packets[batch->count++];
+
+	packet->verdict = batch->default_verdict;
+	packet->set = 0;
+	packet->parsed = 0;
+	packet->dirty = 0;
+	packet->as_is = 0;
+	packet->held = 0;
+	return packet;
+}
+
+void ipq_batch_drop_last(struct ipq_batch *batch)
+{
+	batch->count--;
+}
+
+void ipq_batch_fail_rest(struct ipq_batch *batch)
+{
+	for (; batch->current < batch->count; batch->current++) {
+		struct ipq_packet *packet = &batch->packets[batch->current];
+
+		ipq_batch_release(batch, packet);
+		packet->verdict = batch->error_verdict;
+		packet->set = 0;
+		batch->counters.errors++;
+	}
+}
+
+static void count_verdict(struct ipq_counters *counters, uint32_t verdict)
+{
+	switch (verdict & IPQ_VERDICT_MASK) {
+	case IPQ_ACCEPT: counters->accepted++; break;
+	case IPQ_DROP: counters->dropped++; break;
+	case IPQ_QUEUE: counters->queued++; break;
+	case IPQ_REPEAT: counters->repeated++; break;
+	case IPQ_STOP: counters->stopped++; break;
+	default: break;
+	}
+}
+
+void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet)
+{
+	struct ipq_counters *counters = &batch->counters;
+
+	counters->packets++;
+	counters->bytes += packet->data_len;
+	counters->marked += (packet->set & IPQ_SET_MARK) != 0;
+	count_verdict(counters, packet->verdict);
+}
+
+void ipq_batch_tally(struct ipq_batch *batch)
+{
+	struct ipq_counters *counters = &batch->counters;
+	uint64_t packets = batch->count, bytes = 0, marked = 0;
+
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct ipq_packet *packet = &batch->packets[i];
+
+		if (packet->held) {
+			packets--;
+			continue;
+		}
+		bytes += packet->data_len;
+		marked += (packet->set & IPQ_SET_MARK) != 0;
+		count_verdict(counters, packet->verdict);
+	}
+	counters->batches++;
+	counters->packets += packets;
+	counters->bytes += bytes;
+	counters->marked += marked;
+}
+
+void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen)
+{
+	batch->held_limit = maxlen / 2 < IPQ_HELD_MAX ? maxlen / 2 : IPQ_HELD_MAX;
+}
+
+/* Where entry is in the table, or the first free place (entry 0). It is looked for where the id
+ * points to: ids ascend, so that as long as few are held it is there. NULL where it is nowhere. */
+static uint64_t *held_find(const struct ipq_batch *batch, uint32_t packet_id, uint64_t entry)
+{
+	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++) {
+		uint64_t *place = &batch->held[(packet_id + i) % IPQ_HELD_MAX];
+
+		if (*place == entry)
+			return place;
+	}
+	return NULL;
+}
+
+int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	uint64_t *place = NULL;
+
+	if (batch->held_count < batch->held_limit)
+		place = held_find(batch, packet->packet_id, 0);
+	if (!place)
+		return -ENOSPC;
+	*place = (uint64_t)packet->packet_id + 1;
+	batch->held_count++;
+	packet->held = 1;
+	return 0;
+}
+
+void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	uint64_t *place = NULL;
+
+	if (packet->held)
+		place = held_find(batch, packet->packet_id, (uint64_t)packet->packet_id + 1);
+	packet->held = 0;
+	if (!place)
+		return;
+	*place = 0;
+	batch->held_count--;
+}

@@ -1,0 +1,66 @@
+/* Interfaces by their index, from a small cache. */
+#include "lib/ipq.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+_Static_assert(sizeof(((struct ipq_device *)0)->name) == IFNAMSIZ, "IFNAMSIZ");
+
+enum {
+	SLOTS = sizeof(((struct ipq_devices *)0)->slots) / sizeof(struct ipq_device),
+	KEEP_MS = 1000
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void device_read(int fd, struct ipq_device *device)
+{
+	struct ifreq request = {.ifr_ifindex = (int)device->index};
+
+	device->name[0] = '\0';
+	device->type = 0;
+	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &request) < 0)
+		return;
+	memcpy(device->name, request.ifr_name, sizeof(device->name));
+	device->name[sizeof(device->name) - 1] = '\0';
+	if (ioctl(fd, SIOCGIFHWADDR, &request) == 0)
+		device->type = request.ifr_hwaddr.sa_family;
+}
+
+const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index)
+{
+	struct ipq_device *device = &devices->slots[index % SLOTS];
+	int64_t now = now_ms();
+	int saved = errno;
+
+	if (device->index == index && device->until_ms > now)
+		return device;
+	/* Any socket takes these requests; through one of this kind nobody can be reached. 0 is
+	 * "not yet", so that zeroed memory is an empty cache: the descriptor is kept plus one. */
+	if (devices->fd == 0)
+		devices->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK) + 1;
+	device->index = index;
+	device_read(devices->fd - 1, device);
+	device->until_ms = now + KEEP_MS;
+	errno = saved;
+	return device;
+}
+
+void ipq_devices_clear(struct ipq_devices *devices)
+{
+	if (devices->fd > 0)
+		close(devices->fd - 1);
+	memset(devices, 0, sizeof(*devices));
+}

@@ -1,0 +1,28 @@
+/* What the kernel tells of a queue. */
+#include "lib/ipq.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int ipq_queue_status(uint16_t queue_num, struct ipq_queue_status *status)
+{
+	FILE *file = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
+	struct ipq_queue_status s;
+	unsigned int number;
+	char line[256];
+	int ret = -ENOENT;
+
+	if (!file)
+		return errno == ENOENT ? -EOPNOTSUPP : -errno;
+	/* Number, port, waiting, copy mode, copy range, dropped, user_dropped, and more. */
+	while (ret < 0 && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%u %u %u %*u %*u %u %u", &number, &s.portid, &s.waiting,
+			   &s.dropped, &s.user_dropped) == 5 &&
+		    number == queue_num) {
+			*status = s;
+			ret = 0;
+		}
+	}
+	fclose(file);
+	return ret;
+}
