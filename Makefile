@@ -31,7 +31,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
-	-Wmissing-prototypes -Wvla
+	-Wmissing-prototypes -Wvla -Werror=implicit-function-declaration -Werror=incompatible-pointer-types
 CPPFLAGS += -D_GNU_SOURCE -DIPQ_VERSION='"$(VERSION)"' -I. -Ilib/libipq
 # What is released; the sanitizers see more, and FORTIFY needs a compiler that optimizes.
 HARDENING = $(if $(SANITIZE)$(findstring -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
@@ -76,13 +76,13 @@ all: deps-build
 
 $(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -Wl,--export-dynamic-symbol='ipq_*' -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
 
-# The Lua C module; what it exports is its entry alone.
+# The Lua C module. What it exports is its entry, and the functions that LuaJIT calls.
 $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)echo '{ global: luaopen_ipq_core; local: *; };' > $(BUILD)/core.map
+	$(Q)echo '{ global: luaopen_ipq_core; ipq_*; local: *; };' > $(BUILD)/core.map
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS) $(PCAP_LIBS)
 
 # All of lib, and a source in memory, for the specs that call them through FFI.
@@ -116,7 +116,8 @@ $(BUILD)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c -o $@ $<
 
 # These take files in as they are, which the compiler's dependencies do not tell.
-$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h
+$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/queue/queue.h \
+	bindings/core_calls.h
 $(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
 $(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)
 $(BUILD)/obj/host/tools/test.o: host/tools/test.lua

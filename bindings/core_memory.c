@@ -4,14 +4,20 @@
 #define MEMORY "ipq.core.memory"
 
 struct memory {
+	struct ipq_object object;
 	struct ipq_source source;
-	struct ipq_driver driver;
 	bool is_offered;
 };
 
+/* The memory that a source is of. */
+static struct memory *memory_of(struct ipq_source *source)
+{
+	return (struct memory *)((uint8_t *)source - offsetof(struct memory, source));
+}
+
 static int memory_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
-	struct memory *memory = (struct memory *)source;
+	struct memory *memory = memory_of(source);
 
 	if (!memory->is_offered)
 		return 0;
@@ -29,8 +35,8 @@ static int memory_commit(struct ipq_source *source, struct ipq_batch *batch)
 }
 
 /* The held packet is a copy that Lua has. */
-static int memory_settle(struct ipq_source *source, struct ipq_batch *batch,
-			 struct ipq_packet *packet)
+static int memory_commit_held(struct ipq_source *source, struct ipq_batch *batch,
+			      struct ipq_packet *packet)
 {
 	(void)source;
 	(void)batch;
@@ -42,25 +48,17 @@ static int memory_settle(struct ipq_source *source, struct ipq_batch *batch,
  * IPQ_PACKET_MAX bytes. */
 int ipq_core_memory(lua_State *L)
 {
-	struct memory *memory = lua_newuserdata(L, sizeof(*memory));
+	struct memory *memory = ipq_object_new(L, MEMORY, sizeof(*memory));
 
-	*memory = (struct memory){
-		.source = {.receive = memory_receive,
-			   .commit = memory_commit,
-			   .settle = memory_settle},
+	memory->source = (struct ipq_source){
+		.receive = memory_receive,
+		.commit = memory_commit,
+		.commit_held = memory_commit_held,
 	};
-	memory->driver.source = &memory->source;
-	luaL_getmetatable(L, MEMORY);
-	lua_setmetatable(L, -2);
-	if (ipq_batch_new(&memory->driver.batch, 1, IPQ_PACKET_MAX) < 0)
+	memory->object.of = memory;
+	memory->object.driver.source = &memory->source;
+	if (ipq_batch_new(&memory->object.driver.batch, 1, IPQ_PACKET_MAX) < 0)
 		return ipq_object_fail(L, "not enough memory for a packet", "ENOMEM");
-	return 1;
-}
-
-/* memory:driver() → its address, for FFI; good as long as the memory is referred to */
-static int memory_driver(lua_State *L)
-{
-	lua_pushlightuserdata(L, &((struct memory *)luaL_checkudata(L, 1, MEMORY))->driver);
 	return 1;
 }
 
@@ -73,19 +71,10 @@ static int memory_offer(lua_State *L)
 	return 0;
 }
 
-static int memory_gc(lua_State *L)
-{
-	struct memory *memory = luaL_checkudata(L, 1, MEMORY);
-
-	ipq_batch_free(memory->driver.batch);
-	memory->driver.batch = NULL;
-	return 0;
-}
-
 void ipq_core_memory_class(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"driver", memory_driver}, {"offer", memory_offer}, {NULL, NULL}};
+		{"driver", ipq_object_driver}, {"offer", memory_offer}, {NULL, NULL}};
 
-	ipq_object_class(L, MEMORY, methods, memory_gc);
+	ipq_object_class(L, MEMORY, methods, ipq_object_gc);
 }

@@ -5,23 +5,17 @@
 void ipq_object_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
 	luaL_newmetatable(L, name);
-	lua_pushcfunction(L, gc);
+	lua_pushstring(L, name);
+	lua_pushcclosure(L, gc, 1);
 	lua_setfield(L, -2, "__gc");
 	lua_newtable(L);
-	luaL_register(L, NULL, methods);
+	lua_pushstring(L, name);
+	luaL_openlib(L, NULL, methods, 1);
 	lua_setfield(L, -2, "__index");
 	/* Out of a script's reach, which could call __gc by hand. */
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
-}
-
-int ipq_object_fail(lua_State *L, const char *message, const char *code)
-{
-	lua_pushnil(L);
-	lua_pushstring(L, message);
-	lua_pushstring(L, code);
-	return 3;
 }
 
 static int ended(struct ipq_source *source, struct ipq_batch *batch)
@@ -39,7 +33,72 @@ static int nowhere(struct ipq_source *source, struct ipq_batch *batch, struct ip
 	return 0;
 }
 
-struct ipq_source ipq_object_no_source = {.receive = ended, .commit = ended, .settle = nowhere};
+/* What a driver is left with when its own source is closed. */
+static struct ipq_source no_source = {.receive = ended, .commit = ended, .commit_held = nowhere};
+
+void *ipq_object_new(lua_State *L, const char *name, size_t size)
+{
+	struct ipq_object *object = lua_newuserdata(L, size);
+
+	memset(object, 0, size);
+	object->driver.source = &no_source;
+	luaL_getmetatable(L, name);
+	lua_setmetatable(L, -2);
+	return object;
+}
+
+void *ipq_object_check(lua_State *L, const char *name)
+{
+	struct ipq_object *object = luaL_checkudata(L, 1, name);
+
+	if (!object->of)
+		luaL_error(L, "%s is closed", strrchr(name, '.') + 1);
+	return object;
+}
+
+/* The class of the method that runs. */
+static const char *class_name(lua_State *L)
+{
+	return lua_tostring(L, lua_upvalueindex(1));
+}
+
+int ipq_object_driver(lua_State *L)
+{
+	struct ipq_object *object = ipq_object_check(L, class_name(L));
+
+	lua_pushlightuserdata(L, &object->driver);
+	return 1;
+}
+
+int ipq_object_close(lua_State *L)
+{
+	struct ipq_object *object = luaL_checkudata(L, 1, class_name(L));
+	struct ipq_source *source = object->driver.source;
+
+	object->driver.source = &no_source;
+	object->of = NULL;
+	if (source->close)
+		source->close(source);
+	return 0;
+}
+
+int ipq_object_gc(lua_State *L)
+{
+	struct ipq_object *object = luaL_checkudata(L, 1, class_name(L));
+
+	ipq_object_close(L);
+	ipq_batch_free(object->driver.batch);
+	object->driver.batch = NULL;
+	return 0;
+}
+
+int ipq_object_fail(lua_State *L, const char *message, const char *code)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, message);
+	lua_pushstring(L, code);
+	return 3;
+}
 
 /* Raises, without a position: the Lua code that called has the caller's. */
 static void misused(lua_State *L, const char *name, const char *allowed)

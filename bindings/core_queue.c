@@ -7,20 +7,6 @@
 
 #define QUEUE "ipq.core.queue"
 
-struct queue {
-	struct ipq_queue *queue; /* NULL once closed */
-	struct ipq_driver driver;
-};
-
-static struct queue *queue_check(lua_State *L)
-{
-	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
-
-	if (!queue->queue)
-		luaL_error(L, "queue is closed");
-	return queue;
-}
-
 static void options_read(lua_State *L, struct ipq_queue_options *options)
 {
 	ipq_queue_defaults(options);
@@ -55,7 +41,8 @@ int ipq_core_open(lua_State *L)
 {
 	struct ipq_queue_options options;
 	uint32_t default_verdict, error_verdict;
-	struct queue *queue;
+	struct ipq_object *object;
+	struct ipq_queue *queue;
 	int ret;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -63,35 +50,25 @@ int ipq_core_open(lua_State *L)
 	default_verdict = ipq_option_verdict(L, "default", IPQ_ACCEPT);
 	error_verdict = ipq_option_verdict(L, "on_error", IPQ_DROP);
 
-	queue = lua_newuserdata(L, sizeof(*queue));
-	*queue = (struct queue){.driver.source = &ipq_object_no_source};
-	luaL_getmetatable(L, QUEUE);
-	lua_setmetatable(L, -2);
-	ret = ipq_batch_new(&queue->driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options));
+	object = ipq_object_new(L, QUEUE, sizeof(*object));
+	ret = ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options));
 	if (ret == 0)
-		ret = ipq_queue_open(&queue->queue, &options);
+		ret = ipq_queue_open(&queue, &options);
 	if (ret < 0)
 		return fail_open(L, &options, ret);
-	queue->driver.batch->default_verdict = default_verdict;
-	queue->driver.batch->error_verdict = error_verdict;
-	ipq_batch_limit_held(queue->driver.batch, options.maxlen);
-	queue->driver.source = ipq_queue_source(queue->queue);
-	return 1;
-}
-
-/* queue:driver() → its address, for FFI; good as long as the queue is open and referred to */
-static int queue_driver(lua_State *L)
-{
-	lua_pushlightuserdata(L, &queue_check(L)->driver);
+	object->driver.batch->default_verdict = default_verdict;
+	object->driver.batch->error_verdict = error_verdict;
+	ipq_batch_limit_held(object->driver.batch, options.maxlen);
+	object->driver.source = ipq_queue_source(queue);
+	object->of = queue;
 	return 1;
 }
 
 /* queue:stop() → true | nil, message, code */
 static int queue_stop(lua_State *L)
 {
-	struct queue *queue = queue_check(L);
-	struct ipq_source *source = ipq_queue_source(queue->queue);
-	int ret = source->stop(source);
+	struct ipq_object *object = ipq_object_check(L, QUEUE);
+	int ret = object->driver.source->stop(object->driver.source);
 
 	if (ret < 0)
 		return ipq_object_fail(L, strerror(-ret), "EIO");
@@ -99,33 +76,12 @@ static int queue_stop(lua_State *L)
 	return 1;
 }
 
-/* queue:close(): a second time does nothing. A filter that runs may call it, so the batch stays. */
-static int queue_close(lua_State *L)
-{
-	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
-
-	queue->driver.source = &ipq_object_no_source;
-	ipq_queue_close(queue->queue);
-	queue->queue = NULL;
-	return 0;
-}
-
-static int queue_gc(lua_State *L)
-{
-	struct queue *queue = luaL_checkudata(L, 1, QUEUE);
-
-	queue_close(L);
-	ipq_batch_free(queue->driver.batch);
-	queue->driver.batch = NULL;
-	return 0;
-}
-
 void ipq_core_queue_class(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"driver", queue_driver},
+	static const luaL_Reg methods[] = {{"driver", ipq_object_driver},
 					   {"stop", queue_stop},
-					   {"close", queue_close},
+					   {"close", ipq_object_close},
 					   {NULL, NULL}};
 
-	ipq_object_class(L, QUEUE, methods, queue_gc);
+	ipq_object_class(L, QUEUE, methods, ipq_object_gc);
 }

@@ -27,11 +27,11 @@ static void process_name(uint32_t portid, char *name, size_t size)
 void ipq_explain_taken(char *text, size_t size, uint16_t queue_num)
 {
 	char owner[160] = "another program";
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 	char name[64];
 
 	/* In a user namespace of one's own the kernel's list cannot be read. */
-	if (ipq_queue_status(queue_num, &status) == 0) {
+	if (ipq_procfs_queue(queue_num, &status) == 0) {
 		process_name(status.portid, name, sizeof(name));
 		if (name[0])
 			snprintf(owner, sizeof(owner), "netlink port %u (process %u, \"%s\")",

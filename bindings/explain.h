@@ -2,7 +2,7 @@
 #ifndef IPQ_EXPLAIN_H
 #define IPQ_EXPLAIN_H
 
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 
 /* Why a queue could not be opened. */
 enum ipq_cause {

@@ -1,10 +1,17 @@
 /*
- * The layouts that C and LuaJIT share.
+ * The layouts that the rooms of lib share with each other and with LuaJIT.
  *
- * This text is compiled by C (through ipq.h) and read by ffi.cdef as it stands, so it holds
- * declarations only: no preprocessor lines, and constants as enums. Sizes are in bytes, numbers in
- * host order unless a field says otherwise.
+ * C compiles this text, and ffi.cdef reads it, without its lines that begin with a '#'
+ * (bindings/core.c). So do the rooms' headers whose functions Lua calls: what is declared there is
+ * declared once. Hence they hold declarations only, and constants as enums. Sizes are in bytes,
+ * numbers in host order unless a field says otherwise.
  */
+#ifndef IPQ_ABI_H
+#define IPQ_ABI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* What becomes of a packet: NF_* of linux/netfilter.h. NF_STOLEN is missing on purpose, the kernel
  * refuses it. A verdict is 32 bits wide: bits 0 to 7 are one of these, bit 15 with IPQ_QUEUE is
@@ -110,7 +117,7 @@ struct ipq_packet {
 	uint16_t end;  /* where the IP packet ends: by its length field, but not behind data_len */
 	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
 	uint16_t dirty;	   /* enum ipq_dirty */
-	uint8_t as_is;	   /* changed bytes are sent as they are, right or not */
+	uint8_t fix;	   /* its lengths and checksums are made right before it is sent */
 	uint8_t held;	   /* it has no verdict yet, and waits for one of its own */
 	uint32_t l4_delta; /* what changes have added to the transport's sum: see rewrite.c */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
@@ -293,42 +300,4 @@ struct ipq_driver {
 	int64_t handed_ns; /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
 };
 
-/* The C functions that Lua calls through FFI; core.c fills this in. Contracts: ipq.h, string.h. */
-struct ipq_calls {
-	int (*driver_next)(struct ipq_driver *driver);
-	int (*driver_hold)(struct ipq_driver *driver, struct ipq_packet *packet);
-	void (*driver_release)(struct ipq_driver *driver, struct ipq_packet *packet);
-	int (*driver_settle)(struct ipq_driver *driver, struct ipq_packet *packet);
-	int (*conntrack_parse)(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
-	const struct ipq_device *(*device_get)(struct ipq_devices *devices, uint32_t index);
-	struct ipq_devices *devices;
-	double (*now)(void);	   /* seconds since 1970 */
-	double (*monotonic)(void); /* whole microseconds, CLOCK_MONOTONIC */
-	/* Where needle is in haystack first: its offset, -1 where it is not. */
-	int (*find)(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
-		    uint32_t needle_len);
-	int (*memcmp)(const void *a, const void *b, size_t len);
-	void (*header_parse)(struct ipq_packet *packet);
-	int (*rewrite_store)(struct ipq_packet *packet, uint32_t offset, const void *bytes,
-			     uint32_t len);
-	int (*rewrite_replace)(struct ipq_packet *packet, uint32_t offset, uint32_t len,
-			       const void *bytes, uint32_t new_len);
-	int (*rewrite_set)(struct ipq_packet *packet, const void *bytes, uint32_t len);
-	int (*rewrite_finish)(struct ipq_packet *packet);
-	const char *(*rewrite_strerror)(int error);
-	/* The text of an address of 4 or 16 bytes; NULL where there is no room. */
-	const char *(*inet_ntop)(int family, const void *bytes, char *text, uint32_t size);
-	/* netset.c */
-	int (*address_parse)(uint8_t *address, const char *text, size_t len);
-	int (*netset_new)(struct ipq_netset **set);
-	void (*netset_free)(struct ipq_netset *set);
-	int (*netset_add_text)(struct ipq_netset *set, const char *text, size_t len);
-	int (*netset_load)(struct ipq_netset *set, const char *path, uint32_t *line);
-	int (*netset_finish)(struct ipq_netset *set);
-	bool (*netset_has)(const struct ipq_netset *set, int version, const uint8_t *address,
-			   uint8_t *prefix_len);
-	bool (*netset_has_saddr)(const struct ipq_netset *set, struct ipq_packet *packet);
-	bool (*netset_has_daddr)(const struct ipq_netset *set, struct ipq_packet *packet);
-	uint32_t (*netset_count)(const struct ipq_netset *set);
-	const char *(*netset_strerror)(int error);
-};
+#endif

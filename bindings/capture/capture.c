@@ -306,8 +306,8 @@ static int capture_commit(struct ipq_source *source, struct ipq_batch *batch)
 
 /* Frames are written in the order in which their packets got their verdicts: what was judged
  * before, in this batch too, comes first. */
-static int capture_settle(struct ipq_source *source, struct ipq_batch *batch,
-			  struct ipq_packet *packet)
+static int capture_commit_held(struct ipq_source *source, struct ipq_batch *batch,
+			       struct ipq_packet *packet)
 {
 	struct ipq_capture *capture = (struct ipq_capture *)source;
 	struct held *held;
@@ -498,7 +498,7 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 	c->source = (struct ipq_source){
 		.receive = capture_receive,
 		.commit = capture_commit,
-		.settle = capture_settle,
+		.commit_held = capture_commit_held,
 		.stop = capture_stop,
 		.close = capture_close,
 	};

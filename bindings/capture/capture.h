@@ -3,7 +3,7 @@
 #ifndef IPQ_CAPTURE_H
 #define IPQ_CAPTURE_H
 
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 
 struct ipq_capture;
 

@@ -1,4 +1,5 @@
 #include "link.h"
+#include "lib/bytes.h"
 
 #include <string.h>
 #include <arpa/inet.h>
@@ -13,11 +14,6 @@ enum {
 	VLAN_TAG = 4,
 	ETHERTYPE_QINQ_OLD = 0x9100
 };
-
-static uint16_t load16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 /* A packet without a link header tells its version itself. */
 static bool raw_parse(const uint8_t *frame, uint32_t len, uint32_t offset,
@@ -69,9 +65,9 @@ static bool tags_parse(const uint8_t *frame, uint32_t len, struct ipq_link_info 
 			return false;
 		if (!info->vlan_proto) {
 			info->vlan_proto = info->protocol;
-			info->vlan_tci = load16(frame + info->offset);
+			info->vlan_tci = ipq_load16(frame + info->offset);
 		}
-		info->protocol = load16(frame + info->offset + 2);
+		info->protocol = ipq_load16(frame + info->offset + 2);
 		info->offset += VLAN_TAG;
 	}
 	return true;
@@ -83,7 +79,7 @@ static bool header_parse(const uint8_t *frame, uint32_t len, uint32_t header, ui
 	if (len < header)
 		return false;
 	info->offset = header;
-	info->protocol = load16(frame + protocol_at);
+	info->protocol = ipq_load16(frame + protocol_at);
 	return tags_parse(frame, len, info);
 }
 

@@ -101,12 +101,12 @@ function Queue:run(filter)
   while true do
     local count = run()
     if count == 0 then
-      keeper:finish()
+      keeper:judge_rest()
       return queue ~= nil
     end
     local message, code = core.strerror(count)
     if code ~= "EINTR" then
-      keeper:finish()
+      keeper:judge_rest()
       return nil, message, code
     end
   end

@@ -33,9 +33,9 @@ end
 function Netset:has(text)
   check_set(self)
   if type(text) ~= "string" then error("an address must be a string, not a " .. type(text), 2) end
-  local version = C.address_parse(address, text, #text)
+  local version = C.ipq_address_parse(address, text, #text)
   if version < 0 then error(("%q: not an address"):format(text), 2) end
-  local found = C.netset_has(self, version, address, nil)
+  local found = C.ipq_netset_has(self, version, address, nil)
   return found
 end
 
@@ -45,7 +45,7 @@ end
 function Netset:has_saddr(pkt)
   check_set(self)
   check_packet(pkt)
-  local found = C.netset_has_saddr(self, packet_of(pkt))
+  local found = C.ipq_netset_has_saddr(self, packet_of(pkt))
   return found
 end
 
@@ -56,7 +56,7 @@ end
 function Netset:has_daddr(pkt)
   check_set(self)
   check_packet(pkt)
-  local found = C.netset_has_daddr(self, packet_of(pkt))
+  local found = C.ipq_netset_has_daddr(self, packet_of(pkt))
   return found
 end
 
@@ -70,11 +70,11 @@ ffi.metatype("struct ipq_netset", {
     return method
   end,
   __newindex = function() error("a netset cannot be changed", 2) end,
-  __len = function(self) return C.netset_count(self) end,
-  __tostring = function(self) return ("netset of %d networks"):format(C.netset_count(self)) end,
+  __len = function(self) return C.ipq_netset_count(self) end,
+  __tostring = function(self) return ("netset of %d networks"):format(C.ipq_netset_count(self)) end,
 })
 
-local function reason(code) return ffi.string(C.netset_strerror(code)) end
+local function reason(code) return ffi.string(C.ipq_netset_strerror(code)) end
 
 local function add_table(set, list)
   for key, text in pairs(list) do
@@ -84,7 +84,7 @@ local function add_table(set, list)
     if type(text) ~= "string" then
       error(("entry %d: a network must be a string, not a %s"):format(key, type(text)), 3)
     end
-    local code = C.netset_add_text(set, text, #text)
+    local code = C.ipq_netset_add_text(set, text, #text)
     if code < 0 then error(("entry %d, %q: %s"):format(key, text, reason(code)), 3) end
   end
 end
@@ -92,10 +92,10 @@ end
 local function add_file(set, path)
   if path:find("\0", 1, true) then error(("%q: no file has such a name"):format(path), 3) end
   local line = ffi.new "uint32_t[1]"
-  local code = C.netset_load(set, path, line)
+  local code = C.ipq_netset_load(set, path, line)
   if code == 0 then return end
   if line[0] == 0 then
-    local hint = C.netset_add_text(set, path, #path) == 0
+    local hint = C.ipq_netset_add_text(set, path, #path) == 0
       and ("; a network comes in a list, ipq.netset { %q }: a string is the name of a file"):format(path) or ""
     error(("cannot read the networks: %s: %s%s"):format(path, reason(code), hint), 3)
   end
@@ -115,11 +115,11 @@ function M.new(networks)
     error("networks must be a list or a file's path, not a " .. kind, 2)
   end
   local out = ffi.new "struct ipq_netset *[1]"
-  local code = C.netset_new(out)
+  local code = C.ipq_netset_new(out)
   if code < 0 then error(reason(code), 2) end
-  local set = ffi.gc(out[0], C.netset_free)
+  local set = ffi.gc(out[0], C.ipq_netset_free)
   if kind == "table" then add_table(set, networks) else add_file(set, networks) end
-  code = C.netset_finish(set)
+  code = C.ipq_netset_build(set)
   if code < 0 then error(reason(code), 2) end
   return set
 end

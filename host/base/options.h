@@ -7,7 +7,7 @@
 
 #include "bindings/capture/capture.h"
 #include "log.h"
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 
 enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16 };
 

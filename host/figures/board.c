@@ -1,4 +1,5 @@
 #include "board.h"
+#include "lib/queue/histogram.h"
 
 #include <inttypes.h>
 #include <string.h>

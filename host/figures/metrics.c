@@ -1,4 +1,5 @@
 #include "metrics.h"
+#include "lib/queue/histogram.h"
 
 #include <errno.h>
 #include <fcntl.h>

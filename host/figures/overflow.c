@@ -1,15 +1,16 @@
 #include "overflow.h"
 #include "host/base/log.h"
+#include "lib/queue/queue.h"
 
 #include <inttypes.h>
 
 void overflow_read(struct overflow *overflow, uint16_t queue_num,
 		   const struct ipq_counters *counters)
 {
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 
 	overflow->overruns = __atomic_load_n(&counters->overruns, __ATOMIC_RELAXED);
-	if (ipq_queue_status(queue_num, &status) < 0)
+	if (ipq_procfs_queue(queue_num, &status) < 0)
 		return;
 	overflow->is_known = true;
 	overflow->queue_full = status.dropped;

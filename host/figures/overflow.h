@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 struct overflow {
 	bool is_known;	     /* the kernel's counters can be read */

@@ -1,6 +1,7 @@
 #include "page.h"
 #include "host/base/clock.h"
 #include "host/base/options.h"
+#include "lib/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,7 @@
 #include "report.h"
 #include "host/base/log.h"
+#include "lib/packet/packet.h"
+#include "lib/queue/queue.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

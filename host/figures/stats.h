@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 struct stats {
 	uint32_t queue_num;

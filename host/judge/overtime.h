@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 /* What a signal said takes too long. Zeroed memory is nothing. */
 struct overtime {

@@ -100,8 +100,8 @@ int session_run(struct session *session, const char *name)
 	int ret = judge(session);
 	enum vm_result stopped = vm_stop(session->vm);
 
-	/* What a broken Lua state could not settle. */
-	ipq_driver_settle_all(&session->driver, session->driver.batch->error_verdict);
+	/* What a broken Lua state could give no verdict. */
+	ipq_driver_commit_all_held(&session->driver, session->driver.batch->error_verdict);
 
 	if (ret == 0)
 		return session_exit_code(stopped);

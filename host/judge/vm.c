@@ -148,16 +148,16 @@ struct stop {
 };
 
 /* What is still held gets the default verdict. */
-static void finish_held(lua_State *L, struct vm *vm)
+static void judge_held(lua_State *L, struct vm *vm)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
-	lua_getfield(L, -1, "finish");
+	lua_getfield(L, -1, "judge_rest");
 	lua_insert(L, -2);
 	lua_call(L, 1, 0);
 }
 
 /* Says what the log has kept back. */
-static void finish_log(lua_State *L)
+static void flush_log(lua_State *L)
 {
 	state_push_member(L, "ipq.log", "flush");
 	lua_call(L, 0, 0);
@@ -177,8 +177,8 @@ static int protected_stop(lua_State *L)
 		luaL_unref(L, LUA_REGISTRYINDEX, stop->vm->carried);
 		stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
 	}
-	finish_held(L, stop->vm);
-	finish_log(L);
+	judge_held(L, stop->vm);
+	flush_log(L);
 	return 0;
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 
 struct vm;
 

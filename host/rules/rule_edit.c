@@ -60,9 +60,9 @@ static void add_target(struct rule_edit *edit, const struct options *options, bo
 		rule_edit_add(edit, "--queue-bypass");
 }
 
-void rule_edit_finish(struct rule_edit *edit, const struct options *options,
-		      enum rule_family family, const char *action, const char *comment,
-		      bool is_bypass)
+void rule_edit_complete(struct rule_edit *edit, const struct options *options,
+			enum rule_family family, const char *action, const char *comment,
+			bool is_bypass)
 {
 	ADD(edit, "-t", edit->rule.table, action, edit->rule.chain);
 	add_loop_guard(edit);

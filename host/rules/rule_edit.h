@@ -26,9 +26,9 @@ void rule_edit_add(struct rule_edit *edit, const char *word);
 
 /* Its rest, for rule_edit_start()'s rule: what is done to it ("-A", "-D", "-C"), the rule, and the
  * comment, unless it is NULL. */
-void rule_edit_finish(struct rule_edit *edit, const struct options *options,
-		      enum rule_family family, const char *action, const char *comment,
-		      bool is_bypass);
+void rule_edit_complete(struct rule_edit *edit, const struct options *options,
+			enum rule_family family, const char *action, const char *comment,
+			bool is_bypass);
 
 /* The command as one types it into a shell, the caller's to free(). NULL: there is no memory. */
 char *rule_edit_text(const struct rule_edit *edit);

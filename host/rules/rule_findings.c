@@ -76,10 +76,10 @@ static void take(void *data, const struct ruleset_rule *rule)
 /* Of the first queue that it feeds and nobody reads: -1 where there is none. */
 static int unread_queue(const struct feed *feed)
 {
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 
 	for (int i = feed->first; i <= feed->last && i < feed->first + OPTIONS_QUEUES_MAX; i++)
-		if (ipq_queue_status((uint16_t)i, &status) == -ENOENT)
+		if (ipq_procfs_queue((uint16_t)i, &status) == -ENOENT)
 			return i;
 	return -1;
 }

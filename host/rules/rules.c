@@ -20,7 +20,7 @@ static void edit_make(struct rule_edit *edit, const struct rules *rules, enum ru
 		      const char *action, bool is_bypass)
 {
 	rule_edit_begin(edit, rules->program->edit[family], true);
-	rule_edit_finish(edit, rules->options, family, action, rules->tag, is_bypass);
+	rule_edit_complete(edit, rules->options, family, action, rules->tag, is_bypass);
 }
 
 static int explain(const struct rules *rules, const struct rule_failure *failure, char *why,
@@ -284,10 +284,10 @@ void rules_leave(struct rules *rules)
 static bool is_read_by_others(const struct options *options, const struct ruleset_rule *rule)
 {
 	int first = options->queue.queue_num, last = first + (int)options->queue_count - 1;
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 
 	for (int i = rule->first; i <= rule->last && i < rule->first + OPTIONS_QUEUES_MAX; i++)
-		if ((i < first || i > last) && ipq_queue_status((uint16_t)i, &status) == 0)
+		if ((i < first || i > last) && ipq_procfs_queue((uint16_t)i, &status) == 0)
 			return true;
 	return false;
 }

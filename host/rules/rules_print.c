@@ -95,7 +95,7 @@ static int print_one(const struct options *options, unsigned int i, enum rule_fa
 	if (!rule_edit_start(&edit, options, i, family))
 		return EX_OK;
 	rule_edit_begin(&edit, options->print_nft ? translators[family] : programs[family], false);
-	rule_edit_finish(&edit, options, family, "-A", NULL, options->queue_bypass);
+	rule_edit_complete(&edit, options, family, "-A", NULL, options->queue_bypass);
 	if (options->print_nft)
 		return translate(&edit, i, options, family);
 	command = rule_edit_text(&edit);

@@ -23,8 +23,8 @@ enum { SAMPLE = 16 };
 /* Whether the queue is the socket's. Where the kernel's list cannot be read it is taken for so. */
 static bool is_owner(const struct ipq_queue *queue, uint16_t queue_num)
 {
-	struct ipq_queue_status status;
-	int ret = ipq_queue_status(queue_num, &status);
+	struct ipq_procfs_queue status;
+	int ret = ipq_procfs_queue(queue_num, &status);
 
 	return ret == 0 ? status.portid == ipq_queue_portid(queue) : ret != -ENOENT;
 }

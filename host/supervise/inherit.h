@@ -4,7 +4,7 @@
 #ifndef HOST_INHERIT_H
 #define HOST_INHERIT_H
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 /* Descriptors by queue number. */
 struct inheritance {

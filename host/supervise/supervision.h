@@ -100,7 +100,7 @@ void takeover_begin(struct supervisor *s);
 /* It has answered, by a status of wait(2). */
 void takeover_checked(struct supervisor *s, int status);
 /* All workers have left. Comes back only where it fails. */
-void takeover_finish(struct supervisor *s);
+void takeover_exec(struct supervisor *s);
 /* Has the service manager keep the sockets. */
 void takeover_store(struct supervisor *s);
 

@@ -324,7 +324,7 @@ int supervisor_run(const struct options *options)
 		tell_end(&s);
 		survey_end(&s);
 		if (s.is_upgrading && !s.last_signal)
-			takeover_finish(&s);
+			takeover_exec(&s);
 		code = s.code;
 	}
 	clean_up(&s);

@@ -40,7 +40,7 @@ void takeover_checked(struct supervisor *s, int status)
 }
 
 /* All workers have left. Comes back only where it fails. */
-void takeover_finish(struct supervisor *s)
+void takeover_exec(struct supervisor *s)
 {
 	struct inheritance inheritance = {0};
 	int ret;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 /* Zeroed memory is one that has not looked yet. */
 struct watchdog {

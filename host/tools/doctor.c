@@ -56,13 +56,13 @@ static bool is_of_seccomp(int error)
 static struct ipq_queue *probe(const struct ipq_queue_options *wanted, int *error)
 {
 	struct ipq_queue_options settings = *wanted;
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 	struct ipq_queue *queue = NULL;
 
 	settings.flags &= ~(uint32_t)IPQ_QUEUE_FAIL_OPEN;
 	for (int number = 65535; number > 65471; number--) {
 		/* A rule may wait for its reader; but up there? */
-		if (ipq_queue_status((uint16_t)number, &status) == 0)
+		if (ipq_procfs_queue((uint16_t)number, &status) == 0)
 			continue;
 		settings.queue_num = (uint16_t)number;
 		*error = ipq_queue_open(&queue, &settings);
@@ -140,8 +140,8 @@ static void buffer_check(struct findings *findings, const struct ipq_queue_optio
 
 static void queue_check(struct findings *findings, uint16_t queue_num)
 {
-	struct ipq_queue_status status;
-	int ret = ipq_queue_status(queue_num, &status);
+	struct ipq_procfs_queue status;
+	int ret = ipq_procfs_queue(queue_num, &status);
 	char text[256];
 
 	if (ret == -ENOENT)

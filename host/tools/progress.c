@@ -44,11 +44,12 @@ static int commit(struct ipq_source *source, struct ipq_batch *batch)
 	return inner->commit(inner, batch);
 }
 
-static int settle(struct ipq_source *source, struct ipq_batch *batch, struct ipq_packet *packet)
+static int commit_held(struct ipq_source *source, struct ipq_batch *batch,
+		       struct ipq_packet *packet)
 {
 	struct ipq_source *inner = ipq_capture_source(((struct progress *)source)->capture);
 
-	return inner->settle(inner, batch, packet);
+	return inner->commit_held(inner, batch, packet);
 }
 
 static int stop(struct ipq_source *source)
@@ -61,7 +62,10 @@ static int stop(struct ipq_source *source)
 struct ipq_source *progress_init(struct progress *progress, struct ipq_capture *capture)
 {
 	*progress = (struct progress){
-		.source = {.receive = receive, .commit = commit, .settle = settle, .stop = stop},
+		.source = {.receive = receive,
+			   .commit = commit,
+			   .commit_held = commit_held,
+			   .stop = stop},
 		.capture = capture,
 		.next = clock_seconds() + first_after,
 	};

@@ -4,6 +4,7 @@
 #include "host/base/log.h"
 #include "host/base/output.h"
 #include "host/figures/screen.h"
+#include "lib/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 #include "libipq.h"
 
 /* A handle is used by several threads at once and by forked processes, so nothing of it is needed

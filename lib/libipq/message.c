@@ -1,5 +1,6 @@
 /* nfnetlink_queue's messages in ip_queue's form. */
 #include "handle.h"
+#include "lib/queue/messages.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -163,9 +164,9 @@ static ssize_t packet_translate(struct ipq_classic *classic, struct ipq_head *he
 /* The kernel says EPERM to a process without the privilege and to one whose queue is another's. */
 static bool is_owned_by_another(const struct ipq_classic *classic)
 {
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 
-	return ipq_queue_status(classic->queue_num, &status) == 0 &&
+	return ipq_procfs_queue(classic->queue_num, &status) == 0 &&
 	       status.portid != classic->handle.local.nl_pid && ipq_has_net_admin();
 }
 

@@ -1,5 +1,6 @@
 /* What libipq asks of the kernel. */
 #include "handle.h"
+#include "lib/queue/messages.h"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -13,9 +14,9 @@ enum { RANGE_MAX = 65535, IPV4_HEADER = 20, IPV6_HEADER = 40 };
  * a chroot, or when root was given up, it cannot be asked. */
 static bool must_bind(const struct ipq_classic *classic)
 {
-	struct ipq_queue_status status;
+	struct ipq_procfs_queue status;
 
-	switch (ipq_queue_status(classic->queue_num, &status)) {
+	switch (ipq_procfs_queue(classic->queue_num, &status)) {
 	case 0: return status.portid != classic->handle.local.nl_pid;
 	case -ENOENT: return true;
 	default: return !atomic_load(&classic->bind_sent);
@@ -26,7 +27,7 @@ int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range)
 {
 	_Alignas(struct nlmsghdr) char buf[IPQ_CONFIG_SIZE];
 	uint32_t copy_range = range < RANGE_MAX ? (uint32_t)range : RANGE_MAX;
-	struct nlmsghdr *nlh = ipq_config_mode(buf, classic->queue_num, mode, copy_range);
+	struct nlmsghdr *nlh = ipq_netlink_mode(buf, classic->queue_num, mode, copy_range);
 	struct nfqnl_msg_config_cmd bind = {.command = NFQNL_CFG_CMD_BIND};
 
 	if (mode > IPQ_COPY_MAX) {

@@ -1,5 +1,5 @@
 /* Sets of prefixes from files. */
-#include "lib/ipq.h"
+#include "netset.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -8,8 +8,9 @@
  * which of them are crowded together, as it does in tries and in tables indexed by leading bits;
  * and nobody who chooses addresses can make a lookup slow.
  */
-#include "lib/ipq.h"
+#include "prefix.h"
 #include "segment_tree.h"
+#include "lib/packet/packet.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,10 +25,10 @@ struct list {
 
 /* The index is 0 for IPv4, 1 for IPv6. */
 struct ipq_netset {
-	struct list lists[2]; /* until it is finished */
+	struct list lists[2]; /* until it is built */
 	struct segment_tree trees[2];
 	uint32_t count;
-	bool finished;
+	bool is_built;
 };
 
 int ipq_netset_new(struct ipq_netset **set)
@@ -58,7 +59,7 @@ int ipq_netset_add(struct ipq_netset *set, const struct ipq_prefix *prefix)
 	struct list *list = &set->lists[prefix->version == 6];
 	struct segment added;
 
-	if (set->finished)
+	if (set->is_built)
 		return -EBUSY;
 	if (prefix->version != 4 && prefix->version != 6)
 		return -EINVAL;
@@ -107,11 +108,11 @@ static int list_to_tree(struct list *list, struct segment_tree *tree, int versio
 	return ret;
 }
 
-int ipq_netset_finish(struct ipq_netset *set)
+int ipq_netset_build(struct ipq_netset *set)
 {
 	int ret = 0;
 
-	if (set->finished)
+	if (set->is_built)
 		return 0;
 	for (int i = 0; i < 2 && ret == 0; i++)
 		ret = list_to_tree(&set->lists[i], &set->trees[i], i == 0 ? 4 : 6);
@@ -120,7 +121,7 @@ int ipq_netset_finish(struct ipq_netset *set)
 			ipq_segment_tree_free(&set->trees[i]);
 		else
 			list_free(&set->lists[i]);
-	set->finished = ret == 0;
+	set->is_built = ret == 0;
 	return ret;
 }
 

@@ -1,5 +1,5 @@
 /* Addresses and prefixes as text. */
-#include "lib/ipq.h"
+#include "prefix.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,6 +18,11 @@ int ipq_address_parse(uint8_t address[16], const char *text, size_t len)
 	if (inet_pton(AF_INET, copy, address) == 1)
 		return 4;
 	return inet_pton(AF_INET6, copy, address) == 1 ? 6 : -EINVAL;
+}
+
+void ipq_address_text(int version, const uint8_t *address, char *text)
+{
+	inet_ntop(version == 4 ? AF_INET : AF_INET6, address, text, IPQ_ADDRESS_TEXT);
 }
 
 /* The number that all of text is, in decimal without leading zeros and at most max; or an error. */

@@ -1,9 +1,9 @@
 /* The Internet checksum (RFC 1071). */
-#include "lib/ipq.h"
+#include "checksum.h"
 
 #include <string.h>
 
-static uint64_t load64(const uint8_t *p)
+static uint64_t word_at(const uint8_t *p)
 {
 	uint64_t v;
 
@@ -33,13 +33,13 @@ uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len)
 	uint64_t a = sum, b = 0, c = 0, d = 0, rest = 0;
 
 	for (; len >= 32; p += 32, len -= 32) {
-		a = add64(a, load64(p));
-		b = add64(b, load64(p + 8));
-		c = add64(c, load64(p + 16));
-		d = add64(d, load64(p + 24));
+		a = add64(a, word_at(p));
+		b = add64(b, word_at(p + 8));
+		c = add64(c, word_at(p + 16));
+		d = add64(d, word_at(p + 24));
 	}
 	for (; len >= 8; p += 8, len -= 8)
-		a = add64(a, load64(p));
+		a = add64(a, word_at(p));
 	if (len > 0) {
 		memcpy(&rest, p, len);
 		a = add64(a, rest);

@@ -1,5 +1,5 @@
 /* CRC32c (RFC 9260, appendix A): the checksum of SCTP. */
-#include "lib/ipq.h"
+#include "checksum.h"
 
 #include <string.h>
 

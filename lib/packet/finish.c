@@ -1,22 +1,14 @@
 /* A changed packet's lengths and checksums. */
+#include "checksum.h"
+#include "packet.h"
 #include "transport.h"
+#include "lib/bytes.h"
 
 #include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
-
-static uint16_t load16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void store16(uint8_t *p, uint32_t value)
-{
-	p[0] = (uint8_t)(value >> 8);
-	p[1] = (uint8_t)value;
-}
 
 /* The IP version that the packet came with, told by whoever handed it in; 0 where nobody did. */
 static uint8_t version_before(const struct ipq_packet *packet)
@@ -29,7 +21,7 @@ static uint8_t version_before(const struct ipq_packet *packet)
 		return 6;
 	/* Behind VLAN tags, the last of which names it. */
 	if (packet->family == NFPROTO_BRIDGE && packet->l3 > 0)
-		type = load16(packet->data + packet->l3 - 2);
+		type = ipq_load16(packet->data + packet->l3 - 2);
 	if (type == ETH_P_IP)
 		return 4;
 	return type == ETH_P_IPV6 ? 6 : 0;
@@ -76,7 +68,7 @@ static bool transport_follows(const struct ipq_packet *packet, const struct ipq_
 /* RFC 768: UDP's 0 is none. */
 static bool has_no_sum(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
-	return packet->protocol == IPPROTO_UDP && load16(packet->data + t->field) == 0;
+	return packet->protocol == IPPROTO_UDP && ipq_load16(packet->data + t->field) == 0;
 }
 
 /* Whether the checksum can follow although a part of what it covers is elsewhere: it has to be
@@ -96,9 +88,9 @@ static void transport_length(struct ipq_packet *packet)
 
 	/* Coverage is the sender's choice; where it went lost with the bytes, it is all. */
 	if (packet->protocol == IPPROTO_UDP)
-		store16(p + 4, len);
-	else if (packet->protocol == IPPROTO_UDPLITE && load16(p + 4) > len)
-		store16(p + 4, 0);
+		ipq_store16(p + 4, len);
+	else if (packet->protocol == IPPROTO_UDPLITE && ipq_load16(p + 4) > len)
+		ipq_store16(p + 4, 0);
 	else if (packet->protocol == IPPROTO_DCCP &&
 		 ((p[5] & 15) - 1) * 4 > packet->end - packet->body)
 		p[5] &= 0xf0;
@@ -110,9 +102,9 @@ static void ip_length(struct ipq_packet *packet)
 	uint32_t len = packet->data_len - packet->l3;
 
 	if (packet->ip_version == 4)
-		store16(p + 2, len);
+		ipq_store16(p + 2, len);
 	else
-		store16(p + 4, len - 40);
+		ipq_store16(p + 4, len - 40);
 }
 
 /* In full: 20 bytes cost no more than keeping account of changes. */
@@ -121,7 +113,7 @@ static void ipv4_checksum(struct ipq_packet *packet)
 	uint8_t *p = packet->data + packet->l3;
 	uint16_t checksum;
 
-	store16(p + 10, 0);
+	ipq_store16(p + 10, 0);
 	checksum = ipq_checksum_fold(ipq_checksum_add(0, p, (size_t)(p[0] & 15) * 4));
 	memcpy(p + 10, &checksum, sizeof(checksum));
 }
@@ -146,7 +138,7 @@ static uint16_t full_sum(struct ipq_packet *packet, const struct ipq_transport *
 	uint8_t *p = packet->data;
 	uint32_t sum = t->sum == IPQ_SUM_PSEUDO ? pseudo_sum(packet, t) : 0;
 
-	store16(p + t->field, 0);
+	ipq_store16(p + t->field, 0);
 	return ipq_checksum_fold(
 		ipq_checksum_add(sum, p + t->start, (size_t)(t->covered - t->start)));
 }

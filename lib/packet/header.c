@@ -1,5 +1,6 @@
 /* Where a packet's headers are. */
-#include "lib/ipq.h"
+#include "packet.h"
+#include "lib/bytes.h"
 
 #include <netinet/in.h>
 #include <linux/if_ether.h>
@@ -13,11 +14,6 @@ enum {
 	EXTENSIONS_MAX = 64,
 	VLAN_TAG = 4
 };
-
-static uint16_t load16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 /* Where the IP packet ends that begins at start and says that it has len bytes, of which left are
  * there. Once something in it moved it ends where its bytes end: its length field follows in
@@ -102,9 +98,9 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	packet->ip_version = 4;
 	packet->protocol = p[9];
 	/* Less than the header is nonsense: then the packet is what bytes there are. */
-	total = load16(p + 2);
+	total = ipq_load16(p + 2);
 	packet->end = packet_end(packet, start, total >= header ? total : left, left);
-	fragment = load16(p + 6);
+	fragment = ipq_load16(p + 6);
 	if (fragment & 0x1fff)
 		packet->fragment = IPQ_FRAGMENT_LATER;
 	else if (fragment & 0x2000)
@@ -134,7 +130,7 @@ static uint32_t extension_len(uint8_t type, const uint8_t *p, uint32_t left)
 
 static void fragment_read(struct ipq_packet *packet, const uint8_t *p)
 {
-	uint16_t field = load16(p + 2);
+	uint16_t field = ipq_load16(p + 2);
 
 	if (field & 0xfff8)
 		packet->fragment = IPQ_FRAGMENT_LATER;
@@ -154,7 +150,7 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 		return;
 	packet->ip_version = 6;
 	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
-	total = (uint32_t)load16(p + start + 4) + IPV6_HEADER;
+	total = (uint32_t)ipq_load16(p + start + 4) + IPV6_HEADER;
 	packet->end = packet_end(packet, start, total > IPV6_HEADER ? total : left, left);
 	type = p[start + 6];
 	for (int i = 0; i < EXTENSIONS_MAX && packet->fragment != IPQ_FRAGMENT_LATER; i++) {
@@ -181,7 +177,7 @@ static uint16_t bridged_start(const struct ipq_packet *packet, uint16_t size)
 	uint16_t start = 0;
 
 	while ((type == ETH_P_8021Q || type == ETH_P_8021AD) && size - start >= VLAN_TAG) {
-		type = load16(packet->data + start + 2);
+		type = ipq_load16(packet->data + start + 2);
 		start = (uint16_t)(start + VLAN_TAG);
 	}
 	return type == ETH_P_IP || type == ETH_P_IPV6 ? start : size;

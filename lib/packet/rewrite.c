@@ -1,6 +1,9 @@
 /* Changes to a packet's bytes. What they do to lengths and checksums is noted here and carried out
  * by finish.c. */
+#include "checksum.h"
+#include "packet.h"
 #include "transport.h"
+#include "lib/bytes.h"
 
 #include <string.h>
 
@@ -33,8 +36,7 @@ static bool is_within(struct ipq_packet *packet, uint32_t offset, uint32_t len)
 static bool lies(const struct ipq_packet *packet)
 {
 	const uint8_t *p = packet->data + packet->l3;
-	uint32_t len = packet->ip_version == 4 ? (uint32_t)(p[2] << 8 | p[3])
-					       : (uint32_t)(p[4] << 8 | p[5]) + 40;
+	uint32_t len = packet->ip_version == 4 ? ipq_load16(p + 2) : ipq_load16(p + 4) + 40U;
 
 	return len != (uint32_t)packet->end - packet->l3;
 }

@@ -1,15 +1,11 @@
 /* Where a transport keeps its checksum, and what that covers. */
 #include "transport.h"
+#include "lib/bytes.h"
 
 #include <netinet/in.h>
 #include <string.h>
 
 enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16 };
-
-static uint16_t load16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 static enum ipq_sum sum_of(uint8_t protocol, uint8_t ip_version)
 {
@@ -76,7 +72,7 @@ static uint16_t final_destination(const struct ipq_packet *packet)
 /* UDP's own length; all there is where that field cannot be right. */
 static uint16_t udp_end(const struct ipq_packet *packet)
 {
-	uint16_t len = load16(packet->data + packet->l4 + 4);
+	uint16_t len = ipq_load16(packet->data + packet->l4 + 4);
 
 	if (len < 8 || len > packet->end - packet->l4)
 		return packet->end;
@@ -86,7 +82,7 @@ static uint16_t udp_end(const struct ipq_packet *packet)
 /* RFC 3828 section 3.1: 0 is all, 1 to 7 are illegal. */
 static uint16_t udplite_end(const struct ipq_packet *packet)
 {
-	uint16_t coverage = load16(packet->data + packet->l4 + 4);
+	uint16_t coverage = ipq_load16(packet->data + packet->l4 + 4);
 
 	if (coverage == 0 || coverage > packet->end - packet->l4)
 		return packet->end;

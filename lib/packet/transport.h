@@ -2,7 +2,7 @@
 #ifndef IPQ_TRANSPORT_H
 #define IPQ_TRANSPORT_H
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 enum ipq_sum {
 	IPQ_SUM_NONE, /* the protocol has none, or it is not known here */

@@ -1,5 +1,6 @@
 /* One netlink message becomes one struct ipq_packet. */
-#include "lib/ipq.h"
+#include "messages.h"
+#include "lib/bytes.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -56,30 +57,6 @@ static const uint8_t least_len[HIGHEST_KNOWN + 1] = {
 	[IPQ_NFQA_PRIORITY] = 4,
 };
 
-static uint16_t load16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return ntohs(v);
-}
-
-static uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return ntohl(v);
-}
-
-static uint64_t load64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
-
 /* Walks attributes: the type of the one at *p, with its value, and *p and *left behind it. 0 at the
  * end, -EBADMSG where a length does not fit. libmnl's accessors would be four calls an attribute, a
  * dozen attributes a packet. */
@@ -119,16 +96,16 @@ static int vlan_read(struct ipq_packet *packet, const uint8_t *p, size_t left)
 		if (len < 2)
 			return -EBADMSG;
 		if (type == NFQA_VLAN_PROTO)
-			packet->vlan_proto = load16(value);
+			packet->vlan_proto = ipq_load16(value);
 		else
-			packet->vlan_tci = load16(value);
+			packet->vlan_tci = ipq_load16(value);
 	}
 	return type;
 }
 
 static int hwaddr_read(struct ipq_packet *packet, const uint8_t *value)
 {
-	packet->hw_addrlen = load16(value);
+	packet->hw_addrlen = ipq_load16(value);
 	if (packet->hw_addrlen > sizeof(packet->hw_addr))
 		return -EBADMSG;
 	memcpy(packet->hw_addr, value + offsetof(struct nfqnl_msg_packet_hw, hw_addr),
@@ -140,19 +117,19 @@ static int attr_read(struct ipq_packet *packet, int type, const uint8_t *value, 
 {
 	switch (type) {
 	case NFQA_PACKET_HDR:
-		packet->packet_id = load32(value);
-		packet->hw_protocol = load16(value + 4);
+		packet->packet_id = ipq_load32(value);
+		packet->hw_protocol = ipq_load16(value + 4);
 		packet->hook = value[6];
 		break;
-	case NFQA_MARK: packet->mark = load32(value); break;
+	case NFQA_MARK: packet->mark = ipq_load32(value); break;
 	case NFQA_TIMESTAMP:
-		packet->timestamp_sec = load64(value);
-		packet->timestamp_usec = load64(value + 8);
+		packet->timestamp_sec = ipq_load64(value);
+		packet->timestamp_usec = ipq_load64(value + 8);
 		break;
-	case NFQA_IFINDEX_INDEV: packet->indev = load32(value); break;
-	case NFQA_IFINDEX_OUTDEV: packet->outdev = load32(value); break;
-	case NFQA_IFINDEX_PHYSINDEV: packet->physindev = load32(value); break;
-	case NFQA_IFINDEX_PHYSOUTDEV: packet->physoutdev = load32(value); break;
+	case NFQA_IFINDEX_INDEV: packet->indev = ipq_load32(value); break;
+	case NFQA_IFINDEX_OUTDEV: packet->outdev = ipq_load32(value); break;
+	case NFQA_IFINDEX_PHYSINDEV: packet->physindev = ipq_load32(value); break;
+	case NFQA_IFINDEX_PHYSOUTDEV: packet->physoutdev = ipq_load32(value); break;
 	case NFQA_HWADDR: return hwaddr_read(packet, value);
 	case NFQA_PAYLOAD:
 		/* The message lies in the batch's own memory, which the batch may write to. */
@@ -163,11 +140,11 @@ static int attr_read(struct ipq_packet *packet, int type, const uint8_t *value, 
 		packet->ct = value;
 		packet->ct_len = len;
 		break;
-	case NFQA_CT_INFO: packet->ct_info = load32(value); break;
-	case NFQA_CAP_LEN: packet->len = load32(value); break;
-	case NFQA_SKB_INFO: packet->skb_info = load32(value); break;
-	case NFQA_UID: packet->uid = load32(value); break;
-	case NFQA_GID: packet->gid = load32(value); break;
+	case NFQA_CT_INFO: packet->ct_info = ipq_load32(value); break;
+	case NFQA_CAP_LEN: packet->len = ipq_load32(value); break;
+	case NFQA_SKB_INFO: packet->skb_info = ipq_load32(value); break;
+	case NFQA_UID: packet->uid = ipq_load32(value); break;
+	case NFQA_GID: packet->gid = ipq_load32(value); break;
 	case NFQA_SECCTX:
 		packet->secctx = value;
 		packet->secctx_len = len;
@@ -177,7 +154,7 @@ static int attr_read(struct ipq_packet *packet, int type, const uint8_t *value, 
 		packet->l2hdr = value;
 		packet->l2hdr_len = len;
 		break;
-	case IPQ_NFQA_PRIORITY: packet->priority = load32(value); break;
+	case IPQ_NFQA_PRIORITY: packet->priority = ipq_load32(value); break;
 	default: break; /* NFQA_VERDICT_HDR and NFQA_EXP only travel to the kernel */
 	}
 	return 0;

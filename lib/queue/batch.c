@@ -1,5 +1,5 @@
 /* A batch: packets and the memory they lie in. */
-#include "lib/ipq.h"
+#include "batch.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -120,7 +120,7 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 	packet->set = 0;
 	packet->parsed = 0;
 	packet->dirty = 0;
-	packet->as_is = 0;
+	packet->fix = 1;
 	packet->held = 0;
 	return packet;
 }

@@ -1,5 +1,5 @@
 /* What NFQA_CT tells of a packet's connection. */
-#include "lib/ipq.h"
+#include "queue.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Interfaces by their index, from a small cache. */
-#include "lib/ipq.h"
+#include "queue.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,18 +1,11 @@
 /* What the filter loop calls: for packets, and for those that it holds. */
-#include "lib/ipq.h"
+#include "batch.h"
+#include "histogram.h"
+#include "lib/clock.h"
 
 #include <errno.h>
-#include <time.h>
 
 _Static_assert((int)IPQ_ETIME == ETIME, "ETIME");
-
-int64_t ipq_monotonic_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
 
 static bool is_due(const struct ipq_batch *batch)
 {
@@ -73,10 +66,10 @@ void ipq_driver_release(struct ipq_driver *driver, struct ipq_packet *packet)
 
 /* The verdict first: who dies between the two leaves an id that has its verdict, which the kernel
  * answers, and not a packet without one. */
-int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet)
+int ipq_driver_commit_held(struct ipq_driver *driver, struct ipq_packet *packet)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret = driver->source->settle(driver->source, batch, packet);
+	int ret = driver->source->commit_held(driver->source, batch, packet);
 
 	ipq_batch_count(batch, packet);
 	packet->held = 1;
@@ -84,7 +77,7 @@ int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet)
 	return ret;
 }
 
-int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict)
+int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict)
 {
 	struct ipq_batch *batch = driver->batch;
 	int ret = 0;
@@ -96,7 +89,7 @@ int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict)
 		};
 
 		if (batch->held[i])
-			ret = ipq_driver_settle(driver, &packet);
+			ret = ipq_driver_commit_held(driver, &packet);
 	}
 	return ret;
 }

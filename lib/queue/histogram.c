@@ -1,9 +1,10 @@
 /* Values by size. A value below 8 has a bucket of its own; above, each power of two is cut in 8. */
-#include "lib/ipq.h"
+#include "histogram.h"
 
 enum { PART_BITS = 3, PARTS = 1 << PART_BITS };
 
-uint32_t ipq_histogram_bucket(uint64_t value)
+/* The bucket that a value is counted in. */
+static uint32_t bucket_of(uint64_t value)
 {
 	uint32_t power, bucket;
 
@@ -26,7 +27,7 @@ uint64_t ipq_histogram_least(uint32_t bucket)
 
 void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count)
 {
-	histogram->buckets[ipq_histogram_bucket(sum / count)] += count;
+	histogram->buckets[bucket_of(sum / count)] += count;
 	histogram->sum += sum;
 	histogram->count += count;
 }

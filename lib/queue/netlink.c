@@ -1,5 +1,6 @@
 /* NFQNL_MSG_CONFIG messages, and who may send them. */
-#include "lib/ipq.h"
+#include "messages.h"
+#include "queue.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static struct nlmsghdr *start(void *buf, uint16_t queue_num)
 	return nlh;
 }
 
-struct nlmsghdr *ipq_config_bind(void *buf, uint16_t queue_num)
+struct nlmsghdr *ipq_netlink_bind(void *buf, uint16_t queue_num)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 	struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND};
@@ -37,7 +38,7 @@ struct nlmsghdr *ipq_config_bind(void *buf, uint16_t queue_num)
 	return nlh;
 }
 
-struct nlmsghdr *ipq_config_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range)
+struct nlmsghdr *ipq_netlink_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 	struct nfqnl_msg_config_params params = {.copy_range = htonl(range), .copy_mode = mode};
@@ -46,7 +47,7 @@ struct nlmsghdr *ipq_config_mode(void *buf, uint16_t queue_num, uint8_t mode, ui
 	return nlh;
 }
 
-struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen)
+struct nlmsghdr *ipq_netlink_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 
@@ -54,7 +55,7 @@ struct nlmsghdr *ipq_config_maxlen(void *buf, uint16_t queue_num, uint32_t maxle
 	return nlh;
 }
 
-struct nlmsghdr *ipq_config_flags(void *buf, uint16_t queue_num, uint32_t mask, uint32_t flags)
+struct nlmsghdr *ipq_netlink_flags(void *buf, uint16_t queue_num, uint32_t mask, uint32_t flags)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 

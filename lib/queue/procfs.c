@@ -1,13 +1,13 @@
 /* What the kernel tells of a queue. */
-#include "lib/ipq.h"
+#include "queue.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-int ipq_queue_status(uint16_t queue_num, struct ipq_queue_status *status)
+int ipq_procfs_queue(uint16_t queue_num, struct ipq_procfs_queue *status)
 {
 	FILE *file = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
-	struct ipq_queue_status s;
+	struct ipq_procfs_queue s;
 	unsigned int number;
 	char line[256];
 	int ret = -ENOENT;

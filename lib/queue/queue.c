@@ -1,9 +1,10 @@
 /* A live queue: one netlink socket, bound to one NFQUEUE number. */
-#include "lib/ipq.h"
+#include "batch.h"
+#include "messages.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -29,14 +30,12 @@ enum {
 struct ipq_queue {
 	struct ipq_source source;
 	struct mnl_socket *socket;
-	int fd;
+	struct ipq_wait wait; /* for messages on the socket */
 	uint16_t queue_num;
 	uint32_t flags;
 	uint32_t seq;
-	uint32_t spin_us;
-	bool stopping;
 	/* A packet came whose id could not be read. It waits in the kernel, and a batch verdict
-	 * would settle it unseen. */
+	 * would be its own, unseen. */
 	bool outstanding;
 	int failed; /* what receive() gives once the packets that came before it are judged */
 	struct ipq_batch *attached; /* whose slots iov points to */
@@ -67,7 +66,7 @@ static int request(struct ipq_queue *queue, struct nlmsghdr *nlh)
 static int request_flags(struct ipq_queue *queue, uint32_t flags)
 {
 	char buf[IPQ_CONFIG_SIZE];
-	int ret = request(queue, ipq_config_flags(buf, queue->queue_num, flags, flags));
+	int ret = request(queue, ipq_netlink_flags(buf, queue->queue_num, flags, flags));
 
 	if (ret == 0)
 		queue->flags |= flags;
@@ -110,10 +109,10 @@ static int socket_open(struct ipq_queue *queue)
 		return -errno;
 	if (mnl_socket_bind(queue->socket, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
-	queue->fd = mnl_socket_get_fd(queue->socket);
+	queue->wait.fd = mnl_socket_get_fd(queue->socket);
 	/* A connected netlink socket takes messages from its peer alone: nobody but the kernel can
 	 * send us packets, and no sender needs to be looked at on the packet path. */
-	if (connect(queue->fd, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+	if (connect(queue->wait.fd, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return -errno;
 	/* An overrun otherwise stops the socket until it is empty; here it costs the packets that
 	 * did not fit. Kernels before 2.6.30 lack the option. */
@@ -125,8 +124,8 @@ static int rcvbuf_set(struct ipq_queue *queue, const struct ipq_queue_options *o
 {
 	int rcvbuf = (int)ipq_queue_rcvbuf(options);
 
-	if (setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0 &&
-	    setsockopt(queue->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)
+	if (setsockopt(queue->wait.fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0 &&
+	    setsockopt(queue->wait.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) < 0)
 		return -errno;
 	return 0;
 }
@@ -179,7 +178,7 @@ static int verdicts_send(struct ipq_queue *queue)
 	};
 	int tries = SEND_RETRIES;
 
-	while (sendmsg(queue->fd, &message, 0) < 0) {
+	while (sendmsg(queue->wait.fd, &message, 0) < 0) {
 		struct timespec pause = {.tv_nsec = 1000000};
 
 		if (errno == EINTR)
@@ -230,8 +229,8 @@ static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
 	return ret;
 }
 
-static int queue_settle(struct ipq_source *source, struct ipq_batch *batch,
-			struct ipq_packet *packet)
+static int queue_commit_held(struct ipq_source *source, struct ipq_batch *batch,
+			     struct ipq_packet *packet)
 {
 	struct ipq_queue *queue = (struct ipq_queue *)source;
 	struct ipq_batch one = {
@@ -252,8 +251,8 @@ static int queue_settle(struct ipq_source *source, struct ipq_batch *batch,
 }
 
 /* A packet that cannot be shown to a filter gets the error verdict at once, by its id alone. */
-static int settle_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
-			    const struct ipq_packet *malformed)
+static int fail_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
+			  const struct ipq_packet *malformed)
 {
 	struct ipq_packet packet = {
 		.packet_id = malformed->packet_id,
@@ -302,72 +301,15 @@ static int take(struct ipq_queue *queue, struct ipq_batch *batch, const void *me
 		return 0;
 	ipq_batch_drop_last(batch);
 	if (ret != -ENOMSG)
-		return settle_malformed(queue, batch, packet);
+		return fail_malformed(queue, batch, packet);
 	note_refusal(batch, message, len);
 	return 0;
-}
-
-/* Polls for packets until spin_us have passed without any, or it is time to wake: then -1 and
- * EAGAIN. The clock is read only where a poll was in vain. */
-static int spin(struct ipq_queue *queue, uint32_t capacity, int64_t wake_ns)
-{
-	int64_t now, end = 0;
-	int count;
-
-	for (;;) {
-		count = recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
-		if (count >= 0 || errno != EAGAIN)
-			return count;
-		now = ipq_monotonic_ns();
-		if (end == 0)
-			end = now + (int64_t)queue->spin_us * 1000;
-		if (now >= end || (wake_ns && now >= wake_ns))
-			return -1;
-	}
-}
-
-/* Waits for packets until wake_ns: then -1 and ETIME. Where packets wait already it is the one
- * system call that it is without a timer. */
-static int receive_until(struct ipq_queue *queue, uint32_t capacity, int64_t wake_ns)
-{
-	struct pollfd poll = {.fd = queue->fd, .events = POLLIN};
-	int count = recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
-	struct timespec left;
-	int64_t ns;
-
-	if (count >= 0 || errno != EAGAIN)
-		return count;
-	ns = wake_ns - ipq_monotonic_ns();
-	if (ns < 0)
-		ns = 0;
-	left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	count = ppoll(&poll, 1, &left, NULL);
-	if (count > 0)
-		return recvmmsg(queue->fd, queue->messages, capacity, MSG_DONTWAIT, NULL);
-	if (count == 0)
-		errno = ETIME;
-	return -1;
-}
-
-static int messages_receive(struct ipq_queue *queue, const struct ipq_batch *batch)
-{
-	int count;
-
-	if (queue->stopping)
-		return recvmmsg(queue->fd, queue->messages, batch->capacity, MSG_DONTWAIT, NULL);
-	if (queue->spin_us) {
-		count = spin(queue, batch->capacity, batch->wake_ns);
-		if (count >= 0 || errno != EAGAIN)
-			return count;
-	}
-	if (batch->wake_ns)
-		return receive_until(queue, batch->capacity, batch->wake_ns);
-	return recvmmsg(queue->fd, queue->messages, batch->capacity, MSG_WAITFORONE, NULL);
 }
 
 static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct ipq_queue *queue = (struct ipq_queue *)source;
+	struct ipq_wait *wait = &queue->wait;
 	int count, ret;
 
 	if (queue->attached != batch)
@@ -377,15 +319,16 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	slots_clear(queue);
 	if (queue->failed)
 		return queue->failed;
-	count = messages_receive(queue, batch);
-	if (count < 0) {
-		if (errno == EAGAIN && queue->stopping)
-			return 0;
-		if (errno != ENOBUFS)
-			return -errno;
+	wait->wake_ns = batch->wake_ns;
+	count = ipq_wait_receive(wait, queue->messages, batch->capacity);
+	if (count == -EAGAIN && wait->is_stopping)
+		return 0;
+	if (count == -ENOBUFS) {
 		batch->counters.overruns++;
 		return -EAGAIN;
 	}
+	if (count < 0)
+		return count;
 	queue->filled = (uint32_t)count;
 	for (int i = 0; i < count; i++) {
 		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
@@ -407,8 +350,8 @@ int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *opti
 {
 	char buf[IPQ_CONFIG_SIZE];
 
-	return tell_kernel(queue, ipq_config_mode(buf, queue->queue_num, options->copy_mode,
-						  range_of(options)));
+	return tell_kernel(queue, ipq_netlink_mode(buf, queue->queue_num, options->copy_mode,
+						   range_of(options)));
 }
 
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options)
@@ -422,9 +365,9 @@ int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *op
 	if (ret == 0)
 		ret = rcvbuf_set(queue, options);
 	if (ret == 0)
-		ret = tell_kernel(queue, ipq_config_maxlen(buf, num, options->maxlen));
+		ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
 	if (ret == 0)
-		ret = tell_kernel(queue, ipq_config_flags(buf, num, mask, options->flags & mask));
+		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, options->flags & mask));
 	queue->flags = options->flags & mask;
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
 }
@@ -436,8 +379,8 @@ static int queue_stop(struct ipq_source *source)
 	struct ipq_queue *queue = (struct ipq_queue *)source;
 	char buf[IPQ_CONFIG_SIZE];
 
-	queue->stopping = true;
-	return tell_kernel(queue, ipq_config_maxlen(buf, queue->queue_num, 0));
+	queue->wait.is_stopping = true;
+	return tell_kernel(queue, ipq_netlink_maxlen(buf, queue->queue_num, 0));
 }
 
 static void queue_close(struct ipq_source *source)
@@ -467,7 +410,7 @@ static struct ipq_queue *queue_make(uint16_t queue_num)
 	queue->source = (struct ipq_source){
 		.receive = queue_receive,
 		.commit = queue_commit,
-		.settle = queue_settle,
+		.commit_held = queue_commit_held,
 		.stop = queue_stop,
 		.close = queue_close,
 	};
@@ -510,14 +453,14 @@ int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num)
 		ipq_queue_close(q);
 		return -ENOMEM;
 	}
-	q->fd = fd;
+	q->wait.fd = fd;
 	*queue = q;
 	return 0;
 }
 
 int ipq_queue_fd(const struct ipq_queue *queue)
 {
-	return queue->fd;
+	return queue->wait.fd;
 }
 
 uint32_t ipq_queue_portid(const struct ipq_queue *queue)
@@ -535,9 +478,9 @@ int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *opti
 	if (ret == 0)
 		ret = rcvbuf_set(queue, options);
 	if (ret == 0)
-		ret = request(queue, ipq_config_bind(buf, num));
+		ret = request(queue, ipq_netlink_bind(buf, num));
 	if (ret == 0)
-		ret = request(queue, ipq_config_maxlen(buf, num, options->maxlen));
+		ret = request(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
 	if (ret == 0)
 		ret = request_wanted_flags(queue, options->flags);
 	/* Last, and without an answer: from here on packets come, which might be taken for it. */
@@ -584,7 +527,7 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options)
 
 void ipq_queue_spin(struct ipq_queue *queue, uint32_t us)
 {
-	queue->spin_us = us;
+	queue->wait.spin_us = us;
 }
 
 uint32_t ipq_queue_flags(const struct ipq_queue *queue)

@@ -1,7 +1,8 @@
 /* What a dead process had in hand. Its batch tells: the packets that it had taken in, and in the
  * slots, from the kernel's hand, those that it had not. A queue's source leaves no message in a
  * slot whose packet has its verdict. */
-#include "lib/ipq.h"
+#include "batch.h"
+#include "messages.h"
 
 #include <string.h>
 
@@ -91,7 +92,7 @@ static int settle_held(struct ipq_source *source, struct ipq_batch *batch)
 
 		if (!batch->held[i])
 			continue;
-		ret = source->settle(source, batch, &packet);
+		ret = source->commit_held(source, batch, &packet);
 		batch->held[i] = 0;
 		ipq_batch_count(batch, &packet);
 		batch->counters.errors++;

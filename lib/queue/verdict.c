@@ -1,5 +1,6 @@
 /* Verdicts of a batch as netlink messages. */
-#include "lib/ipq.h"
+#include "messages.h"
+#include "queue.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -164,7 +165,7 @@ int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch
 	buffer->iovlen = 0;
 	buffer->total = 0;
 	buffer->messages = 0;
-	/* A batch verdict would settle what is held. */
+	/* A batch verdict would be that of what is held, too. */
 	may_merge = may_merge && batch->held_count == 0;
 	while (next < batch->count) {
 		const struct ipq_packet *packet = &batch->packets[next];

@@ -1,5 +1,5 @@
 /* The best C loop on this project's lib, accepting everything: best_loop QUEUE */
-#include "lib/ipq.h"
+#include "lib/queue/queue.h"
 
 #include <errno.h>
 #include <stdlib.h>

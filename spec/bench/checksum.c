@@ -1,5 +1,5 @@
 /* Checksums over a full-sized packet, against the loops that people write: a markdown table. */
-#include "lib/ipq.h"
+#include "lib/packet/checksum.h"
 
 #include <stdio.h>
 #include <stdlib.h>

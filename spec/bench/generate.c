@@ -1,6 +1,6 @@
 /* Writes a capture of TCP and UDP packets over IPv4, in Ethernet frames of 60 to 250 bytes, and
  * says how many of them are TCP to port 23: generate FILE PACKETS */
-#include "lib/ipq.h"
+#include "lib/packet/checksum.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -122,7 +122,7 @@ local function measure(kind, count)
   end
   file:close()
   local start = seconds()
-  assert(C.ipq_netset_finish(set) == 0)
+  assert(C.ipq_netset_build(set) == 0)
   local build = seconds() - start
   start = seconds()
   local loaded = ipq.netset(path)

@@ -1,5 +1,6 @@
 /* Filters in C, called through a pointer a packet: what the same ones in Lua are measured by. */
-#include "lib/ipq.h"
+#include "lib/packet/packet.h"
+#include "lib/queue/queue.h"
 
 #include <arpa/inet.h>
 #include <string.h>

@@ -1,12 +1,14 @@
 /* A source in memory for specs and benchmarks: it hands out messages given to it, in batches of
  * given sizes, through the parser that live messages go through. */
-#include "lib/ipq.h"
+#include "lib/queue/messages.h"
+#include "lib/queue/queue.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTLED_KEPT = 64 };
+enum { COMMITTED_HELD_KEPT = 64 };
 
 struct message {
 	void *bytes;
@@ -22,8 +24,9 @@ struct spec_source {
 	size_t batches; /* left to give */
 	bool still;	/* the packets of the last batch again, as they lie */
 	uint64_t committed;
-	uint64_t settled;
-	struct ipq_packet last_settled[SETTLED_KEPT]; /* in turn, with bytes of their own */
+	uint64_t committed_held;
+	struct ipq_packet
+		last_committed_held[COMMITTED_HELD_KEPT]; /* in turn, with bytes of their own */
 };
 
 static int receive(struct ipq_source *source, struct ipq_batch *batch)
@@ -57,11 +60,13 @@ static int commit(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
-static int settle(struct ipq_source *source, struct ipq_batch *batch, struct ipq_packet *packet)
+static int commit_held(struct ipq_source *source, struct ipq_batch *batch,
+		       struct ipq_packet *packet)
 {
 	struct spec_source *s = (struct spec_source *)source;
 
-	struct ipq_packet *copy = &s->last_settled[s->settled++ % SETTLED_KEPT];
+	struct ipq_packet *copy =
+		&s->last_committed_held[s->committed_held++ % COMMITTED_HELD_KEPT];
 
 	(void)batch;
 	free(copy->data);
@@ -95,15 +100,15 @@ int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
 void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
 		      size_t batches);
 void spec_source_still(struct spec_source *s, bool still);
-uint64_t spec_source_settled(struct spec_source *s);
-const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number);
+uint64_t spec_source_committed_held(struct spec_source *s);
+const struct ipq_packet *spec_source_committed_held_packet(struct spec_source *s, uint64_t number);
 
 struct spec_source *spec_source_new(void)
 {
 	struct spec_source *s = calloc(1, sizeof(*s));
 
 	if (s)
-		s->source = (struct ipq_source){receive, commit, settle, stop, close_};
+		s->source = (struct ipq_source){receive, commit, commit_held, stop, close_};
 	return s;
 }
 
@@ -140,12 +145,18 @@ void spec_source_still(struct spec_source *s, bool still)
 
 /* How many held packets have had their verdict, and number 0, 1, ... of the last 64 as it was
  * then. */
-uint64_t spec_source_settled(struct spec_source *s)
+uint64_t spec_source_committed_held(struct spec_source *s)
 {
-	return s->settled;
+	return s->committed_held;
 }
 
-const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number)
+const struct ipq_packet *spec_source_committed_held_packet(struct spec_source *s, uint64_t number)
 {
-	return &s->last_settled[number % SETTLED_KEPT];
+	return &s->last_committed_held[number % COMMITTED_HELD_KEPT];
+}
+
+int64_t spec_monotonic_ns(void);
+int64_t spec_monotonic_ns(void)
+{
+	return ipq_monotonic_ns();
 }

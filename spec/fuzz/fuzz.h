@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/ipq.h"
+#include "lib/ipq_abi.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 

@@ -96,8 +96,8 @@ static int feed_commit(struct ipq_source *source, struct ipq_batch *batch)
 	return 0;
 }
 
-static int feed_settle(struct ipq_source *source, struct ipq_batch *batch,
-		       struct ipq_packet *packet)
+static int feed_commit_held(struct ipq_source *source, struct ipq_batch *batch,
+			    struct ipq_packet *packet)
 {
 	(void)batch;
 	CHECK(!packet->l2hdr && !(packet->present & IPQ_HAS_L2HDR));
@@ -195,7 +195,7 @@ static void feed_open(lua_State *L)
 
 	CHECK(feed);
 	feed->source = (struct ipq_source){
-		.receive = feed_receive, .commit = feed_commit, .settle = feed_settle};
+		.receive = feed_receive, .commit = feed_commit, .commit_held = feed_commit_held};
 	feed->driver.source = &feed->source;
 	CHECK(ipq_batch_new(&feed->driver.batch, BATCH_SIZE, SLOT_SIZE) == 0);
 	lua_newtable(L);

@@ -352,7 +352,7 @@ local function finish_held(w, keeper)
     end
   end
   w.ended = {}
-  keeper:finish()
+  keeper:judge_rest()
   for i = 2, #w.ended do equal(true, w.ended[i] > w.ended[i - 1], "the order of what was still held") end
   equal(0, feed.held(), "packets held")
   for _, record in ipairs(w.records) do

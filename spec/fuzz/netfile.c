@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	CHECK(wrong ? ret == -EINVAL || ret == -ERANGE : ret == 0);
 	CHECK(!wrong || line == wrong);
 	CHECK(ipq_netset_count(set) == list.count);
-	CHECK(ipq_netset_finish(set) == 0);
+	CHECK(ipq_netset_build(set) == 0);
 	look_around(set, &list);
 	ipq_netset_free(set);
 	return 0;

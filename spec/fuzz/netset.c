@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		CHECK(ipq_netset_add(set, &prefix) == 0);
 		list.prefixes[list.count++] = prefix;
 	}
-	CHECK(ipq_netset_finish(set) == 0 && ipq_netset_count(set) == list.count);
+	CHECK(ipq_netset_build(set) == 0 && ipq_netset_count(set) == list.count);
 	look_around(set, &list);
 	ipq_netset_free(set);
 	return 0;

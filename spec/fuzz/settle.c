@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	static const struct stats nothing;
 	static struct stats stats;
 	struct input in = {bytes, len};
-	struct ipq_source source = {.commit = commit, .settle = settle};
+	struct ipq_source source = {.commit = commit, .commit_held = settle};
 	char text[160];
 	FILE *out;
 	int ret;

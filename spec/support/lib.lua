@@ -1,4 +1,4 @@
--- The C functions of lib/ipq.h, for specs that call them directly.
+-- The C functions of lib, for specs that call them directly. Those that Lua calls are declared already (abi.lua).
 local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
@@ -12,46 +12,28 @@ if not core.spec_declared then
       size_t used, iovlen, total;
       uint32_t messages;
     };
-    int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
-    void ipq_batch_free(struct ipq_batch *batch);
-    void ipq_batch_clear(struct ipq_batch *batch);
-    struct ipq_packet *ipq_batch_add(struct ipq_batch *batch);
     void ipq_batch_drop_last(struct ipq_batch *batch);
-    void ipq_batch_fail_rest(struct ipq_batch *batch);
-    void ipq_batch_tally(struct ipq_batch *batch);
-    void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen);
     int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet);
     void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet);
     int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
-    int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
-    const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
-    void ipq_devices_clear(struct ipq_devices *devices);
     int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
                            uint32_t next, size_t limit, bool may_merge);
-    bool ipq_verdict_valid(uint32_t verdict);
-    int ipq_driver_next(struct ipq_driver *driver);
-    int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet);
-    int ipq_driver_settle(struct ipq_driver *driver, struct ipq_packet *packet);
-    int ipq_driver_settle_all(struct ipq_driver *driver, uint32_t verdict);
-    int ipq_settle(struct ipq_source *source, struct ipq_batch *batch);
-    int64_t ipq_monotonic_ns(void);
-    uint32_t ipq_histogram_bucket(uint64_t value);
     uint64_t ipq_histogram_least(uint32_t bucket);
     void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count);
     void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before);
     uint64_t ipq_histogram_quantile(const struct ipq_histogram *histogram, double quantile);
+    int64_t spec_monotonic_ns(void);
     struct spec_source *spec_source_new(void);
     int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
     void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
                           size_t batches);
     void spec_source_still(struct spec_source *s, bool still);
-    uint64_t spec_source_settled(struct spec_source *s);
-    const struct ipq_packet *spec_source_settled_packet(struct spec_source *s, uint64_t number);
+    uint64_t spec_source_committed_held(struct spec_source *s);
+    const struct ipq_packet *spec_source_committed_held_packet(struct spec_source *s, uint64_t number);
     uint32_t spec_filter_accept(struct ipq_packet *packet);
     uint32_t spec_filter_dport(struct ipq_packet *packet);
     uint32_t spec_filter_dport_saddr(struct ipq_packet *packet);
     int spec_filter_run(struct ipq_driver *driver, uint32_t (*filter)(struct ipq_packet *packet));
-    void ipq_header_parse(struct ipq_packet *packet);
   ]]
   core.spec_declared = true
 end

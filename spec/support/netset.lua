@@ -1,4 +1,4 @@
--- The C functions of lib/ipq.h's sections prefix.c and netset.c, and a set that is right because it is simple.
+-- The C functions that the files of lib/netset share, and a set that is right because it is simple.
 local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
@@ -7,20 +7,9 @@ local lib = require "spec.support.lib"
 if not core.spec_netset_declared then
   ffi.cdef [[
     struct ipq_prefix { uint8_t version, len, address[16]; };
-    int ipq_address_parse(uint8_t address[16], const char *text, size_t len);
     int ipq_prefix_parse(struct ipq_prefix *prefix, const char *text, size_t len);
-    int ipq_netset_new(struct ipq_netset **set);
-    void ipq_netset_free(struct ipq_netset *set);
     int ipq_netset_add(struct ipq_netset *set, const struct ipq_prefix *prefix);
-    int ipq_netset_add_text(struct ipq_netset *set, const char *text, size_t len);
-    int ipq_netset_load(struct ipq_netset *set, const char *path, uint32_t *line);
-    int ipq_netset_finish(struct ipq_netset *set);
-    bool ipq_netset_has(const struct ipq_netset *set, int version, const uint8_t *address,
-                        uint8_t *prefix_len);
-    bool ipq_netset_has_saddr(const struct ipq_netset *set, struct ipq_packet *packet);
-    uint32_t ipq_netset_count(const struct ipq_netset *set);
     size_t ipq_netset_memory(const struct ipq_netset *set);
-    const char *ipq_netset_strerror(int error);
   ]]
   core.spec_netset_declared = true
 end

@@ -6,24 +6,13 @@ local lib = require "spec.support.lib"
 
 if not core.spec_rewrite_declared then
   ffi.cdef [[
-    enum ipq_rewrite_error {
-      IPQ_REWRITE_OK = 0, IPQ_REWRITE_TRUNCATED = -1, IPQ_REWRITE_FRAGMENT = -2, IPQ_REWRITE_TOO_LONG = -3,
-      IPQ_REWRITE_VERSION = -4, IPQ_REWRITE_HEADER = -5, IPQ_REWRITE_BOUNDS = -6
-    };
     void *malloc(size_t size);
     void free(void *memory);
-    void ipq_header_parse(struct ipq_packet *packet);
     uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
     uint16_t ipq_checksum_fold(uint32_t sum);
     uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len);
     uint32_t ipq_crc32c(const void *bytes, size_t len);
     uint32_t ipq_crc32c_portable(const void *bytes, size_t len);
-    const char *ipq_rewrite_strerror(int error);
-    int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len);
-    int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
-                            uint32_t new_len);
-    int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
-    int ipq_rewrite_finish(struct ipq_packet *packet);
   ]]
   core.spec_rewrite_declared = true
 end

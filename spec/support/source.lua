@@ -41,18 +41,18 @@ function Source:verdicts(filter)
 end
 
 --- The held packets that have had their verdict, in its order, as struct ipq_packet of that time.
-function Source:settled_packets()
+function Source:committed_held_packets()
   local result = {}
-  for i = 0, tonumber(lib.C.spec_source_settled(self.c)) - 1 do
-    result[#result + 1] = lib.C.spec_source_settled_packet(self.c, i)
+  for i = 0, tonumber(lib.C.spec_source_committed_held(self.c)) - 1 do
+    result[#result + 1] = lib.C.spec_source_committed_held_packet(self.c, i)
   end
   return result
 end
 
 --- The same as { id, verdict } each.
-function Source:settled()
+function Source:committed_held()
   local result = {}
-  for i, p in ipairs(self:settled_packets()) do result[i] = { p.packet_id, p.verdict } end
+  for i, p in ipairs(self:committed_held_packets()) do result[i] = { p.packet_id, p.verdict } end
   return result
 end
 

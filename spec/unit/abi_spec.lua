@@ -1,14 +1,19 @@
+local abi = require "ipq.engine.abi"
+local core = require "ipq.core"
 local ffi = require "ffi"
-local lib = require "spec.support.lib"
 
--- A C program prints what the compiler makes of lib/ipq_abi.h; LuaJIT must make the same of it.
+-- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
+-- layouts; LuaJIT must make the same of them.
+local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/queue/queue.h",
+  "bindings/core_calls.h" }
+
 local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
     "present", "skb_info", "indev", "outdev", "physindev", "physoutdev", "uid", "gid", "queue_num",
     "hw_protocol", "hook", "family", "hw_addrlen", "hw_addr", "vlan_proto", "vlan_tci", "ct_info",
     "timestamp_sec", "timestamp_usec",
     "parsed", "ip_version", "protocol",
-    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "as_is", "held", "l4_delta", "spare", "ct", "secctx",
+    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "fix", "held", "l4_delta", "spare", "ct", "secctx",
     "l2hdr", "ct_len", "secctx_len", "l2hdr_len" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",
@@ -23,18 +28,17 @@ local structs = {
   ipq_device = { "index", "type", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
   ipq_driver = { "source", "batch", "interrupt", "woken", "handed_ns" },
-  ipq_calls = { "driver_next", "driver_hold", "driver_release", "driver_settle", "conntrack_parse", "device_get",
-    "devices", "now", "monotonic", "find", "memcmp",
-    "header_parse", "rewrite_store", "rewrite_replace", "rewrite_set", "rewrite_finish", "rewrite_strerror",
-    "inet_ntop",
-    "address_parse", "netset_new", "netset_free", "netset_add_text", "netset_load", "netset_finish",
-    "netset_has", "netset_has_saddr", "netset_has_daddr", "netset_count", "netset_strerror" },
+  ipq_source = { "receive", "commit", "commit_held", "stop", "close" },
+  ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
+  ipq_procfs_queue = { "portid", "waiting", "dropped", "user_dropped" },
 }
 
 local function compiled()
   local source, program = os.tmpname(), os.tmpname()
   local file = assert(io.open(source, "w"))
-  file:write "#include <stdio.h>\n#include \"lib/ipq.h\"\nint main(void){\n"
+  file:write "#include <stdio.h>\n"
+  for _, header in ipairs(headers) do file:write(('#include "%s"\n'):format(header)) end
+  file:write "int main(void){\n"
   for name, fields in pairs(structs) do
     file:write(('printf("%s %%zu\\n", sizeof(struct %s));\n'):format(name, name))
     for _, field in ipairs(fields) do
@@ -57,11 +61,20 @@ local function compiled()
   return result
 end
 
-describe("ipq_abi.h", function()
+local function text_of(header)
+  local file = assert(io.open(header))
+  local text = file:read "*a":gsub("/%*.-%*/", "")
+  file:close()
+  return text
+end
+
+describe("the headers that C and LuaJIT share", function()
   local c = compiled()
+  local text = ""
+  for _, header in ipairs(headers) do text = text .. text_of(header) end
 
   for name, fields in pairs(structs) do
-    it("has the same struct " .. name .. " in C and in LuaJIT", function()
+    it("have the same struct " .. name .. " in C and in LuaJIT", function()
       assert.equal(c[name], ffi.sizeof("struct " .. name))
       for _, field in ipairs(fields) do
         assert.equal(c[name .. "." .. field], ffi.offsetof("struct " .. name, field), field)
@@ -69,10 +82,9 @@ describe("ipq_abi.h", function()
     end)
   end
 
-  it("names every struct and every field here", function()
-    local text = assert(io.open "lib/ipq_abi.h"):read "*a":gsub("/%*.-%*/", "")
+  it("have all their structs and fields named here", function()
     local found = 0
-    for name, body in text:gmatch "struct (ipq_%w+) (%b{})" do
+    for name, body in text:gmatch "struct (ipq_[%w_]+) (%b{})" do
       found = found + 1
       assert.truthy(structs[name], "struct " .. name)
       local count = select(2, body:gsub(";", ""))
@@ -83,12 +95,45 @@ describe("ipq_abi.h", function()
     assert.equal(listed, found)
   end)
 
-  it("has no preprocessor lines", function()
-    for line in io.lines "lib/ipq_abi.h" do assert.falsy(line:match "^%s*#", line) end
+  it("are what LuaJIT has read", function()
+    for _, header in ipairs(headers) do
+      local file = assert(io.open(header))
+      assert.truthy(core.abi:find(file:read "*a", 1, true), header)
+      file:close()
+    end
   end)
 
-  it("keeps the hot part of a packet in its first cache line", function()
+  it("declare no function that Lua could not call", function()
+    local count = 0
+    for name in text:gmatch "\n[%w_ ]+[ *](ipq_[%w_]+)%(" do
+      assert.truthy(abi.C[name], name)
+      count = count + 1
+    end
+    assert.is_true(count > 50)
+  end)
+
+  it("declare each function once, and nobody else does", function()
+    local seen = {}
+    for path in io.popen "ls lib/*.h lib/*/*.h bindings/*.h bindings/*/*.h":lines() do
+      for name in text_of(path):gmatch "\n[%w_ ]+[ *](ipq_[%w_]+)%(" do
+        assert.is_nil(seen[name], name)
+        seen[name] = path
+      end
+    end
+  end)
+
+  it("have of the preprocessor's lines only what C needs to read them", function()
+    for _, header in ipairs(headers) do
+      for line in io.lines(header) do
+        if line:match "^%s*#" then
+          assert.truthy(line:match "^#include [<\"][%w_/.]+[>\"]$" or line:match "^#ifndef IPQ_[%w_]+_H$"
+            or line:match "^#define IPQ_[%w_]+_H$" or line == "#endif", line)
+        end
+      end
+    end
+  end)
+
+  it("keep the hot part of a packet in its first cache line", function()
     assert.is_true(ffi.offsetof("struct ipq_packet", "present") < 64)
-    assert.truthy(lib)
   end)
 end)

@@ -108,16 +108,25 @@ describe("ipq_histogram", function()
   local C = lib.C
   local function new() return ffi.new "struct ipq_histogram" end
 
+  --- The bucket that a value is counted in.
+  local function bucket_of(value)
+    local histogram = new()
+    C.ipq_histogram_add(histogram, value, 1)
+    for bucket = 0, ffi.C.IPQ_HISTOGRAM_BUCKETS - 1 do
+      if histogram.buckets[bucket] == 1 then return bucket end
+    end
+  end
+
   it("has buckets without a gap, each an eighth of a power of two at most", function()
     local last = ffi.C.IPQ_HISTOGRAM_BUCKETS - 1
     for bucket = 0, last do
       local least, next = C.ipq_histogram_least(bucket), C.ipq_histogram_least(bucket + 1)
       assert.is_true(next > least)
       assert.is_true(tonumber(next - least) <= math.max(1, tonumber(least) / 8))
-      assert.equal(bucket, C.ipq_histogram_bucket(least))
-      assert.equal(bucket, C.ipq_histogram_bucket(next - 1))
+      assert.equal(bucket, bucket_of(least))
+      assert.equal(bucket, bucket_of(next - 1))
     end
-    assert.equal(last, C.ipq_histogram_bucket(0xffffffffffffffffULL))
+    assert.equal(last, bucket_of(0xffffffffffffffffULL))
     assert.equal(2 ^ 36, tonumber(C.ipq_histogram_least(last + 1)))
     assert.equal(272, ffi.C.IPQ_HISTOGRAM_BUCKETS)
   end)

@@ -22,7 +22,7 @@ end
 --- What went to the source of held packets.
 local function sent(src)
   local result = {}
-  for i, p in ipairs(src:settled_packets()) do
+  for i, p in ipairs(src:committed_held_packets()) do
     result[i] = { id = p.packet_id, verdict = p.verdict, set = p.set, mark = p.mark, priority = p.priority,
       bytes = ffi.string(p.data, p.data_len), present = p.present,
       has_pointers = p.ct ~= nil or p.secctx ~= nil or p.l2hdr ~= nil }
@@ -46,9 +46,9 @@ describe("pkt:hold()", function()
       if pkt.packet_id == 4 then
         assert.equal(1, src.batch.held_count)
         assert.equal(2, tonumber(src.batch.held[1])) -- id + 1
-        assert.same({}, src:settled())
+        assert.same({}, src:committed_held())
         held:verdict(D)
-        assert.same({ { 1, D } }, src:settled())
+        assert.same({ { 1, D } }, src:committed_held())
         assert.equal(0, src.batch.held_count)
         assert.equal(4, pkt.packet_id) -- its own packet is live again
       end
@@ -66,7 +66,7 @@ describe("pkt:hold()", function()
       if pkt.packet_id == 1 then held = pkt:hold() else if held then held:verdict(D) end held = nil end
     end)
     run()
-    assert.same({ { 1, D } }, src:settled())
+    assert.same({ { 1, D } }, src:committed_held())
     assert.same({ 3, 2 }, { tonumber(src.batch.counters.packets), tonumber(src.batch.counters.accepted) })
   end)
 
@@ -77,7 +77,7 @@ describe("pkt:hold()", function()
       src:plan({ 1, 1 }):judge(function(pkt)
         if pkt.packet_id == 1 then held = pkt:hold() else held:verdict(v) end
       end)()
-      assert.same({ { 1, v } }, src:settled())
+      assert.same({ { 1, v } }, src:committed_held())
     end
     local src = new(2)
     src.batch.default_verdict = ipq.STOP
@@ -85,7 +85,7 @@ describe("pkt:hold()", function()
     src:plan({ 1, 1 }):judge(function(pkt)
       if pkt.packet_id == 1 then held = pkt:hold() else held:verdict() end
     end)()
-    assert.same({ { 1, ipq.STOP } }, src:settled())
+    assert.same({ { 1, ipq.STOP } }, src:committed_held())
   end)
 
   it("keeps what the filter changed, before and after it, though other packets come to the same place", function()
@@ -202,7 +202,7 @@ describe("pkt:hold()", function()
         tonumber(src.batch.counters.dropped) })
       assert.has_error(function() held:verdict(A) end,
         "the packet was not held: its filter failed, and it got the error verdict")
-      assert.same({}, src:settled())
+      assert.same({}, src:committed_held())
     end
   end)
 
@@ -278,7 +278,7 @@ describe("held:verdict()", function()
     local held = hold_one(src)
     held:verdict(A)
     assert.matches(here .. "the packet has had its verdict already", raised(function() held:verdict(A) end))
-    assert.same({ { 1, A } }, src:settled())
+    assert.same({ { 1, A } }, src:committed_held())
   end)
 
   it("raises for what is no verdict and no bytes, and can be given one then", function()
@@ -297,9 +297,9 @@ describe("held:verdict()", function()
     local kept
     new(1):verdicts(function(pkt) kept = pkt.payload end)
     assert.matches(here .. "packet used after its filter returned", raised(function() held:verdict(A, kept) end))
-    assert.same({}, src:settled())
+    assert.same({}, src:committed_held())
     held:verdict(D)
-    assert.same({ { 1, D } }, src:settled())
+    assert.same({ { 1, D } }, src:committed_held())
   end)
 
   it("is for later, not for the filter that holds", function()
@@ -318,7 +318,7 @@ describe("held:verdict()", function()
       held:verdict(A, ("x"):rep(40))
     end)
     run()
-    assert.same({ { 1, ipq.STOP } }, src:settled())
+    assert.same({ { 1, ipq.STOP } }, src:committed_held())
     assert.matches("error: packet 1 of queue 0: packet changed: the packet is not of the IP version", lines[1])
     assert.same({ 1, 1, 1 }, { tonumber(src.batch.counters.errors), tonumber(src.batch.counters.accepted),
       tonumber(src.batch.counters.stopped) })
@@ -344,7 +344,7 @@ describe("held:verdict()", function()
       rawset(held[1], 3, nil)
     end
     assert.matches(here .. "verdict%(%) is a method of what", raised(function() held[1]:verdict(D) end))
-    assert.same({ { 1, D } }, src:settled())
+    assert.same({ { 1, D } }, src:committed_held())
   end)
 
   it("can come when nothing but the handle remembers the loop", function()
@@ -398,22 +398,22 @@ describe("what is still held", function()
     end)
     run()
     held[3]:verdict(D)
-    keeper:finish()
+    keeper:judge_rest()
     local seen = sent(src)
     local ids = {}
     for i, packet in ipairs(seen) do ids[i] = { packet.id, packet.verdict, packet.mark } end
     assert.same({ { 3, D, 0 }, { 1, ipq.STOP, 0 }, { 2, ipq.STOP, 9 }, { 4, ipq.STOP, 0 }, { 5, ipq.STOP, 0 } }, ids)
     assert.equal(0, src.batch.held_count)
     assert.has_error(function() held[1]:verdict() end, "the packet got the default verdict when its filter ended")
-    keeper:finish()
-    assert.equal(5, #src:settled())
+    keeper:judge_rest()
+    assert.equal(5, #src:committed_held())
   end)
 
   it("can be settled without Lua, by the ids", function()
     local src = new(3)
     src:plan({ 3 }):judge(function(pkt) if pkt.packet_id ~= 2 then pkt:hold() end end)()
-    assert.equal(0, C.ipq_driver_settle_all(src.driver, D))
-    assert.same({ { 1, D }, { 3, D } }, src:settled())
+    assert.equal(0, C.ipq_driver_commit_all_held(src.driver, D))
+    assert.same({ { 1, D }, { 3, D } }, src:committed_held())
     assert.same({ 0, 2, 3 }, { src.batch.held_count, tonumber(src.batch.counters.dropped),
       tonumber(src.batch.counters.packets) })
     assert.truthy(errno)
@@ -428,7 +428,7 @@ describe("what is still held", function()
     -- A queue takes a message out of its slot once its packet is judged or held.
     for i = 0, 2 do ffi.fill(src.batch.slots + i * src.batch.slot_size, 4) end
     assert.equal(4, C.ipq_settle(src.driver.source, src.batch))
-    assert.same({ { 1, ipq.STOP }, { 3, ipq.STOP }, { 1, ipq.STOP }, { 0xfffffffe, ipq.STOP } }, src:settled())
+    assert.same({ { 1, ipq.STOP }, { 3, ipq.STOP }, { 1, ipq.STOP }, { 0xfffffffe, ipq.STOP } }, src:committed_held())
     assert.equal(0, src.batch.held_count)
     for i = 0, ffi.C.IPQ_HELD_MAX - 1 do assert(src.batch.held[i] == 0) end
     assert.same({ 4, 4 }, { tonumber(src.batch.counters.settled), tonumber(src.batch.counters.errors) })

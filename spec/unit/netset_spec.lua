@@ -102,7 +102,7 @@ describe("ipq_netset", function()
   local function set_of(prefixes)
     local set = netset.empty()
     for _, text in ipairs(prefixes) do assert.equal(0, C.ipq_netset_add_text(set, text, #text)) end
-    assert.equal(0, C.ipq_netset_finish(set))
+    assert.equal(0, C.ipq_netset_build(set))
     return set
   end
   local function lookup(set, text) return netset.lookup(set, bytes(text)) end
@@ -120,10 +120,10 @@ describe("ipq_netset", function()
     local set = netset.empty()
     assert.equal(0, C.ipq_netset_add_text(set, "10.0.0.0/8", 10))
     assert.is_nil(lookup(set, "10.0.0.1"))
-    assert.equal(0, C.ipq_netset_finish(set))
+    assert.equal(0, C.ipq_netset_build(set))
     assert.equal(8, lookup(set, "10.0.0.1"))
     assert.equal(-errno.EBUSY, C.ipq_netset_add_text(set, "11.0.0.0/8", 10))
-    assert.equal(0, C.ipq_netset_finish(set))
+    assert.equal(0, C.ipq_netset_build(set))
     assert.equal(1, C.ipq_netset_count(set))
     assert.equal(8, lookup(set, "10.0.0.1"))
   end)
@@ -199,7 +199,7 @@ describe("ipq_netset", function()
         assert.equal(0, netset.add(set, b, len))
         plain:add(b, len)
       end
-      assert.equal(0, C.ipq_netset_finish(set))
+      assert.equal(0, C.ipq_netset_build(set))
       for len = 0, #b * 8 do
         for _, edge in ipairs { netset.mask(b, len), netset.mask(b, len, 255) } do
           assert.equal(plain:lookup(edge), netset.lookup(set, edge))
@@ -249,7 +249,7 @@ describe("ipq_netset", function()
           plain:add(b, l)
           assert(netset.add(set, b, l) == 0)
         end
-        assert(C.ipq_netset_finish(set) == 0)
+        assert(C.ipq_netset_build(set) == 0)
         local tried = 0
         local function try(b)
           if not b then return end
@@ -282,7 +282,7 @@ describe("ipq_netset", function()
       assert(netset.add(set, b, 128) == 0)
       b = netset.beside(netset.beside(b, 1), 1)
     end
-    assert(C.ipq_netset_finish(set) == 0)
+    assert(C.ipq_netset_build(set) == 0)
     return set
   end
 
@@ -324,7 +324,7 @@ describe("ipq_netset", function()
   it("keeps neighbours of one length as one", function()
     local set = netset.empty()
     for i = 0, 65535 do netset.add(set, string.char(10, math.floor(i / 256), i % 256, 0), 24) end
-    assert.equal(0, C.ipq_netset_finish(set))
+    assert.equal(0, C.ipq_netset_build(set))
     assert.same({ nil, 24, 24, nil }, { lookup(set, "9.255.255.255"), lookup(set, "10.0.0.0"),
       lookup(set, "10.255.255.255"), lookup(set, "11.0.0.0") })
     assert.is_true(tonumber(C.ipq_netset_memory(set)) < 1024)
@@ -334,7 +334,7 @@ describe("ipq_netset", function()
     math.randomseed(1)
     local set = netset.empty()
     for _ = 1, 20000 do netset.add(set, random_address(4, any4), math.random(8, 32)) end
-    assert.equal(0, C.ipq_netset_finish(set))
+    assert.equal(0, C.ipq_netset_build(set))
     assert.is_true(tonumber(C.ipq_netset_memory(set)) < 32 * 20000)
   end)
 end)

@@ -13,12 +13,12 @@ local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local packet = require "ipq.packet.view"
-local settle = require "ipq.engine.outcome"
+local outcome = require "ipq.engine.outcome"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
-local C, begin, finish, live_view = abi.C, packet.begin, live.finish, packet.live_view
-local apply, packet_time = settle.apply, timer.packet_time
+local C, begin, close, live_view = abi.C, packet.begin, live.close, packet.live_view
+local apply, packet_time = outcome.apply, timer.packet_time
 -- A script may overwrite globals, by a forgotten "local" if not on purpose.
 local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.traceback, coroutine.running
 local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
@@ -62,7 +62,7 @@ end
 ---  its struct ipq_packet, its view, what went wrong with it, and its handle where it was held
 ---@param timers? any a heap of timer.lua, or false: none are run; those of ipq.after() and ipq.every()
 ---@return fun(): integer run
----@return any keeper of the packets that the filter holds (see held.lua): its finish() gives what is left of them
+---@return any keeper of the packets that the filter holds (see held.lua): its judge_rest() gives what is left of them
 ---  the default verdict, when the source has ended for good and has not been closed
 function M.new(driver_address, filter, observe, timers)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
@@ -101,7 +101,7 @@ function M.new(driver_address, filter, observe, timers)
 
   local function fail(p)
     if p.held ~= 0 then keeper:release(p) end
-    settle.fail(batch, p)
+    outcome.fail(batch, p)
   end
 
   --- What the filter returned is what becomes of the packet.
@@ -110,7 +110,7 @@ function M.new(driver_address, filter, observe, timers)
     if p.held == 0 then why = apply(p, value, bytes) else why = keeper:keep(p, value, bytes) end
     if why then fail(p) end
     if observe and p.held == 0 then observe(p, live_view(), why) end
-    finish()
+    close()
     if why then report(p, why) end
     batch.current = batch.current + 1
   end
@@ -118,10 +118,10 @@ function M.new(driver_address, filter, observe, timers)
   local function drive()
     while true do
       if batch.current >= batch.count then
-        local count = C.driver_next(driver)
+        local count = C.ipq_driver_next(driver)
         if count <= 0 then
           if count ~= TIMERS_ARE_DUE then return count end
-          timers:run(C.monotonic(), on_timer_raise, batch)
+          timers:run(C.ipq_monotonic_us(), on_timer_raise, batch)
           goto next
         end
       end
@@ -135,7 +135,7 @@ function M.new(driver_address, filter, observe, timers)
   local function drive_timed()
     while true do
       if batch.current >= batch.count then
-        local count = C.driver_next(driver)
+        local count = C.ipq_driver_next(driver)
         if count <= 0 then return count end
       end
       local p = batch.packets[batch.current]
@@ -174,7 +174,7 @@ function M.new(driver_address, filter, observe, timers)
       end
       fail(batch.packets[batch.current])
       pcall(tell, count)
-      finish()
+      close()
       batch.current = batch.current + 1
     end
   end

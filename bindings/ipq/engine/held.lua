@@ -8,7 +8,7 @@ local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
-local settle = require "ipq.engine.outcome"
+local outcome = require "ipq.engine.outcome"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local error, getmetatable, ipairs, pairs, pcall = error, getmetatable, ipairs, pairs, pcall
@@ -19,7 +19,7 @@ if core.held then return core.held end
 
 local C, E = abi.C, ffi.C
 local is_valid, is_buffer, open_buffer = verdict.is_valid, buffer.is_buffer, buffer.open
-local apply, complete, fail = settle.apply, settle.complete, settle.fail
+local apply, complete, fail = outcome.apply, outcome.complete, outcome.fail
 local band = bit.band
 local packet_type, byte_array = ffi.typeof "struct ipq_packet", ffi.typeof "uint8_t[?]"
 local SIZE = ffi.sizeof "struct ipq_packet"
@@ -82,7 +82,7 @@ end
 function M.hold(p)
   local keeper = live.keeper
   if p.held ~= 0 then return keeper.newest end
-  if C.driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), 2) end
+  if C.ipq_driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), 2) end
   newest_number = newest_number + 1
   local handle = setmetatable({ [NUMBER] = newest_number, [ID] = p.packet_id }, mt)
   local state = { handle = handle, keeper = keeper, number = newest_number, refusal = RUNNING }
@@ -124,7 +124,7 @@ end
 
 --- Lets go of the packet of a filter that failed: it gets its verdict with its batch.
 function Keeper:release(p)
-  C.driver_release(self.driver, p)
+  C.ipq_driver_release(self.driver, p)
   close(self.newest_state, FAILED)
 end
 
@@ -133,7 +133,7 @@ local function judge(state, refusal, value, bytes)
   close(state, refusal)
   local why = apply(p, value, bytes)
   if why then fail(keeper.batch, p) end
-  C.driver_settle(keeper.driver, p)
+  C.ipq_driver_commit_held(keeper.driver, p)
   if keeper.observe then
     local packet_before, handle_before, keeper_before = live.save()
     keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, state.handle)
@@ -160,19 +160,19 @@ function Held:verdict(value, bytes)
   local state, refusal = state_of(self)
   if refusal then error(refusal, 2) end
   if value ~= nil and not is_valid(value) then
-    error(settle.bad_verdict("held:verdict() was given", value, "it takes"), 2)
+    error(outcome.bad_verdict("held:verdict() was given", value, "it takes"), 2)
   end
   if is_buffer(bytes) then
     local ok, message = pcall(open_buffer, bytes)
     if not ok then error((message:gsub("^[^\n:]*:%d+: ", "")), 2) end
   elseif bytes ~= nil and type(bytes) ~= "string" then
-    error(settle.bad_bytes("held:verdict() was given", bytes), 2)
+    error(outcome.bad_bytes("held:verdict() was given", bytes), 2)
   end
   judge(state, JUDGED, value, bytes)
 end
 
 --- Gives the default verdict to all that are still held, in the order in which they came.
-function Keeper:finish()
+function Keeper:judge_rest()
   local held = {}
   for _, state in pairs(self.open) do held[#held + 1] = state end
   sort(held, function(a, b) return a.number < b.number end)

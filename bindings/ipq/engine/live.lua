@@ -60,7 +60,7 @@ function M.bounds_of(buffer)
   local start = tonumber(band(handle, OFFSET))
   local stop = p.data_len
   if band(handle, BODY) ~= 0 then
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     stop = p["end"]
   end
   -- The packet may have been cut off before it.
@@ -87,7 +87,7 @@ function M.begin(p)
 end
 
 --- Ends all views.
-function M.finish() live.handle = 0 end
+function M.close() live.handle = 0 end
 
 --- The packet whose filter runs, or ran last; NULL where none did.
 function M.packet() return live.packet end
@@ -102,7 +102,7 @@ function M.now()
       return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
     end
   end
-  return C.now()
+  return C.ipq_now()
 end
 
 --- What the host watches the time of filters by, where it does so itself: guard(driver), with the address of the one

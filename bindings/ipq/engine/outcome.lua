@@ -35,20 +35,20 @@ end
 local function take_bytes(p, bytes)
   local result
   if type(bytes) == "string" then
-    result = C.rewrite_set(p, bytes, #bytes)
+    result = C.ipq_rewrite_set(p, bytes, #bytes)
   elseif is_buffer(bytes) then
-    result = C.rewrite_set(p, open_buffer(bytes))
+    result = C.ipq_rewrite_set(p, open_buffer(bytes))
   else
     return M.bad_bytes("filter returned", bytes)
   end
-  if result ~= 0 then return "bytes returned: " .. ffi.string(C.rewrite_strerror(result)) end
+  if result ~= 0 then return "bytes returned: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
 end
 
 --- Makes a changed packet fit to be sent, lengths and checksums. Gives why it cannot be, or nil.
 function M.complete(p)
-  if band(p.set, PAYLOAD) == 0 or p.as_is ~= 0 then return nil end
-  local result = C.rewrite_finish(p)
-  if result ~= 0 then return "packet changed: " .. ffi.string(C.rewrite_strerror(result)) end
+  if band(p.set, PAYLOAD) == 0 or p.fix == 0 then return nil end
+  local result = C.ipq_rewrite_finish(p)
+  if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
 end
 
 --- Gives the packet the verdict and the bytes, each where there is one. Gives why it cannot have them, or nil:

@@ -16,7 +16,7 @@ if core.timer then return core.timer end
 local C = abi.C
 local SECONDS_MAX = 1e9
 
-local function monotonic() return C.monotonic() end
+local function monotonic() return C.ipq_monotonic_us() end
 
 local M = {}
 
@@ -208,7 +208,7 @@ function Heap:run(now, on_raise, batch)
     xpcall(entry.call, on_raise, entry.value)
     if batch then batch.in_timer = batch.in_timer + 1 end
     if entry.period and not entry.is_cancelled then
-      entry.due = next_due(entry, is_clock and C.monotonic() or entry.due)
+      entry.due = next_due(entry, is_clock and C.ipq_monotonic_us() or entry.due)
       insert(self, entry)
     else
       entries[entry.number] = nil
@@ -229,7 +229,7 @@ function Heap:enter(batch, is_replay)
     if not self.is_started and self.count > 0 then self.due = -huge end
   else
     self.clock, self.batch = monotonic, batch
-    self:start(C.monotonic())
+    self:start(C.ipq_monotonic_us())
     tell(self)
   end
 end

@@ -6,9 +6,8 @@ local ffi = require "ffi"
 local type = type -- a script may overwrite globals
 
 local C, band, bxor, rshift = abi.C, bit.band, bit.bxor, bit.rshift
-local AF_INET6 = 10 -- sys/socket.h
 local SLOTS = 4096 -- of each cache: a power of two
-local text = ffi.new "char[64]"
+local text = ffi.new("char[?]", ffi.C.IPQ_ADDRESS_TEXT)
 
 local M = {}
 
@@ -41,7 +40,7 @@ function M.ip6(b)
   local slot = band(bxor(hash, rshift(hash, 12), rshift(hash, 20)), SLOTS - 1)
   local key = keys6 + slot * 4
   if key[0] == k0 and key[1] == k1 and key[2] == k2 and key[3] == k3 then return texts6[slot] end
-  C.inet_ntop(AF_INET6, b, text, 64)
+  C.ipq_address_text(6, b, text)
   local s = ffi.string(text)
   key[0], key[1], key[2], key[3] = k0, k1, k2, k3
   texts6[slot] = s
@@ -51,7 +50,7 @@ end
 --- Puts the bytes of an address's text at b, which has room for 16. False where it is no such address.
 ---@param family 4|6
 function M.parse(family, s, b)
-  return type(s) == "string" and C.address_parse(b, s, #s) == family
+  return type(s) == "string" and C.ipq_address_parse(b, s, #s) == family
 end
 
 return M

@@ -102,7 +102,7 @@ function Buffer:find(text, off)
   local _, size = open(self)
   if type(text) ~= "string" then error("text must be a string", 2) end
   off = off or 0
-  local found = C.find(at(self, off, 0), size - off, text, #text)
+  local found = C.ipq_find(at(self, off, 0), size - off, text, #text)
   if found >= 0 then return found + off end
 end
 
@@ -132,7 +132,7 @@ local function integer(value, max)
 end
 
 local function check(result)
-  if result ~= 0 then error(ffi.string(C.rewrite_strerror(result)), 3) end
+  if result ~= 0 then error(ffi.string(C.ipq_rewrite_strerror(result)), 3) end
 end
 
 --- Sets the byte at off.
@@ -142,7 +142,7 @@ function Buffer:set_u8(off, value)
   local p, o = place(self, off, 1)
   integer(value, 0xff)
   scratch[0] = value
-  check(C.rewrite_store(p, o, scratch, 1))
+  check(C.ipq_rewrite_store(p, o, scratch, 1))
 end
 
 --- Sets the 16 bits at off, in network order.
@@ -152,7 +152,7 @@ function Buffer:set_u16(off, value)
   local p, o = place(self, off, 2)
   integer(value, 0xffff)
   scratch[0], scratch[1] = rshift(value, 8), band(value, 255)
-  check(C.rewrite_store(p, o, scratch, 2))
+  check(C.ipq_rewrite_store(p, o, scratch, 2))
 end
 
 local function put_u32(b, value)
@@ -167,7 +167,7 @@ function Buffer:set_u32(off, value)
   local p, o = place(self, off, 4)
   integer(value, 0xffffffff)
   put_u32(scratch, value)
-  check(C.rewrite_store(p, o, scratch, 4))
+  check(C.ipq_rewrite_store(p, o, scratch, 4))
 end
 
 --- Sets the 64 bits at off, in network order.
@@ -179,7 +179,7 @@ function Buffer:set_u64(off, value)
   local whole = u64(value)
   put_u32(scratch, tonumber(rshift(whole, 32)))
   put_u32(scratch + 4, tonumber(band(whole, 0xffffffffULL)))
-  check(C.rewrite_store(p, o, scratch, 8))
+  check(C.ipq_rewrite_store(p, o, scratch, 8))
 end
 
 --- Puts text over the bytes at off; it must fit.
@@ -188,7 +188,7 @@ end
 function Buffer:write(off, text)
   if type(text) ~= "string" then not_a_text(self) end
   local p, o = place(self, off, #text)
-  check(C.rewrite_store(p, o, text, #text))
+  check(C.ipq_rewrite_store(p, o, text, #text))
 end
 
 --- Puts text in the place of the len bytes at off; the packet grows or shrinks.
@@ -201,7 +201,7 @@ function Buffer:replace(off, len, text)
   if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
   if len % 1 ~= 0 then error("length must be a whole number", 2) end
   local p, o = place(self, off, len)
-  check(C.rewrite_replace(p, o, len, text, #text))
+  check(C.ipq_rewrite_replace(p, o, len, text, #text))
 end
 
 --- Cuts the buffer to len bytes, or fills it up with zeros.
@@ -213,9 +213,9 @@ function Buffer:resize(len)
   end
   local size = stop - start
   if len > size then
-    check(C.rewrite_replace(p, stop, 0, ("\0"):rep(len - size), len - size))
+    check(C.ipq_rewrite_replace(p, stop, 0, ("\0"):rep(len - size), len - size))
   elseif len < size then
-    check(C.rewrite_replace(p, start + len, size - len, "", 0))
+    check(C.ipq_rewrite_replace(p, start + len, size - len, "", 0))
   end
 end
 

@@ -20,7 +20,7 @@ local scratch = ffi.new "uint8_t[16]"
 
 --- Raises for a change that cannot be. level is that of error() for the caller.
 local function check(result, what, level)
-  if result ~= 0 then error(what .. ": " .. ffi.string(C.rewrite_strerror(result)), level + 1) end
+  if result ~= 0 then error(what .. ": " .. ffi.string(C.ipq_rewrite_strerror(result)), level + 1) end
 end
 
 local function out_of_range(name, max, level)
@@ -50,7 +50,7 @@ local function store_text(offset, size, where)
   for i = 0, size - 1 do
     lines[#lines + 1] = ("scratch[%d] = band(rshift(raw, %d), 255)"):format(i, 8 * (size - 1 - i))
   end
-  lines[#lines + 1] = ("check(C.rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)"):format(where, offset, size)
+  lines[#lines + 1] = ("check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)"):format(where, offset, size)
   return table.concat(lines, "\n")
 end
 
@@ -103,7 +103,7 @@ function M.address(offset, family)
           if not address.parse(%d, v, scratch) then
             error(NAME .. " must be the text of an IPv%d address", 3)
           end
-          check(C.rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)
+          check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)
         end]]):format(name, family, family, where, offset, family == 4 and 4 or 16), name)
   end
 end
@@ -116,7 +116,7 @@ end
 
 --- Puts len bytes over those at offset. Errors are at that level of the caller's.
 function M.store(p, name, offset, bytes, len, level)
-  check(C.rewrite_store(p, offset, bytes, len), name, level + 1)
+  check(C.ipq_rewrite_store(p, offset, bytes, len), name, level + 1)
 end
 
 --- Puts options (bytes, "\0" is added up to whole words) in the place of the old_len bytes of options that a
@@ -129,8 +129,8 @@ function M.put_options(p, name, start, old_len, options, length_at, is_upper, le
   options = options .. ("\0"):rep(-#options % 4)
   local words, old = 5 + #options / 4, p.data[start + length_at]
   scratch[0] = is_upper and words * 16 + old % 16 or old - old % 16 + words
-  check(C.rewrite_replace(p, start + 20, old_len, options, #options), name, level + 1)
-  check(C.rewrite_store(p, start + length_at, scratch, 1), name, level + 1)
+  check(C.ipq_rewrite_replace(p, start + 20, old_len, options, #options), name, level + 1)
+  check(C.ipq_rewrite_store(p, start + length_at, scratch, 1), name, level + 1)
 end
 
 -- Beside the metatypes, which outlive this module's table (see luaopen_ipq_core).
@@ -149,7 +149,7 @@ function M.define(name, where, condition, fields, methods)
 
   local function open(view)
     local p = packet_of(view)
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     if not there(p) then error("the packet has no " .. name .. " header any more", 3) end
     return p, p.data + p[where]
   end
@@ -175,7 +175,7 @@ function M.define(name, where, condition, fields, methods)
   })
 
   return function(p)
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     if there(p) then return cast(pointer, live.view_handle()) end
   end, open
 end

@@ -80,7 +80,7 @@ local function either(offset4, offset6)
   local text = require "ipq.packet.address"
   local ip, ip6 = text.ip, text.ip6
   return function(p)
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     if p.ip_version == 4 then return ip(p.data + p.l3 + offset4) end
     if p.ip_version == 6 then return ip6(p.data + p.l3 + offset6) end
   end

@@ -132,7 +132,7 @@ local has_ports = { [6] = true, [17] = true, [33] = true, [132] = true, [136] = 
 
 local function port(offset)
   return function(p)
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     if p.l4 == 0 or not has_ports[p.protocol] then return nil end
     local h = p.data + p.l4
     return h[offset] * 0x100 + h[offset + 1]
@@ -144,7 +144,7 @@ M.dport = port(2)
 
 --- What follows the IP header and its extension headers: IPPROTO_*.
 function M.protocol(p)
-  if p.parsed == 0 then C.header_parse(p) end
+  if p.parsed == 0 then C.ipq_header_parse(p) end
   if p.ip_version ~= 0 then return p.protocol end
 end
 

@@ -14,7 +14,7 @@ local error, tonumber, tostring, type = error, tonumber, tostring, type -- a scr
 -- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
 if core.packet then return core.packet end
 
-local C, E, cast = abi.C, ffi.C, ffi.cast
+local C, E, cast, devices = abi.C, ffi.C, ffi.cast, abi.devices
 local packet_of = live.packet_of
 local band, bor = bit.band, bit.bor
 
@@ -87,7 +87,7 @@ optional("gid", "gid", E.IPQ_HAS_GID)
 -- Interfaces
 
 local function device_name(index)
-  local device = C.device_get(C.devices, index)
+  local device = C.ipq_device_get(devices, index)
   if device.name[0] ~= 0 then return ffi.string(device.name) end
 end
 
@@ -102,7 +102,7 @@ end
 --- ARPHRD_* of the input device, which the kernel's message lacks.
 function get.hw_type(p)
   if band(p.present, E.IPQ_HAS_INDEV) == 0 then return nil end
-  local device = C.device_get(C.devices, p.indev)
+  local device = C.ipq_device_get(devices, p.indev)
   if device.name[0] ~= 0 then return device.type end
 end
 
@@ -162,7 +162,7 @@ local ct_fields = {
 
 --- A table of its own for each call: read it once.
 function get.ct(p)
-  if C.conntrack_parse(p, conntrack) ~= 0 then return nil end
+  if C.ipq_conntrack_parse(p, conntrack) ~= 0 then return nil end
   local ct = {}
   for name, has in pairs(ct_fields) do
     if band(conntrack.has, has) ~= 0 then ct[name] = conntrack[name] end
@@ -192,7 +192,7 @@ local writer = header.writer
 local function set_address(field)
   local write4, write6 = writer("ip", field), writer("ip6", field)
   set[field] = function(p, value)
-    if p.parsed == 0 then C.header_parse(p) end
+    if p.parsed == 0 then C.ipq_header_parse(p) end
     if p.ip_version == 4 then return write4(p, p.data + p.l3, value) end
     if p.ip_version == 6 then return write6(p, p.data + p.l3, value) end
     error("the packet has no " .. field, 3)
@@ -218,10 +218,10 @@ set_port "dport"
 -- What a filter may assign
 
 --- Whether lengths and checksums are made right when the filter has returned.
-function get.fix(p) return p.as_is == 0 end
+function get.fix(p) return p.fix ~= 0 end
 function set.fix(p, value)
   if type(value) ~= "boolean" then error("fix must be true or false", 3) end
-  p.as_is = value and 0 or 1
+  p.fix = value and 1 or 0
 end
 
 local function u32(name, value)
@@ -303,7 +303,7 @@ ffi.metatype("struct ipq_view", {
 
 local M = {}
 
---- Makes p (struct ipq_packet *) the packet whose filter runs; the view is good until live.finish().
+--- Makes p (struct ipq_packet *) the packet whose filter runs; the view is good until live.close().
 ---@return ipq.Packet
 function M.begin(p) return cast(abi.view_pointer, live.begin(p)) end
 

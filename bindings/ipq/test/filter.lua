@@ -23,7 +23,7 @@ local filter_mt = {
 ---@return any carried what it returned
 function Filter:stop()
   local ok, carried = memory.with_timers(self.timers, script.stop, self.script)
-  memory.finish(self.filter)
+  memory.judge_rest(self.filter)
   if not ok then error(carried, 2) end
   return carried
 end

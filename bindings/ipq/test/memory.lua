@@ -121,7 +121,7 @@ local function fill_device(p, meta, kind, taken)
     bad("%s: choose another index, %d and %d cannot be in one packet", kind, index, taken[slot])
   end
   taken[slot] = index
-  local device = C.devices.slots[slot]
+  local device = abi.devices.slots[slot]
   device.index, device.type, device.until_ms = index, kind == "indev" and meta.hw_type or 1, FOREVER
   ffi.copy(device.name, name)
 end
@@ -329,7 +329,7 @@ local function judge(slot, bytes, meta, filter, options)
     slot.outcome = { is_held = true }
     slot.held[loop.keeper.newest] = slot.outcome
   end
-  for number in pairs(devices) do C.devices.slots[number].until_ms = 0 end
+  for number in pairs(devices) do abi.devices.slots[number].until_ms = 0 end
   return slot.outcome
 end
 
@@ -355,9 +355,9 @@ function M.judge(bytes, meta, filter, options)
 end
 
 --- Gives the default verdict to all packets that the filter holds.
-function M.finish(filter)
+function M.judge_rest(filter)
   for _, slot in ipairs(slots) do
-    if slot.loops[filter] then slot.loops[filter].keeper:finish() end
+    if slot.loops[filter] then slot.loops[filter].keeper:judge_rest() end
   end
 end
 

@@ -25,9 +25,9 @@ local function run(options, filter, observe, timers)
     local judge, keeper = dispatch.new(capture:driver(), filter, observe, heap)
     live.is_capture = is_capture
     judge()
-    keeper:finish()
+    keeper:judge_rest()
   end)
-  return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:finish(), lines
+  return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:flush(), lines
 end
 
 ---@class ipq.test.Replay

@@ -1,0 +1,24 @@
+/*
+ * What Lua calls of C that is no business of lib's. LuaJIT reads this text as it reads lib's headers
+ * (bindings/core.c): below its #include lines it has declarations only.
+ */
+#ifndef IPQ_CORE_CALLS_H
+#define IPQ_CORE_CALLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Seconds since 1970, by CLOCK_REALTIME. */
+double ipq_now(void);
+
+/* Whole microseconds, by CLOCK_MONOTONIC. */
+double ipq_monotonic_us(void);
+
+/* Where needle is in haystack first: its offset, -1 where it is not. */
+int ipq_find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
+	     uint32_t needle_len);
+
+/* The C library's. */
+int memcmp(const void *a, const void *b, size_t len);
+
+#endif

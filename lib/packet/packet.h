@@ -1,0 +1,109 @@
+/*
+ * The room of one packet's bytes: where its headers are, how they are changed, and what has to
+ * follow.
+ *
+ * Called by   Lua, through the views and Buffers of bindings/ipq/packet; lib/netset, which looks
+ *             for addresses; host/figures, which tells what a worker judged.
+ *
+ * States      of struct ipq_packet (lib/ipq_abi.h). parsed is 0 until somebody has looked for
+ *             headers, and again after a change that may have moved them; while it is 1, the
+ *             layout fields (l3, l4, body, end, ...) hold. dirty is 0 while the bytes are as they
+ *             came, and says after a change what ipq_rewrite_finish() has to do.
+ *
+ * Always      No function reads or writes behind data_len, whatever lengths the packet claims. A
+ *             function that refuses has changed nothing. Nothing here allocates, and nothing here
+ *             makes a system call.
+ *
+ * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
+ * only. checksum.h has the sums, transport.h has what a transport's checksum covers; both are for
+ * this room alone.
+ */
+#ifndef IPQ_PACKET_H
+#define IPQ_PACKET_H
+
+#include "lib/ipq_abi.h"
+
+/* Fills in the packet's layout: ip_version, protocol, fragment, l3, l4, body, end, ah; sets
+ * parsed. Any bytes are taken, whatever they claim. (RFC 791; RFC 8200 section 4; RFC 4302 for AH
+ * in the chain.) */
+void ipq_header_parse(struct ipq_packet *packet);
+
+/* Why a packet cannot be changed, or a changed one cannot be sent. */
+enum ipq_rewrite_error {
+	IPQ_REWRITE_OK = 0,
+	IPQ_REWRITE_TRUNCATED = -1, /* only a part of the packet was copied */
+	IPQ_REWRITE_FRAGMENT = -2,  /* its checksum covers bytes that are in other fragments */
+	IPQ_REWRITE_TOO_LONG = -3,  /* over IPQ_PAYLOAD_MAX bytes */
+	IPQ_REWRITE_VERSION = -4,   /* the IP version is another one than before, or none */
+	IPQ_REWRITE_HEADER = -5,    /* the IP or transport header is malformed or cut off */
+	IPQ_REWRITE_BOUNDS = -6	    /* offset and length are outside of the packet */
+};
+/* The reason in words, with the remedy where there is one; never NULL. */
+const char *ipq_rewrite_strerror(int error);
+
+/* The next three functions change the packet, set IPQ_SET_PAYLOAD, and note in dirty and l4_delta
+ * what ipq_rewrite_finish() has to do. A change that is refused changes nothing. bytes may lie in
+ * the packet. parsed becomes 0 where headers may have moved.
+ *
+ * Padding behind the IP packet (a capture may have it) is not part of it: no change can reach it,
+ * and the first change drops it. From then on the packet ends where its bytes end, whatever its
+ * length fields say. */
+
+/* Stores len bytes over those at offset. 0 or IPQ_REWRITE_BOUNDS. */
+int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len);
+
+/* Puts new_len bytes in the place of the len bytes at offset. What follows moves, and the field
+ * len grows or shrinks with it. A packet that grows moves to its spare memory. 0,
+ * IPQ_REWRITE_BOUNDS or IPQ_REWRITE_TOO_LONG. */
+int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
+			uint32_t new_len);
+
+/* Makes the packet these bytes. A truncated packet is whole from then on. 0 or
+ * IPQ_REWRITE_TOO_LONG. */
+int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
+
+/*
+ * Makes a changed packet's lengths and checksums right, as it is to be sent. What has to be done
+ * depends on three things: what changed (dirty), whether the packet is a fragment, and whether its
+ * transport checksum is ready. It is not ready where the network card or the segmentation was to
+ * compute it (IPQ_SKB_CSUMNOTREADY, IPQ_SKB_GSO).
+ *
+ *   dirty                    whole packet           first fragment        later fragment
+ *   ----------------------   --------------------   -------------------   --------------
+ *   FIELDS, ready            IP                     IP                    IP
+ *   FIELDS, not ready        IP, computed           refused               refused
+ *   FIELDS TRANSPORT, ready  IP, followed           IP, followed (1)      refused
+ *     and not ready          IP, computed           refused               refused
+ *   ALL, ready               length, IP, computed   length, IP            length, IP
+ *   ALL, not ready           length, IP, computed   refused               refused
+ *   ALL TRANSPORT            length, IP, computed   refused               refused
+ *
+ *   IP        the checksum of an IPv4 header is computed; IPv6 has none
+ *   length    IPv4 total length or IPv6 payload length; in a whole packet UDP's length too, and a
+ *             UDP-Lite or DCCP coverage of more than is left becomes 0, which means all
+ *   followed  RFC 1624: the checksum changes by what the bytes changed by. A wrong one stays wrong
+ *             by as much: the receiver is to find out. SCTP's CRC32c, and the sum of a UDP packet
+ *             over IPv6 that has none, are computed
+ *   computed  anew, of all that the checksum covers
+ *   refused   IPQ_REWRITE_FRAGMENT: the checksum would have to be computed of bytes that are in
+ *             other fragments
+ *   (1)       but refused where it would have to be computed (CRC32c, UDP without a sum over IPv6)
+ *
+ * A transport without a checksum leaves "followed", "computed" and their refusals out: ESP, AH
+ * over IPv4, GRE without one, and protocols that are not known here. Nothing inside of a tunnel is
+ * touched, even where that is what is not ready. A UDP checksum of 0 stays 0 over IPv4.
+ *
+ * Other refusals, whatever changed:
+ *   IPQ_REWRITE_TRUNCATED  the packet is longer than what was copied of it
+ *   IPQ_REWRITE_TOO_LONG   it is over IPQ_PAYLOAD_MAX bytes
+ *   IPQ_REWRITE_VERSION    it came with another IP version, by family, or by hw_protocol and VLAN
+ *                          tags
+ *   IPQ_REWRITE_HEADER     the IP header is malformed, or the transport header where its checksum
+ *                          has to follow
+ *
+ * A packet that is refused stays as the filter left it, dirty and with IPQ_SET_PAYLOAD. It must
+ * not be sent so: the caller gives it the error verdict and clears set.
+ */
+int ipq_rewrite_finish(struct ipq_packet *packet);
+
+#endif
