@@ -1,6 +1,6 @@
 /*
- * What Lua calls of C that is no business of lib's. LuaJIT reads this text as it reads lib's headers
- * (bindings/core.c): below its #include lines it has declarations only.
+ * What Lua calls of C that is no business of lib's. LuaJIT reads this text as it reads lib's
+ * headers (bindings/core.c): below its #include lines it has declarations only.
  */
 #ifndef IPQ_CORE_CALLS_H
 #define IPQ_CORE_CALLS_H

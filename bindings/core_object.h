@@ -19,8 +19,8 @@ struct ipq_object {
 	struct ipq_driver driver;
 };
 
-/* Makes the class of that name, "ipq.core.NAME": a metatable out of a script's reach. methods and gc
- * have the name as their upvalue. */
+/* Makes the class of that name, "ipq.core.NAME": a metatable out of a script's reach. methods and
+ * gc have the name as their upvalue. */
 void ipq_object_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
 /* Pushes a new object of the class, size bytes long, all 0 behind its struct ipq_object. It has no

@@ -1,18 +1,10 @@
 /* ipq-lua: a Lua script judges the packets that Netfilter queues. */
-#include "host/tools/doctor.h"
-#include "host/base/log.h"
-#include "host/tools/new.h"
-#include "host/base/printed.h"
-#include "host/base/options.h"
-#include "host/judge/privileges.h"
-#include "host/tools/replay.h"
-#include "host/figures/report.h"
+#include "host/base/base.h"
+#include "host/figures/figures.h"
+#include "host/judge/judge.h"
 #include "host/rules/rules.h"
-#include "host/judge/session.h"
-#include "host/supervise/supervisor.h"
-#include "host/tools/test.h"
-#include "host/tools/top.h"
-#include "host/supervise/upgrade.h"
+#include "host/supervise/supervise.h"
+#include "host/tools/tools.h"
 
 #include <fcntl.h>
 #include <sysexits.h>
@@ -86,8 +78,8 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN:
 		/* What a replay says to a script is on standard output. */
 		log_set_up(options.log_level, options.json && !options.capture.read);
-		return printed_end(run(&options));
-	case OPTIONS_DONE: return printed_end(EX_OK);
+		return output_end(run(&options));
+	case OPTIONS_DONE: return output_end(EX_OK);
 	default: return EX_USAGE;
 	}
 }

@@ -1,5 +1,4 @@
-#include "host/base/options.h"
-#include "host/base/log.h"
+#include "host/base/base.h"
 #include "host/rules/rules.h"
 
 #include <ctype.h>

@@ -232,11 +232,18 @@ struct ipq_batch {
 
 /*
  * What a Lua filter holds: a packet (struct ipq_view *), a header of it (struct ipq_view_tcp * and
- * the others), or bytes of it (struct ipq_buffer *). These pointers lead nowhere. Bits 17 to 63 are
- * a serial number, which no other packet of the Lua state has; bits 0 to 16 are a buffer's offset
- * in the packet and where it ends. There is nothing that a script could follow or change, and as
- * the whole view is one immutable word, LuaJIT never needs memory for it.
+ * the others), or bytes of it (struct ipq_buffer *). These pointers lead nowhere. The pointer's
+ * bits are the handle:
+ *
+ *   63 ... 17   a serial number, which no other packet of the Lua state has
+ *   16          IPQ_BODY: the buffer ends with the IP packet, not with the bytes behind it
+ *   15 ... 0    IPQ_OFFSET_MASK: where the buffer begins in the packet; 0 in a view
+ *
+ * There is nothing that a script could follow or change, and as the whole view is one immutable
+ * word, LuaJIT never needs memory for it. bindings/ipq/engine/live.lua makes and checks handles.
  */
+enum ipq_handle_bits { IPQ_OFFSET_MASK = 0xffff, IPQ_BODY = 0x10000, IPQ_SERIAL_STEP = 0x20000 };
+
 struct ipq_view;
 struct ipq_buffer;
 struct ipq_view_ip;
@@ -251,12 +258,6 @@ struct ipq_view_dccp;
 struct ipq_view_gre;
 struct ipq_view_esp;
 struct ipq_view_ah;
-
-enum ipq_handle_bits {
-	IPQ_OFFSET_MASK = 0xffff,
-	IPQ_BODY = 0x10000, /* the buffer ends with the IP packet, not with the bytes behind it */
-	IPQ_SERIAL_STEP = 0x20000
-};
 
 /* The packet whose filter runs. */
 struct ipq_live {

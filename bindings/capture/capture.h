@@ -1,5 +1,19 @@
-/* Capture files as a source of packets, and a sink: what is right on a capture is right on the
- * wire. */
+/*
+ * The room of captures: capture files as a source of packets, and a sink. What is right on a
+ * capture is right on the wire.
+ *
+ * Called by   host/tools/replay.c; bindings/core_capture.c, for the test kit.
+ *
+ * How         capture.c reads and writes frames by libpcap, link.c finds the IP packet in a frame.
+ *
+ * States      of a capture: reading, stopped or at the end (receive() gives 0), damaged (what is
+ *             wrong is kept as text: ipq_capture_damage()). Its frames wait in the batch's slots
+ *             until their packets are judged; that of a held packet is kept by itself.
+ *
+ * Always      A filter sees what a queue with the same settings would have shown. Frames come out
+ *             in the order in which their packets got verdicts, and one that nobody changed comes
+ *             out byte for byte. A file is hostile: no length in it is trusted.
+ */
 #ifndef IPQ_CAPTURE_H
 #define IPQ_CAPTURE_H
 

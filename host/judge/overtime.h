@@ -1,4 +1,16 @@
-/* A packet, or a timer, that takes too long. */
+/*
+ * A packet, or a timer, that takes too long: how a running filter is interrupted.
+ *
+ * The limit (--time-limit) is kept by whoever can look at the batch while the filter runs:
+ *
+ *   live            the supervisor's watchdog (host/supervise/limits.c), by the clock. It sends
+ *                   XCPU, of which the worker's handler calls vm_overtime(); a moment later it
+ *                   kills
+ *   replay, --test  a timer of the process' own (host/tools/time_limit.c), by the processor's
+ *                   time. Its handler calls overtime_interrupt(); a moment later it ends the
+ *                   process
+ *   plain luajit    nobody
+ */
 #ifndef HOST_OVERTIME_H
 #define HOST_OVERTIME_H
 

@@ -1,9 +1,7 @@
 #include "vm.h"
-#include "carry.h"
-#include "host/tools/limit.h"
-#include "host/base/log.h"
 #include "overtime.h"
-#include "state.h"
+#include "value.h"
+#include "host/base/log.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -50,10 +48,10 @@ static int protected_load(lua_State *L)
 	struct load *load = lua_touserdata(L, 1);
 	const char *code;
 
-	state_push_member(L, "ipq.counter", "place");
+	vm_push_member(L, "ipq.counter", "place");
 	lua_pushlightuserdata(L, load->counters);
 	lua_call(L, 1, 0);
-	state_push_member(L, "ipq.engine.script", "load");
+	vm_push_member(L, "ipq.engine.script", "load");
 	lua_pushstring(L, load->path);
 	lua_createtable(L, load->argc, 0);
 	for (int i = 0; i < load->argc; i++) {
@@ -98,10 +96,10 @@ static int protected_replay(lua_State *L)
 	lua_setfield(L, -2, "is_replay");
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "is_capture");
-	state_events_to(L, replay->events);
+	vm_events_to(L, replay->events);
 	if (!replay->is_json)
 		return 0;
-	state_push_member(L, "ipq.packet.record", "new");
+	vm_push_member(L, "ipq.packet.record", "new");
 	lua_pushcfunction(L, write_stdout);
 	lua_call(L, 1, 1);
 	replay->vm->observe = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -118,7 +116,7 @@ static int protected_start(lua_State *L)
 {
 	struct start *start = lua_touserdata(L, 1);
 
-	state_push_member(L, "ipq.engine.script", "start");
+	vm_push_member(L, "ipq.engine.script", "start");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->carried);
 	lua_call(L, 2, 2);
@@ -127,7 +125,7 @@ static int protected_start(lua_State *L)
 		start->result = VM_BAD;
 		return 0;
 	}
-	state_push_member(L, "ipq.engine.dispatch", "new");
+	vm_push_member(L, "ipq.engine.dispatch", "new");
 	lua_pushlightuserdata(L, start->driver);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
 	lua_getfield(L, -1, "filter");
@@ -159,7 +157,7 @@ static void judge_held(lua_State *L, struct vm *vm)
 /* Says what the log has kept back. */
 static void flush_log(lua_State *L)
 {
-	state_push_member(L, "ipq.log", "flush");
+	vm_push_member(L, "ipq.log", "flush");
 	lua_call(L, 0, 0);
 }
 
@@ -167,7 +165,7 @@ static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
 
-	state_push_member(L, "ipq.engine.script", "stop");
+	vm_push_member(L, "ipq.engine.script", "stop");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, stop->vm->script);
 	lua_call(L, 1, 2);
 	if (lua_isnil(L, -2)) {
@@ -192,7 +190,7 @@ static int protected_carry(lua_State *L)
 	lua_State *from = transfer->from->L;
 
 	lua_rawgeti(from, LUA_REGISTRYINDEX, transfer->from->carried);
-	carry(from, L);
+	value_copy(from, L);
 	lua_pop(from, 1);
 	luaL_unref(L, LUA_REGISTRYINDEX, transfer->vm->carried);
 	transfer->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -209,7 +207,7 @@ static int protected_files(lua_State *L)
 {
 	struct files *files = lua_touserdata(L, 1);
 
-	state_push_member(L, "ipq.engine.script", "files");
+	vm_push_member(L, "ipq.engine.script", "files");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, files->vm->script);
 	lua_call(L, 1, 1);
 	for (int i = 1; lua_rawgeti(L, -1, i), lua_isstring(L, -1); i++) {
@@ -221,13 +219,13 @@ static int protected_files(lua_State *L)
 
 static int protected_confine(lua_State *L)
 {
-	state_confine(L);
+	vm_state_confine(L);
 	return 0;
 }
 
 bool vm_confine(struct vm *vm)
 {
-	return state_protect(vm->L, protected_confine, NULL);
+	return vm_protect(vm->L, protected_confine, NULL);
 }
 
 struct vm *vm_new(bool is_confined)
@@ -238,8 +236,8 @@ struct vm *vm_new(bool is_confined)
 		return NULL;
 	vm->observe = LUA_NOREF;
 	vm->carried = LUA_REFNIL;
-	vm->L = state_new();
-	if (vm->L && (!is_confined || vm_confine(vm)) && state_protect(vm->L, protected_watch, vm))
+	vm->L = vm_state_new();
+	if (vm->L && (!is_confined || vm_confine(vm)) && vm_protect(vm->L, protected_watch, vm))
 		return vm;
 	vm_free(vm);
 	return NULL;
@@ -250,7 +248,7 @@ enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *
 {
 	struct load load = {vm, counters, path, argc, argv, VM_OK};
 
-	return state_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
+	return vm_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
 }
 
 void vm_free(struct vm *vm)
@@ -293,12 +291,12 @@ bool vm_replay(struct vm *vm, bool is_json, int events)
 {
 	struct replay replay = {vm, is_json, events};
 
-	return state_protect(vm->L, protected_replay, &replay);
+	return vm_protect(vm->L, protected_replay, &replay);
 }
 
-bool vm_limit(struct vm *vm, uint32_t limit_ms)
+lua_State *vm_state(struct vm *vm)
 {
-	return limit_set(vm->L, limit_ms);
+	return vm->L;
 }
 
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
@@ -306,7 +304,7 @@ enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver)
 	struct start start = {vm, driver, VM_OK};
 
 	vm->driver = driver;
-	return state_protect(vm->L, protected_start, &start) ? start.result : VM_BAD;
+	return vm_protect(vm->L, protected_start, &start) ? start.result : VM_BAD;
 }
 
 int vm_run(struct vm *vm)
@@ -330,14 +328,14 @@ enum vm_result vm_stop(struct vm *vm)
 {
 	struct stop stop = {vm, VM_OK};
 
-	return state_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
+	return vm_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
 }
 
 bool vm_carry(struct vm *vm, struct vm *from)
 {
 	struct transfer transfer = {vm, from};
 	int top = lua_gettop(from->L);
-	bool done = state_protect(vm->L, protected_carry, &transfer);
+	bool done = vm_protect(vm->L, protected_carry, &transfer);
 
 	lua_settop(from->L, top);
 	return done;
@@ -347,7 +345,7 @@ void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *d
 {
 	struct files files = {vm, each, data};
 
-	(void)state_protect(vm->L, protected_files, &files);
+	(void)vm_protect(vm->L, protected_files, &files);
 }
 
 void vm_overtime(void *data)

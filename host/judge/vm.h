@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include <lua.h>
+
 #include "lib/queue/queue.h"
 
 struct vm;
@@ -32,8 +34,8 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
  * lua-cjson. */
 bool vm_replay(struct vm *vm, bool is_json, int events);
 
-/* Watches the time itself, where nobody calls vm_overtime(): limit_set(). */
-bool vm_limit(struct vm *vm, uint32_t limit_ms);
+/* Its Lua state, which stays its own. */
+lua_State *vm_state(struct vm *vm);
 
 /* Whether the script has a start(). */
 bool vm_has_start(struct vm *vm);
@@ -65,5 +67,27 @@ void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *d
 /* For a signal handler: the packet whose filter runs takes too long. Raises in the filter, if Lua
  * is interpreted there; compiled code cannot be interrupted. */
 void vm_overtime(void *vm);
+
+/* Lua states with the program's modules in them (vm_state.c), for those that run Lua without a
+ * script. */
+
+/* Makes a state in which require "ipq" works without a file. NULL with a message where there is no
+ * memory for it. Caller closes it with lua_close(). */
+lua_State *vm_state_new(void);
+
+/* Calls function with data as a light userdata. An error that reaches here is no script's fault,
+ * but memory, or the program's own: it is logged, and gives false. */
+bool vm_protect(lua_State *L, lua_CFunction function, void *data);
+
+/* Where the lines of ipq.event() go: standard output, until another descriptor is named. May raise.
+ */
+void vm_events_to(lua_State *L, int fd);
+
+/* Pushes require(module)[name]. May raise. */
+void vm_push_member(lua_State *L, const char *module, const char *name);
+
+/* Has os.execute() and io.popen() say that the sandbox (sandbox.h) stops them, which the C library
+ * would not. May raise. */
+void vm_state_confine(lua_State *L);
 
 #endif

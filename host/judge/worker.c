@@ -1,9 +1,9 @@
 #include "worker.h"
 #include "affinity.h"
-#include "host/base/log.h"
 #include "reload.h"
 #include "sandbox.h"
 #include "session.h"
+#include "host/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,31 +35,31 @@ static void limit_memory(const struct options *options)
 }
 
 /* A supervisor that is gone takes its workers with it: there is no error to tell. */
-static void tell(const struct worker_task *task, const struct worker_report *report)
+static void tell(const struct worker_task *task, const struct worker_message *message)
 {
-	(void)send(task->channel, report, sizeof(*report), MSG_NOSIGNAL);
+	(void)send(task->channel, message, sizeof(*message), MSG_NOSIGNAL);
 }
 
 static void tell_file(void *data, const char *path)
 {
-	struct worker_report report;
+	struct worker_message message;
 
-	memset(&report, 0, sizeof(report));
-	report.news = WORKER_FILE;
-	snprintf(report.path, sizeof(report.path), "%s", path);
-	tell(data, &report);
+	memset(&message, 0, sizeof(message));
+	message.news = WORKER_FILE;
+	snprintf(message.path, sizeof(message.path), "%s", path);
+	tell(data, &message);
 }
 
 static void tell_news(const struct worker_task *task, enum worker_news news, struct vm *vm)
 {
-	struct worker_report report;
+	struct worker_message message;
 
 	if ((news == WORKER_LOADED || news == WORKER_RELOADED) && task->options->watch)
 		vm_files(vm, tell_file, (void *)task);
-	memset(&report, 0, sizeof(report));
-	report.news = news;
-	report.settings = session_settings(task->options, vm);
-	tell(task, &report);
+	memset(&message, 0, sizeof(message));
+	message.news = news;
+	message.settings = session_settings(task->options, vm);
+	tell(task, &message);
 }
 
 static bool wait_until_bound(const struct worker_task *task)

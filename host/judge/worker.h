@@ -21,7 +21,7 @@ enum worker_news {
 		     */
 };
 
-struct worker_report {
+struct worker_message {
 	enum worker_news news;
 	struct ipq_queue_options settings; /* the command line's, and what the script needs */
 	char path[PATH_MAX];

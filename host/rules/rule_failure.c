@@ -39,15 +39,14 @@ static int exit_code(int status, const char *text)
 										 : EX_UNAVAILABLE;
 }
 
-int rule_failure_explain(const struct rule_failure *failure, const char *rule, const char *program,
-			 char *why, size_t size)
+int rule_failure_explain(const struct rule_failure *failure, const char *rule,
+			 enum rule_family family, const char *program, char *why, size_t size)
 {
 	int status = failure->status;
 
 	if (status == -ENOENT)
 		snprintf(why, size, "--rule '%s': %s is not there; apt-get install iptables%s",
-			 rule, program,
-			 failure->family == RULE_IPV6 ? ", or say -4 in the rule" : "");
+			 rule, program, family == RULE_IPV6 ? ", or say -4 in the rule" : "");
 	else if (status == -EAFNOSUPPORT)
 		snprintf(why, size,
 			 "--rule '%s': it is for IPv6 alone, which this system has not; leave it "
@@ -60,7 +59,7 @@ int rule_failure_explain(const struct rule_failure *failure, const char *rule, c
 		return EX_UNAVAILABLE;
 	rule_failure_cut(failure->text);
 	snprintf(why, size, "--rule '%s': %s (%s, status %d); %s", rule, failure->text, program,
-		 status, remedy(status, failure->text, failure->family));
+		 status, remedy(status, failure->text, family));
 	return exit_code(status, failure->text);
 }
 

@@ -8,6 +8,7 @@
 
 enum { FEEDS_MAX = 256 };
 
+/* A rule that queues packets. */
 struct feed {
 	char program[24];
 	char table[64];
@@ -151,7 +152,7 @@ static bool look(struct feeds *feeds)
 	return is_known && (has_iptables || has_nft);
 }
 
-void feeds_check(struct findings *findings, const struct options *options)
+void rule_findings_tell(struct findings *findings, const struct options *options)
 {
 	struct feeds feeds = {.findings = findings, .options = options};
 	bool is_known;

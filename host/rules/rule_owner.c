@@ -28,13 +28,13 @@ static uint64_t start_of(long pid)
 	return start;
 }
 
-void owner_tag(char *text, size_t size)
+void rule_owner_tag(char *text, size_t size)
 {
 	snprintf(text, size, "ipq-lua:%ld:%" PRIu64 ":%" PRId64, (long)getpid(),
 		 start_of((long)getpid()), clock_ms());
 }
 
-enum owner owner_of(const char *comment, const char *tag)
+enum rule_owner rule_owner_of(const char *comment, const char *tag)
 {
 	uint64_t start;
 	int64_t run;
@@ -42,10 +42,10 @@ enum owner owner_of(const char *comment, const char *tag)
 	long pid;
 
 	if (sscanf(comment, "ipq-lua:%ld:%" SCNu64 ":%" SCNd64 "%c", &pid, &start, &run, &end) != 3)
-		return OWNER_OTHER;
+		return RULE_OWNER_OTHER;
 	if (start_of(pid) != start)
-		return OWNER_GONE;
+		return RULE_OWNER_GONE;
 	if (pid != (long)getpid())
-		return OWNER_ALIVE;
-	return strcmp(comment, tag) == 0 ? OWNER_SELF : OWNER_BEFORE;
+		return RULE_OWNER_ALIVE;
+	return strcmp(comment, tag) == 0 ? RULE_OWNER_SELF : RULE_OWNER_BEFORE;
 }

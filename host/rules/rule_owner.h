@@ -1,22 +1,22 @@
 /* Whose a rule is: the comment of rules that the program put in place. */
-#ifndef HOST_OWNER_H
-#define HOST_OWNER_H
+#ifndef HOST_RULE_OWNER_H
+#define HOST_RULE_OWNER_H
 
 #include <stddef.h>
 
-enum owner {
-	OWNER_OTHER,  /* none of this program's */
-	OWNER_ALIVE,  /* another process, which runs */
-	OWNER_GONE,   /* a process that has ended, or that cannot be seen from here */
-	OWNER_BEFORE, /* this process, before it became what it is now */
-	OWNER_SELF
+enum rule_owner {
+	RULE_OWNER_OTHER,  /* none of this program's */
+	RULE_OWNER_ALIVE,  /* another process, which runs */
+	RULE_OWNER_GONE,   /* a process that has ended, or that cannot be seen from here */
+	RULE_OWNER_BEFORE, /* this process, before it became what it is now */
+	RULE_OWNER_SELF
 };
 
 /* "ipq-lua:PID:START:RUN", START being the time at which the process began and RUN the time now,
  * which tells what a process was before it became another version of the program. */
-void owner_tag(char *text, size_t size);
+void rule_owner_tag(char *text, size_t size);
 
 /* Whose comment it is; tag is this process's. */
-enum owner owner_of(const char *comment, const char *tag);
+enum rule_owner rule_owner_of(const char *comment, const char *tag);
 
 #endif

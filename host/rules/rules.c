@@ -1,9 +1,9 @@
 #include "rules.h"
 #include "command.h"
-#include "host/base/log.h"
-#include "rule_owner.h"
 #include "rule_edit.h"
 #include "rule_failure.h"
+#include "rule_owner.h"
+#include "host/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,11 +23,17 @@ static void edit_make(struct rule_edit *edit, const struct rules *rules, enum ru
 	rule_edit_complete(edit, rules->options, family, action, rules->tag, is_bypass);
 }
 
-static int explain(const struct rules *rules, const struct rule_failure *failure, char *why,
-		   size_t size)
+/* One of the rules, for one IP version. */
+struct one {
+	unsigned int number;
+	enum rule_family family;
+};
+
+static int explain(const struct rules *rules, struct one one, const struct rule_failure *failure,
+		   char *why, size_t size)
 {
-	return rule_failure_explain(failure, rules->options->rules[failure->rule],
-				    rules->program->edit[failure->family], why, size);
+	return rule_failure_explain(failure, rules->options->rules[one.number], one.family,
+				    rules->program->edit[one.family], why, size);
 }
 
 /* In place */
@@ -43,48 +49,55 @@ static bool may_be_put(int status)
 	return status == 0 || status == -ETIMEDOUT || status >= 128;
 }
 
-/* Whether the rule is to be in place for that IP version. It can be neither wanted nor spared:
- * status says so then. */
-static bool is_wanted(const struct rules *rules, struct rule_failure *failure)
+enum need {
+	RULE_WANTED,
+	RULE_SPARED,	/* it is for the other IP version, or for both, and there is no IPv6 */
+	RULE_IMPOSSIBLE /* it is for IPv6 alone, and there is none */
+};
+
+/* Whether the rule is to be in place for that IP version. */
+static enum need need_of(const struct rules *rules, struct one one)
 {
 	struct rule_edit edit;
 
-	failure->status = 0;
-	if (!rule_edit_start(&edit, rules->options, failure->rule, failure->family))
-		return false;
-	if (failure->family == RULE_IPV4 || has_ipv6())
-		return true;
-	if (!edit.rule.is_for[RULE_IPV4])
-		failure->status = -EAFNOSUPPORT;
-	return false;
+	if (!rule_edit_start(&edit, rules->options, one.number, one.family))
+		return RULE_SPARED;
+	if (one.family == RULE_IPV4 || has_ipv6())
+		return RULE_WANTED;
+	return edit.rule.is_for[RULE_IPV4] ? RULE_SPARED : RULE_IMPOSSIBLE;
 }
 
-static bool put_one(struct rules *rules, struct rule_failure *failure)
+static struct rule_failure put_one(struct rules *rules, struct one one)
 {
+	struct rule_failure failure = {0, NULL};
 	struct rule_edit edit;
 
-	if (!is_wanted(rules, failure))
-		return failure->status == 0;
-	(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
-	edit_make(&edit, rules, failure->family, "-A", rules->options->queue_bypass);
-	failure->status = command_run(edit.argv, COMMAND_ALL, &failure->text, rules->meanwhile);
-	rules->is_put[failure->rule][failure->family] = may_be_put(failure->status);
-	if (failure->status != 0)
-		return false;
-	free(failure->text);
-	return true;
+	(void)rule_edit_start(&edit, rules->options, one.number, one.family);
+	edit_make(&edit, rules, one.family, "-A", rules->options->queue_bypass);
+	failure.status = command_run(edit.argv, COMMAND_ALL, &failure.text, rules->meanwhile);
+	rules->is_put[one.number][one.family] = may_be_put(failure.status);
+	return failure;
 }
 
-/* All or none. */
-static bool put_all(struct rules *rules, struct rule_failure *failure)
+/* All or none. True where they are in place; else what failed, and why. */
+static bool put_all(struct rules *rules, struct one *failed, struct rule_failure *failure)
 {
 	for (unsigned int i = 0; i < rules->options->rule_count; i++)
 		for (int family = 0; family < RULE_FAMILIES; family++) {
-			*failure = (struct rule_failure){i, (enum rule_family)family, 0, NULL};
-			if (!put_one(rules, failure)) {
+			enum need need;
+
+			*failed = (struct one){i, (enum rule_family)family};
+			*failure = (struct rule_failure){-EAFNOSUPPORT, NULL};
+			need = need_of(rules, *failed);
+			if (need == RULE_SPARED)
+				continue;
+			if (need == RULE_WANTED)
+				*failure = put_one(rules, *failed);
+			if (failure->status != 0) {
 				rules_remove(rules);
 				return false;
 			}
+			free(failure->text);
 		}
 	return true;
 }
@@ -106,14 +119,17 @@ static int put_somehow(struct rules *rules)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs), code;
-	struct rule_failure failure = {0, RULE_IPV4, -ENOENT, NULL};
+	/* Of the preferred one. */
+	struct rule_failure failure = {-ENOENT, NULL};
+	struct one failed = {0, RULE_IPV4};
 	char why[RULE_WHY_SIZE];
 
 	for (int i = 0; i < count; i++) {
 		struct rule_failure later;
+		struct one later_failed;
 
 		rules->program = programs[i];
-		if (put_all(rules, i ? &later : &failure)) {
+		if (put_all(rules, i ? &later_failed : &failed, i ? &later : &failure)) {
 			free(i ? failure.text : NULL);
 			tell_put(rules);
 			return EX_OK;
@@ -125,7 +141,7 @@ static int put_somehow(struct rules *rules)
 	}
 	/* What the preferred one says. */
 	rules->program = count ? programs[0] : &none;
-	code = explain(rules, &failure, why, sizeof(why));
+	code = explain(rules, failed, &failure, why, sizeof(why));
 	log_write(LOG_LEVEL_ERROR, "%s", why);
 	rules->program = NULL;
 	free(failure.text);
@@ -133,34 +149,35 @@ static int put_somehow(struct rules *rules)
 }
 
 /* Looks for the rule, which is not there yet: no form of iptables that understands it says more. */
-static void try_one(struct rules *rules, struct rule_failure *failure)
+static struct rule_failure try_one(struct rules *rules, struct one one)
 {
 	const struct ruleset_program *programs[RULESET_PROGRAMS];
 	int count = ruleset_programs(programs);
+	struct rule_failure failure = {-ENOENT, NULL};
 
 	rules->program = count ? programs[0] : &none;
-	failure->status = -ENOENT;
 	for (int i = 0; i < count; i++) {
-		struct rule_failure now = *failure;
+		struct rule_failure now = {0, NULL};
 		struct rule_edit edit;
 
 		rules->program = programs[i];
-		(void)rule_edit_start(&edit, rules->options, failure->rule, failure->family);
-		edit_make(&edit, rules, failure->family, "-C", rules->options->queue_bypass);
+		(void)rule_edit_start(&edit, rules->options, one.number, one.family);
+		edit_make(&edit, rules, one.family, "-C", rules->options->queue_bypass);
 		now.status = command_run(edit.argv, COMMAND_ALL, &now.text, NULL);
 		if (now.status != 0 && now.status != RULE_OTHER_PROBLEM && i == 0) {
-			*failure = now;
-			if (rule_failure_is_of_form(failure))
+			failure = now;
+			if (rule_failure_is_of_form(&failure))
 				continue;
-			return;
+			return failure;
 		}
 		free(now.text);
 		if (now.status == 0 || now.status == RULE_OTHER_PROBLEM) {
-			failure->status = 0;
-			return;
+			failure.status = 0;
+			return failure;
 		}
 	}
 	rules->program = count ? programs[0] : &none;
+	return failure;
 }
 
 bool rules_try(struct rules *rules, struct findings *findings)
@@ -170,13 +187,17 @@ bool rules_try(struct rules *rules, struct findings *findings)
 
 	for (unsigned int i = 0; i < rules->options->rule_count; i++)
 		for (int family = 0; family < RULE_FAMILIES; family++) {
-			struct rule_failure failure = {i, (enum rule_family)family, 0, NULL};
+			struct one one = {i, (enum rule_family)family};
+			enum need need = need_of(rules, one);
+			struct rule_failure failure = {0, NULL};
 			char why[RULE_WHY_SIZE];
 
-			if (is_wanted(rules, &failure))
-				try_one(rules, &failure);
+			if (need == RULE_WANTED)
+				failure = try_one(rules, one);
+			else if (need == RULE_IMPOSSIBLE)
+				failure.status = -EAFNOSUPPORT;
 			if (failure.status != 0) {
-				(void)explain(rules, &failure, why, sizeof(why));
+				(void)explain(rules, one, &failure, why, sizeof(why));
 				finding(findings, FINDING_PROBLEM, "%s", why);
 				is_fine = false;
 			}
@@ -206,7 +227,7 @@ void rules_init(struct rules *rules, const struct options *options,
 		const struct command_meanwhile *meanwhile)
 {
 	*rules = (struct rules){.options = options, .meanwhile = meanwhile};
-	owner_tag(rules->tag, sizeof(rules->tag));
+	rule_owner_tag(rules->tag, sizeof(rules->tag));
 }
 
 int rules_put(struct rules *rules)
@@ -295,10 +316,11 @@ static bool is_read_by_others(const struct options *options, const struct rulese
 bool rules_is_left_over(const struct rules *rules, const struct ruleset_rule *rule,
 			enum rules_left by)
 {
-	switch (owner_of(rule->comment, rules->tag)) {
-	case OWNER_BEFORE: return true;
+	switch (rule_owner_of(rule->comment, rules->tag)) {
+	case RULE_OWNER_BEFORE: return true;
 	/* Of a process in another PID namespace nothing is seen but that its queue is read. */
-	case OWNER_GONE: return by == RULES_LEFT_BY_ALL && !is_read_by_others(rules->options, rule);
+	case RULE_OWNER_GONE:
+		return by == RULES_LEFT_BY_ALL && !is_read_by_others(rules->options, rule);
 	default: return false;
 	}
 }
@@ -310,7 +332,7 @@ struct sweep {
 
 static void tell_swept(const struct rules *rules, const struct ruleset_rule *rule)
 {
-	bool is_own = owner_of(rule->comment, rules->tag) == OWNER_BEFORE;
+	bool is_own = rule_owner_of(rule->comment, rules->tag) == RULE_OWNER_BEFORE;
 
 	log_write(LOG_LEVEL_INFO, "%s is taken away: %s %s",
 		  is_own ? "the rule of the program before the upgrade"

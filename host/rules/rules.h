@@ -1,4 +1,22 @@
-/* The rules of --rule: in place while the program runs. */
+/*
+ * The room of rules: those of --rule, which are in place while the program runs, and what looks at
+ * others.
+ *
+ * Called by   host/supervise, which puts them in place when all workers run, and takes them away
+ *             before it ends; host/options.c, which checks and prints them; host/tools/doctor.c
+ *             (rule_findings.h).
+ *
+ * How         rule_text.c takes apart what a person wrote, rule_edit.c makes a command of it,
+ *             command.c runs that command, rule_failure.c says why iptables refused. ruleset.c
+ *             lists what is there, rule_owner.c tells whose it is.
+ *
+ * States      of struct rules: none is in place; some are (is_put, by rule and IP version), by one
+ *             form of iptables (program).
+ *
+ * Always      All are in place or none. Nothing but "-A" of a rule, and "-D" of that very rule, is
+ *             ever done, and no shell is asked. A rule's comment tells whose it is: what a killed
+ *             run left, a later one can find and take away.
+ */
 #ifndef HOST_RULES_H
 #define HOST_RULES_H
 

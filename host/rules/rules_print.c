@@ -1,9 +1,9 @@
 /* The rules as text: commands of iptables, or a file for nft -f. */
 #include "command.h"
-#include "host/base/log.h"
 #include "rule_edit.h"
 #include "rule_failure.h"
 #include "rules.h"
+#include "host/base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,7 @@
 #include "child.h"
-#include "host/judge/affinity.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
-#include "host/base/printed.h"
+#include "host/base/base.h"
 #include "host/figures/report.h"
-#include "host/judge/session.h"
+#include "host/judge/judge.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -135,7 +132,7 @@ bool child_start(struct children *children, struct child *child)
 		close(ends[0]);
 		code = run(children, child, ends[1], parent);
 		/* Standard output is not what a worker is there for. */
-		(void)printed_end(code);
+		(void)output_end(code);
 		exit(code);
 	}
 	if (pid < 0)
@@ -164,18 +161,18 @@ void child_let_go(struct child *child)
 	(void)send(child->channel, "", 1, MSG_NOSIGNAL);
 }
 
-bool child_read(struct child *child, struct worker_report *report)
+bool child_read(struct child *child, struct worker_message *message)
 {
-	ssize_t len = recv(child->channel, report, sizeof(*report), MSG_DONTWAIT);
+	ssize_t len = recv(child->channel, message, sizeof(*message), MSG_DONTWAIT);
 
 	if (len < 0 && errno == EAGAIN)
 		return false;
-	if (len != sizeof(*report)) {
+	if (len != sizeof(*message)) {
 		close(child->channel);
 		child->channel = -1;
 		return false;
 	}
-	report->path[sizeof(report->path) - 1] = '\0';
+	message->path[sizeof(message->path) - 1] = '\0';
 	return true;
 }
 

@@ -5,11 +5,10 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include "backoff.h"
+#include "limits.h"
 #include "inherit.h"
 #include "host/base/options.h"
 #include "host/figures/overflow.h"
-#include "watchdog.h"
 #include "host/judge/worker.h"
 
 enum child_stage { CHILD_LOADING, CHILD_LOADED, CHILD_RUNNING };
@@ -67,7 +66,7 @@ uint64_t child_judged(const struct child *child);
 void child_let_go(struct child *child);
 
 /* Takes the next thing that it has to tell. False where there is nothing, now or any more. */
-bool child_read(struct child *child, struct worker_report *report);
+bool child_read(struct child *child, struct worker_message *message);
 
 /* Tells what a worker that has ended had in hand, and gives those packets their verdicts. status is
  * wait(2)'s. */

@@ -1,8 +1,7 @@
 /* The workers, from their start to their end. */
-#include "supervision.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
 #include "notify.h"
+#include "supervisor.h"
+#include "host/base/base.h"
 #include "host/figures/report.h"
 
 #include <sysexits.h>
@@ -33,9 +32,9 @@ void crew_stop(struct supervisor *s)
 		rules_leave(&s->rules);
 	/* Before: with length 0 a queue is always full. */
 	if (s->is_bound)
-		guard_overflow(s);
+		statistics_overflow(s);
 	s->overflow_at = NEVER;
-	s->survey.look_at = NEVER;
+	s->statistics.look_at = NEVER;
 	FOR_EACH_CHILD (s, child) {
 		if (child->restart_at) {
 			child->restart_at = 0;
@@ -142,11 +141,11 @@ static void end_reload(struct supervisor *s, struct child *child)
 	tell_reloaded(s);
 }
 
-static void take_report(struct supervisor *s, struct child *child,
-			const struct worker_report *report)
+static void take_message(struct supervisor *s, struct child *child,
+			 const struct worker_message *message)
 {
-	switch (report->news) {
-	case WORKER_FILE: watch_add(&s->watch, report->path); break;
+	switch (message->news) {
+	case WORKER_FILE: watch_add(&s->watch, message->path); break;
 	case WORKER_LOADED:
 		if (child->stage != CHILD_LOADING)
 			break;
@@ -154,7 +153,7 @@ static void take_report(struct supervisor *s, struct child *child,
 		if (s->is_bound)
 			child_let_go(child);
 		else
-			s->settings = report->settings;
+			s->settings = message->settings;
 		break;
 	case WORKER_RUNNING:
 		if (child->stage != CHILD_LOADED)
@@ -163,7 +162,7 @@ static void take_report(struct supervisor *s, struct child *child,
 		if (!child->has_run)
 			child->load_ms = clock_ms() - child->loading_since;
 		child->loading_since = 0;
-		tell_running(s, child, &report->settings);
+		tell_running(s, child, &message->settings);
 		child->has_run = true;
 		end_reload(s, child);
 		break;
@@ -186,11 +185,11 @@ static void take_report(struct supervisor *s, struct child *child,
 
 void crew_read(struct supervisor *s, struct child *child)
 {
-	struct worker_report report;
+	struct worker_message message;
 
 	/* A worker that talks without end must not be the only one that is heard. */
-	for (int i = 0; i < NEWS_AT_ONCE && child->channel >= 0 && child_read(child, &report); i++)
-		take_report(s, child, &report);
+	for (int i = 0; i < NEWS_AT_ONCE && child->channel >= 0 && child_read(child, &message); i++)
+		take_message(s, child, &message);
 }
 
 void crew_restart_due(struct supervisor *s)
@@ -273,10 +272,6 @@ static void bury(struct supervisor *s, struct child *child, int status)
 
 void crew_reap(struct supervisor *s)
 {
-	int upgrade_status;
-
-	if (s->upgrade && waitpid(s->upgrade, &upgrade_status, WNOHANG) == s->upgrade)
-		takeover_checked(s, upgrade_status);
 	FOR_EACH_CHILD (s, child) {
 		int status;
 

@@ -1,18 +1,10 @@
-/*
- * The supervisor holds what outlives a worker: the sockets, which own the queues, and the batches,
- * in shared memory. It runs no Lua. What a script does when it is loaded is done in the workers,
- * each of which loads it for itself: the first one before the queues are bound, because what the
- * script needs must be known then, and before the others are there, so that its errors are told
- * once. A worker that dies later gets a successor.
- */
+/* The loop of the supervisor, from its beginning to its end. */
 #include "supervisor.h"
-#include "host/judge/affinity.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
 #include "notify.h"
+#include "supervise.h"
+#include "host/base/base.h"
 #include "host/figures/report.h"
-#include "host/base/signals.h"
-#include "supervision.h"
+#include "host/judge/affinity.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
@@ -47,9 +39,12 @@ static void take_signals(struct supervisor *s)
 
 	while (read(s->children.signals, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
-		case SIGCHLD: crew_reap(s); break;
+		case SIGCHLD:
+			takeover_reap(s);
+			crew_reap(s);
+			break;
 		case SIGHUP: hang_up(s); break;
-		case SIGUSR1: survey_tell(s); break;
+		case SIGUSR1: statistics_tell(s); break;
 		case SIGUSR2: takeover_begin(s); break;
 		/* Nobody reads its messages any more. */
 		case SIGPIPE: break;
@@ -73,7 +68,7 @@ static int64_t earliest(const struct supervisor *s)
 	at = s->look_at < at ? s->look_at : at;
 	at = s->memory_at < at ? s->memory_at : at;
 	at = s->notify_at < at ? s->notify_at : at;
-	at = s->survey.look_at < at ? s->survey.look_at : at;
+	at = s->statistics.look_at < at ? s->statistics.look_at : at;
 	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
 	for (unsigned int i = 0; i < s->children.count; i++) {
 		const struct child *child = &s->children.of[i];
@@ -99,9 +94,9 @@ static void tend(struct supervisor *s)
 	int64_t now = clock_ms();
 
 	if (s->look_at <= now)
-		guard_progress(s);
+		limits_progress(s);
 	if (s->memory_at <= now)
-		guard_memory(s);
+		limits_memory(s);
 	if (s->notify_at <= now) {
 		notify_send("WATCHDOG=1");
 		s->notify_at = now + notify_watchdog_ms() / 2;
@@ -115,9 +110,9 @@ static void do_what_is_due(struct supervisor *s)
 	int64_t now = clock_ms();
 
 	if (s->overflow_at <= now)
-		guard_overflow(s);
-	if (s->survey.look_at <= now)
-		survey_look(s);
+		statistics_overflow(s);
+	if (s->statistics.look_at <= now)
+		statistics_look(s);
 	if (watch_is_due(&s->watch, now))
 		crew_reload(s);
 	crew_ready(s);
@@ -133,6 +128,7 @@ static void tend_meanwhile(void *data)
 	if (!s->is_stopping) {
 		FOR_EACH_CHILD (s, child)
 			crew_read(s, child);
+		takeover_reap(s);
 		crew_reap(s);
 	}
 	tend(s);
@@ -192,7 +188,7 @@ static void bind_all(struct supervisor *s)
 	s->is_bound = true;
 	takeover_store(s);
 	s->overflow_at = clock_ms();
-	s->survey.look_at = clock_ms();
+	s->statistics.look_at = clock_ms();
 	if (s->options->time_limit_ms)
 		s->look_at = clock_ms();
 	if (s->options->memory_limit_mb)
@@ -283,12 +279,12 @@ static int prepare(struct supervisor *s)
 		code = child_prepare(&children->of[children->count], s->options, children->count,
 				     &inheritance);
 	inherit_close(&inheritance);
-	return code == EX_OK ? survey_open(s) : code;
+	return code == EX_OK ? statistics_open(s) : code;
 }
 
 static void clean_up(struct supervisor *s)
 {
-	survey_close(s);
+	statistics_close(s);
 	/* Where another program was to take over, and could not. */
 	rules_remove(&s->rules);
 	if (s->children.of[0].is_adopted)
@@ -309,7 +305,7 @@ int supervisor_run(const struct options *options)
 		.options = options,
 		.children = {.options = options, .signals = -1, .page = -1},
 		.has_terminal = isatty(STDERR_FILENO),
-		.survey.look_at = NEVER,
+		.statistics.look_at = NEVER,
 		.overflow_at = NEVER,
 		.look_at = NEVER,
 		.memory_at = NEVER,
@@ -322,7 +318,7 @@ int supervisor_run(const struct options *options)
 	if (code == EX_OK) {
 		supervise(&s);
 		tell_end(&s);
-		survey_end(&s);
+		statistics_end(&s);
 		if (s.is_upgrading && !s.last_signal)
 			takeover_exec(&s);
 		code = s.code;

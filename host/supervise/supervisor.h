@@ -1,12 +1,112 @@
-/* Packets from Netfilter's queues, with a worker process for each queue. */
+/* The supervisor, for the files of this room. */
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
 
-#include "host/base/options.h"
+#include "child.h"
+#include "host/figures/stats_page.h"
+#include "host/rules/rules.h"
+#include "watch.h"
 
-/* Opens the queues, runs a worker for each until a signal asks to stop, tells what they did. Gives
- * the exit code: EX_OK if all ended as they were asked to, else that of the first that did not,
- * which ends the others. After a second signal it ends by that signal. */
-int supervisor_run(const struct options *options);
+/* What is counted, for whoever wants to know. */
+struct statistics {
+	struct stats_page_head *page; /* NULL: it could not be made */
+	struct stats *now;	      /* of each queue */
+	struct stats *told;	      /* as they were when the log told of them last */
+	int64_t told_at;	      /* ms */
+	int64_t tell_at;
+	int64_t metrics_at;
+	bool is_warned; /* the file of metrics could not be written the last time */
+	int64_t look_at;
+};
+
+struct supervisor {
+	const struct options *options;
+	struct ipq_queue_options settings;
+	struct children children;
+	struct watch watch;
+	struct statistics statistics;
+	struct rules rules;
+	struct command_meanwhile meanwhile; /* while iptables runs */
+	unsigned int running;
+	bool has_terminal; /* which its messages go to */
+	bool is_bound;
+	bool is_stopping;
+	bool is_leaving; /* packets wait for a program that follows */
+	bool is_upgrading;
+	bool is_ready;	  /* all workers run */
+	bool is_ruling;	  /* rules are being put in place: */
+	bool is_stop_due; /* it has to wait for that */
+	bool is_reloading;
+	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
+	int code;	 /* the first that is not EX_OK */
+	int last_signal; /* the second that asked to end */
+	/* When to do what, CLOCK_MONOTONIC, ms */
+	int64_t overflow_at;
+	int64_t look_at;
+	int64_t memory_at;
+	int64_t notify_at;
+};
+
+#define FOR_EACH_CHILD(s, child)                     \
+	for (struct child *child = (s)->children.of; \
+	     child < (s)->children.of + (s)->children.count; child++)
+
+/* When nothing is to be done. */
+#define NEVER INT64_MAX
+
+/* crew.c: the workers, from their start to their end */
+
+void crew_start(struct supervisor *s, struct child *child);
+/* Takes what a worker has to tell. */
+void crew_read(struct supervisor *s, struct child *child);
+/* When all run for the first time: puts the rules in place, and tells the service manager. */
+void crew_ready(struct supervisor *s);
+/* Takes note of those that have ended, or were stopped. */
+void crew_reap(struct supervisor *s);
+/* Starts those whose time has come. */
+void crew_restart_due(struct supervisor *s);
+/* Has them take the script anew. */
+void crew_reload(struct supervisor *s);
+/* Ends them. Those that wait for their queue end at once; those that run judge what waits in
+ * theirs, but when they leave it to another program. */
+void crew_stop(struct supervisor *s);
+/* The same, with an exit code for the supervisor unless it has one already. */
+void crew_fail(struct supervisor *s, int code);
+/* Kills them, for the signal of that number. */
+void crew_kill(struct supervisor *s, int number);
+
+/* limits.c: what is looked at from time to time; each sets when it is to be done next */
+
+/* Interrupts, and a moment later kills, workers whose packet takes too long. */
+void limits_progress(struct supervisor *s);
+/* Kills workers that take too much memory. */
+void limits_memory(struct supervisor *s);
+
+/* statistics.c: in the page that others read, in the log, and in the file of metrics */
+
+/* Tells the log of packets that were lost before a worker could see them; sets when to look next.
+ */
+void statistics_overflow(struct supervisor *s);
+
+/* An exit code, EX_CANTCREAT where the file cannot be written; what is wrong is logged. */
+int statistics_open(struct supervisor *s);
+void statistics_close(struct supervisor *s);
+/* Counts, publishes, and tells what is due. */
+void statistics_look(struct supervisor *s);
+/* Tells the log how everything is, and writes the file of metrics anew. */
+void statistics_tell(struct supervisor *s);
+/* All workers have ended. The exit code becomes EX_IOERR where the file cannot be written. */
+void statistics_end(struct supervisor *s);
+
+/* takeover.c: another program, or another process of the service, on the same sockets */
+
+/* Asks the program that is installed now whether it can go on. */
+void takeover_begin(struct supervisor *s);
+/* Takes its answer, where it has answered: what can go on is left the queues. */
+void takeover_reap(struct supervisor *s);
+/* All workers have left. Comes back only where it fails. */
+void takeover_exec(struct supervisor *s);
+/* Has the service manager keep the sockets. */
+void takeover_store(struct supervisor *s);
 
 #endif

@@ -1,8 +1,8 @@
 /* Another program, or another process of the service, on the same sockets. */
-#include "supervision.h"
-#include "host/base/log.h"
 #include "notify.h"
+#include "supervisor.h"
 #include "upgrade.h"
+#include "host/base/log.h"
 
 #include <string.h>
 #include <sysexits.h>
@@ -22,8 +22,12 @@ void takeover_begin(struct supervisor *s)
 		s->upgrade = pid;
 }
 
-void takeover_checked(struct supervisor *s, int status)
+void takeover_reap(struct supervisor *s)
 {
+	int status;
+
+	if (!s->upgrade || waitpid(s->upgrade, &status, WNOHANG) != s->upgrade)
+		return;
 	s->upgrade = 0;
 	/* It was asked to end meanwhile. */
 	if (s->is_stopping)

@@ -1,4 +1,5 @@
 #include "upgrade.h"
+#include "supervise.h"
 
 #include <errno.h>
 #include <limits.h>

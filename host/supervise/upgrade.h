@@ -4,10 +4,6 @@
 
 #include <sys/types.h>
 
-/* To be called at the start, when the program's file is still the one that runs: remembers where it
- * is, and the command line. */
-void upgrade_remember(char **argv);
-
 /* Starts the installed program with --check, to see whether it would run with this command line: it
  * must not take over if it cannot. Gives its process, or a negative errno. */
 pid_t upgrade_check(void);

@@ -1,7 +1,7 @@
-#include "doctor.h"
-#include "host/rules/rule_findings.h"
+#include "tools.h"
 #include "host/base/finding.h"
 #include "host/judge/session.h"
+#include "host/rules/rule_findings.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
@@ -192,6 +192,6 @@ int doctor_run(const struct options *options)
 	ipq_queue_close(queue);
 	for (unsigned int i = 0; i < options->queue_count; i++)
 		queue_check(&findings, (uint16_t)(options->queue.queue_num + i));
-	feeds_check(&findings, options);
+	rule_findings_tell(&findings, options);
 	return findings.count[FINDING_PROBLEM] ? EX_UNAVAILABLE : EX_OK;
 }

@@ -1,4 +1,4 @@
-#include "new.h"
+#include "tools.h"
 #include "host/base/log.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
-#include "replay.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
-#include "progress.h"
+#include "time_limit.h"
+#include "tools.h"
+#include "host/base/base.h"
 #include "host/judge/session.h"
 
 #include <inttypes.h>
@@ -10,6 +9,95 @@
 #include <sysexits.h>
 #include <unistd.h>
 #include <linux/netfilter/nfnetlink_queue.h>
+
+/* How far it is, for whoever watches it in a terminal. */
+
+/* A source around that of a capture: it tells standard error, if that is a terminal, how much was
+ * read, a few times a second once it has taken a while. */
+struct progress {
+	struct ipq_source source;
+	struct ipq_capture *capture;
+	uint32_t batches; /* since the clock was looked at last */
+	double next;	  /* when to write */
+	bool is_written;
+};
+
+enum { BATCHES_A_LOOK = 32 };
+
+static const double first_after = 1, every = 0.2; /* seconds */
+
+static void tell_progress(struct progress *progress)
+{
+	double done = ipq_capture_progress(progress->capture);
+	uint64_t frames = ipq_capture_counters(progress->capture)->frames;
+
+	progress->is_written = true;
+	if (done < 0)
+		fprintf(stderr, "\r%" PRIu64 " frames", frames);
+	else
+		fprintf(stderr, "\r%3.0f %%, %" PRIu64 " frames", done * 100, frames);
+	fflush(stderr);
+}
+
+static int receive(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct progress *progress = (struct progress *)source;
+	struct ipq_source *inner = ipq_capture_source(progress->capture);
+
+	if (++progress->batches == BATCHES_A_LOOK) {
+		progress->batches = 0;
+		if (clock_seconds() >= progress->next) {
+			progress->next = clock_seconds() + every;
+			tell_progress(progress);
+		}
+	}
+	return inner->receive(inner, batch);
+}
+
+static int commit(struct ipq_source *source, struct ipq_batch *batch)
+{
+	struct ipq_source *inner = ipq_capture_source(((struct progress *)source)->capture);
+
+	return inner->commit(inner, batch);
+}
+
+static int commit_held(struct ipq_source *source, struct ipq_batch *batch,
+		       struct ipq_packet *packet)
+{
+	struct ipq_source *inner = ipq_capture_source(((struct progress *)source)->capture);
+
+	return inner->commit_held(inner, batch, packet);
+}
+
+static int stop(struct ipq_source *source)
+{
+	struct ipq_source *inner = ipq_capture_source(((struct progress *)source)->capture);
+
+	return inner->stop(inner);
+}
+
+/* Gives the source to read from. Both outlive it. */
+static struct ipq_source *progress_init(struct progress *progress, struct ipq_capture *capture)
+{
+	*progress = (struct progress){
+		.source = {.receive = receive,
+			   .commit = commit,
+			   .commit_held = commit_held,
+			   .stop = stop},
+		.capture = capture,
+		.next = clock_seconds() + first_after,
+	};
+	return isatty(STDERR_FILENO) ? &progress->source : ipq_capture_source(capture);
+}
+
+/* Wipes the line. */
+static void progress_end(struct progress *progress)
+{
+	if (progress->is_written)
+		fputs("\r\033[K", stderr);
+}
+
+/* The capture */
 
 /* The filter sees as much of each packet as it would live. */
 static int capture_open(struct ipq_capture **capture, const struct options *options, struct vm *vm)
@@ -102,7 +190,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
 		code = EX_UNAVAILABLE;
-	if (code == EX_OK && !vm_limit(vm, options->time_limit_ms))
+	if (code == EX_OK && !time_limit_set(vm_state(vm), options->time_limit_ms))
 		code = EX_OSERR;
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture));

@@ -1,7 +1,7 @@
-#include "test.h"
-#include "limit.h"
+#include "time_limit.h"
+#include "tools.h"
 #include "host/base/log.h"
-#include "host/judge/state.h"
+#include "host/judge/vm.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -63,12 +63,12 @@ int test_run(const struct options *options)
 		log_write(LOG_LEVEL_ERROR, "cannot read the specs: %s: %s", path, strerror(errno));
 		return EX_NOINPUT;
 	}
-	L = state_new();
+	L = vm_state_new();
 	if (!L)
 		return EX_OSERR;
-	if (!limit_set(L, options->time_limit_ms))
+	if (!time_limit_set(L, options->time_limit_ms))
 		test.code = EX_OSERR;
-	else if (!state_protect(L, protected_run, &test))
+	else if (!vm_protect(L, protected_run, &test))
 		test.code = EX_SOFTWARE;
 	lua_close(L);
 	return test.code;

@@ -1,9 +1,6 @@
-#include "top.h"
-#include "host/figures/board.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
-#include "host/base/output.h"
-#include "host/figures/screen.h"
+#include "tools.h"
+#include "host/base/base.h"
+#include "host/figures/figures.h"
 #include "lib/clock.h"
 
 #include <dirent.h>
@@ -35,29 +32,29 @@ struct instances {
 	bool is_denied; /* there may be others */
 	struct {
 		pid_t pid;
-		struct page_head head;
+		struct stats_page_head head;
 		uint32_t first, last; /* queues */
 	} of[INSTANCES_MAX];
 };
 
 static void note(struct instances *instances, pid_t pid)
 {
-	struct snapshot snapshot;
+	struct stats_snapshot snapshot;
 
-	switch (page_read(&snapshot, pid)) {
-	case PAGE_OK:
+	switch (stats_page_read(&snapshot, pid)) {
+	case STATS_PAGE_OK:
 		instances->of[instances->count].first = snapshot.stats[0].queue_num;
 		instances->of[instances->count].last =
 			snapshot.stats[snapshot.head.count - 1].queue_num;
 		/* fall through */
-	case PAGE_OTHER:
+	case STATS_PAGE_OTHER:
 		instances->of[instances->count].pid = pid;
 		instances->of[instances->count++].head = snapshot.head;
 		break;
-	case PAGE_DENIED: instances->is_denied = true; break;
+	case STATS_PAGE_DENIED: instances->is_denied = true; break;
 	default: break;
 	}
-	page_clear(&snapshot);
+	stats_page_clear(&snapshot);
 }
 
 static void find_all(struct instances *instances)
@@ -104,15 +101,15 @@ static int find(pid_t *pid)
 	return code;
 }
 
-static int complain(enum page_result result, pid_t pid, const struct snapshot *snapshot)
+static int complain(enum stats_page_result result, pid_t pid, const struct stats_snapshot *snapshot)
 {
 	switch (result) {
-	case PAGE_DENIED:
+	case STATS_PAGE_DENIED:
 		log_write(LOG_LEVEL_ERROR,
 			  "process %d: this user may not look into it; its own may, or root",
 			  (int)pid);
 		return EX_NOPERM;
-	case PAGE_OTHER:
+	case STATS_PAGE_OTHER:
 		log_write(LOG_LEVEL_ERROR,
 			  "process %d is ipq-lua %s, and counts otherwise than this one, %s: ask "
 			  "its own program, /proc/%d/exe --top %d",
@@ -129,10 +126,11 @@ static int complain(enum page_result result, pid_t pid, const struct snapshot *s
 
 struct top {
 	pid_t pid;
-	struct snapshot now, before; /* before: the one of another time, now where there is none */
+	struct stats_snapshot now,
+		before; /* before: the one of another time, now where there is none */
 };
 
-static int copy(struct snapshot *to, const struct snapshot *from)
+static int copy(struct stats_snapshot *to, const struct stats_snapshot *from)
 {
 	size_t size = from->head.count * sizeof(*from->stats);
 
@@ -145,25 +143,25 @@ static int copy(struct snapshot *to, const struct snapshot *from)
 }
 
 /* Reads what is new. *is_new is whether anything was. */
-static enum page_result look(struct top *top, bool *is_new)
+static enum stats_page_result look(struct top *top, bool *is_new)
 {
-	struct snapshot newest;
-	enum page_result result = page_read(&newest, top->pid);
+	struct stats_snapshot newest;
+	enum stats_page_result result = stats_page_read(&newest, top->pid);
 
-	*is_new = result == PAGE_OK && newest.head.time_ns != top->now.head.time_ns;
+	*is_new = result == STATS_PAGE_OK && newest.head.time_ns != top->now.head.time_ns;
 	if (!*is_new) {
-		page_clear(&newest);
+		stats_page_clear(&newest);
 		return result;
 	}
-	page_clear(&top->before);
+	stats_page_clear(&top->before);
 	top->before = top->now;
 	top->now = newest;
 	/* Another program has taken its place: there is nothing to compare with. */
 	if (top->before.head.since_ns != newest.head.since_ns ||
 	    top->before.head.count != newest.head.count) {
-		page_clear(&top->before);
+		stats_page_clear(&top->before);
 		if (copy(&top->before, &newest) < 0)
-			return PAGE_UNSTEADY;
+			return STATS_PAGE_UNSTEADY;
 	}
 	return result;
 }
@@ -176,8 +174,8 @@ static void put(const struct top *top, void (*show)(const char *text, size_t len
 
 	if (!out)
 		return;
-	board_put(out, top->pid, &top->now, &top->before,
-		  ipq_monotonic_ns() - top->now.head.time_ns);
+	stats_table_put(out, top->pid, &top->now, &top->before,
+			ipq_monotonic_ns() - top->now.head.time_ns);
 	if (fclose(out) == 0)
 		show(text, size);
 	free(text);
@@ -194,7 +192,7 @@ static int show_once(struct top *top)
 	int64_t until = clock_ms() + UPDATE_MOST_MS;
 	bool is_new = false;
 
-	while (!is_new && clock_ms() < until && look(top, &is_new) != PAGE_NONE)
+	while (!is_new && clock_ms() < until && look(top, &is_new) != STATS_PAGE_NONE)
 		nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 100000L}, NULL);
 	put(top, print);
 	return EX_OK;
@@ -203,7 +201,7 @@ static int show_once(struct top *top)
 static int show_live(struct top *top)
 {
 	enum screen_event event = SCREEN_NOTHING;
-	enum page_result result = PAGE_OK;
+	enum stats_page_result result = STATS_PAGE_OK;
 	struct screen screen;
 	int ret = screen_open(&screen);
 
@@ -211,7 +209,8 @@ static int show_live(struct top *top)
 		log_write(LOG_LEVEL_ERROR, "cannot use the terminal: %s", strerror(-ret));
 		return EX_OSERR;
 	}
-	while (event != SCREEN_LEAVE && (result == PAGE_OK || result == PAGE_UNSTEADY)) {
+	while (event != SCREEN_LEAVE &&
+	       (result == STATS_PAGE_OK || result == STATS_PAGE_UNSTEADY)) {
 		bool is_new;
 
 		put(top, screen_show);
@@ -227,7 +226,7 @@ static int show_live(struct top *top)
 int top_run(const char *text)
 {
 	struct top top = {.pid = 0};
-	enum page_result result;
+	enum stats_page_result result;
 	int code = EX_OK;
 
 	if (text && !pid_parse(text, &top.pid)) {
@@ -238,12 +237,12 @@ int top_run(const char *text)
 		code = find(&top.pid);
 	if (code != EX_OK)
 		return code;
-	result = page_read(&top.now, top.pid);
-	if (result != PAGE_OK)
+	result = stats_page_read(&top.now, top.pid);
+	if (result != STATS_PAGE_OK)
 		return complain(result, top.pid, &top.now);
 	if (copy(&top.before, &top.now) == 0)
 		code = isatty(STDOUT_FILENO) ? show_live(&top) : show_once(&top);
-	page_clear(&top.now);
-	page_clear(&top.before);
+	stats_page_clear(&top.now);
+	stats_page_clear(&top.before);
 	return code;
 }

@@ -1,4 +1,20 @@
-/* What the files of libipq share. */
+/*
+ * The room of libipq(3): the classic library, for programs that were written for ip_queue.
+ *
+ * Called by   other people's programs, by libipq.h, which is installed. Nothing else of this
+ *             project uses it.
+ *
+ * How         libipq.c has the twelve functions of the interface. request.c writes what goes to
+ *             the kernel, socket.c waits and receives, message.c turns a message of
+ *             nfnetlink_queue's into one of ip_queue's, queue.c picks the queue's number.
+ *
+ * States      of a handle: open (a socket; no privilege is needed), bound (by the first
+ *             ipq_set_mode(), and only from then on do packets come), closed.
+ *
+ * Always      Structures, sizes, return values, error numbers and texts are those that programs
+ *             were compiled for. Functions may be called from several threads and after fork().
+ *             What the kernel thinks of a request comes in band, as it did.
+ */
 #ifndef LIBIPQ_HANDLE_H
 #define LIBIPQ_HANDLE_H
 

@@ -11,7 +11,7 @@
 #define IPQ_FUZZ_SCRIPT_H
 
 #include "fuzz.h"
-#include "host/judge/state.h"
+#include "host/judge/vm.h"
 
 #include <lauxlib.h>
 
@@ -48,7 +48,7 @@ static void fail(lua_State *L)
 
 static lua_State *script_load(const char *path, const char *setting)
 {
-	lua_State *L = state_new();
+	lua_State *L = vm_state_new();
 
 	CHECK(L);
 #ifdef FUZZ_OPEN

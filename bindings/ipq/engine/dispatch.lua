@@ -6,7 +6,12 @@
 --- loop never ends.
 ---
 --- A filter that raises ends it; its packet gets the error verdict, and the loop is entered again behind
---- it. The loop, the view and the settling of a verdict allocate nothing and make no system call.
+--- it. The loop, the view and what becomes of a verdict allocate nothing and make no system call.
+---
+--- The room of the engine: abi.lua is what lib declares, script.lua loads a script and calls its functions, live.lua
+--- is the packet whose filter runs, outcome.lua makes what a filter says what becomes of the packet, held.lua keeps packets
+--- for later, timer.lua calls functions between packets. The host calls script.lua and the loop (host/judge/vm.c); so
+--- does the test kit.
 local abi = require "ipq.engine.abi"
 local ffi = require "ffi"
 local held = require "ipq.engine.held"
@@ -24,7 +29,7 @@ local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.t
 local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
 local TIMERS_ARE_DUE = -ffi.C.IPQ_ETIME
 local ERRORS_A_SECOND = 10
-local REPORTED = {} -- what the error handler gives
+local TOLD = {} -- what the error handler gives
 
 local M = {}
 
@@ -67,16 +72,16 @@ end
 function M.new(driver_address, filter, observe, timers)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
   local batch = driver.batch
-  local may_report = log.gate("error", ERRORS_A_SECOND, "filter errors")
+  local may_tell = log.gate("error", ERRORS_A_SECOND, "filter errors")
   if timers == nil then timers = timer.current end
   local is_replay = live.is_replay
 
   local what = live.is_capture and "frame %d of the capture" or "packet %d of queue %d"
   local last_error
 
-  local function report(p, text)
+  local function tell_error(p, text)
     last_error = text
-    if not may_report() then return end
+    if not may_tell() then return end
     log.write("error", ("%s: %s\nIts verdict: %s"):format(
       what:format(p.packet_id, p.queue_num), text, verdict.name(batch.error_verdict)))
   end
@@ -84,20 +89,20 @@ function M.new(driver_address, filter, observe, timers)
   -- xpcall's handlers: the stack is still there. Must not raise.
   local function on_raise(err)
     local ok, text = pcall(traceback, err, filter)
-    report(batch.packets[batch.current], ok and text or "error with no message")
-    return REPORTED
+    tell_error(batch.packets[batch.current], ok and text or "error with no message")
+    return TOLD
   end
 
-  local function report_timer(text)
-    if may_report() then log.write("error", "timer: " .. text) end
+  local function tell_timer_error(text)
+    if may_tell() then log.write("error", "timer: " .. text) end
   end
 
   local function on_timer_raise(err)
     local ok, text = pcall(M.timer_traceback, err)
-    pcall(report_timer, ok and text or "error with no message")
+    pcall(tell_timer_error, ok and text or "error with no message")
   end
 
-  local keeper = held.new(driver, driver_address, observe, report)
+  local keeper = held.new(driver, driver_address, observe, tell_error)
 
   local function fail(p)
     if p.held ~= 0 then keeper:release(p) end
@@ -111,7 +116,7 @@ function M.new(driver_address, filter, observe, timers)
     if why then fail(p) end
     if observe and p.held == 0 then observe(p, live_view(), why) end
     close()
-    if why then report(p, why) end
+    if why then tell_error(p, why) end
     batch.current = batch.current + 1
   end
 
@@ -149,7 +154,7 @@ function M.new(driver_address, filter, observe, timers)
   local function tell(count)
     local p = batch.packets[batch.current]
     -- No room for the handler itself: the stack is full, or the memory.
-    if count ~= REPORTED then report(p, tostring(count)) end
+    if count ~= TOLD then tell_error(p, tostring(count)) end
     if observe then observe(p, live_view(), last_error) end
   end
 

@@ -64,10 +64,10 @@ Keeper.__index = Keeper
 local M = {}
 
 --- owner is what the driver lives as long as: handles may outlive the loop. observe is the loop's (see
---- dispatch.lua), or nil; report(p, why) tells of a packet that got the error verdict.
-function M.new(driver, owner, observe, report)
+--- dispatch.lua), or nil; tell_error(p, why) tells of a packet that got the error verdict.
+function M.new(driver, owner, observe, tell_error)
   return setmetatable({
-    driver = driver, owner = owner, batch = driver.batch, observe = observe, report = report,
+    driver = driver, owner = owner, batch = driver.batch, observe = observe, tell_error = tell_error,
     open = {}, -- number → state
   }, Keeper)
 end
@@ -139,7 +139,7 @@ local function judge(state, refusal, value, bytes)
     keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, state.handle)
     live.restore(packet_before, handle_before, keeper_before)
   end
-  if why then keeper.report(p, why) end
+  if why then keeper.tell_error(p, why) end
 end
 
 --- What is behind a handle, or why there is nothing.

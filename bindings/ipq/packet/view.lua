@@ -1,4 +1,10 @@
 --- Packets as a filter sees them: fields by name, good until the filter returns.
+---
+--- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
+--- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
+--- ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for bytes, address.lua for
+--- addresses as text, tcp_options.lua for lists in a header; summary.lua and record.lua tell of a packet as a line.
+--- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always.
 local abi = require "ipq.engine.abi"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"

@@ -11,7 +11,7 @@ local log = require "ipq.log"
 local misuse = require "ipq.test.misuse"
 local timer = require "ipq.engine.timer"
 
-local C, E = abi.C, ffi.C
+local E = ffi.C
 local SLOT = E.IPQ_PACKET_MAX
 
 local M = {}

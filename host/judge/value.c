@@ -1,4 +1,4 @@
-#include "carry.h"
+#include "value.h"
 
 #include <lauxlib.h>
 
@@ -51,7 +51,7 @@ static void copy(lua_State *from, lua_State *to, int seen, int depth)
 	}
 }
 
-void carry(lua_State *from, lua_State *to)
+void value_copy(lua_State *from, lua_State *to)
 {
 	int top = lua_gettop(from);
 

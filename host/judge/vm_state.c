@@ -1,6 +1,5 @@
-#include "state.h"
-#include "host/base/log.h"
-#include "host/base/printed.h"
+#include "vm.h"
+#include "host/base/base.h"
 #include "bindings/core.h"
 
 #include <errno.h>
@@ -30,11 +29,11 @@ static int event_sink(lua_State *L)
 	const char *line = luaL_checklstring(L, 1, &len);
 	int fd = (int)lua_tointeger(L, lua_upvalueindex(1));
 
-	printed_line(fd, line, len);
+	output_line(fd, line, len);
 	return 0;
 }
 
-void state_events_to(lua_State *L, int fd)
+void vm_events_to(lua_State *L, int fd)
 {
 	lua_getglobal(L, "require");
 	lua_pushliteral(L, "ipq.event");
@@ -94,11 +93,11 @@ static int protected_setup(lua_State *L)
 	if (luaL_dostring(L, jit_settings))
 		lua_error(L);
 	log_prepare(L);
-	state_events_to(L, STDOUT_FILENO);
+	vm_events_to(L, STDOUT_FILENO);
 	return 0;
 }
 
-bool state_protect(lua_State *L, lua_CFunction function, void *data)
+bool vm_protect(lua_State *L, lua_CFunction function, void *data)
 {
 	if (lua_cpcall(L, function, data) == 0)
 		return true;
@@ -107,7 +106,7 @@ bool state_protect(lua_State *L, lua_CFunction function, void *data)
 	return false;
 }
 
-lua_State *state_new(void)
+lua_State *vm_state_new(void)
 {
 	lua_State *L = luaL_newstate();
 
@@ -115,13 +114,13 @@ lua_State *state_new(void)
 		log_write(LOG_LEVEL_ERROR, "not enough memory for a Lua state");
 		return NULL;
 	}
-	if (state_protect(L, protected_setup, NULL))
+	if (vm_protect(L, protected_setup, NULL))
 		return L;
 	lua_close(L);
 	return NULL;
 }
 
-void state_push_member(lua_State *L, const char *module, const char *name)
+void vm_push_member(lua_State *L, const char *module, const char *name)
 {
 	lua_getglobal(L, "require");
 	lua_pushstring(L, module);
@@ -158,7 +157,7 @@ static void replace(lua_State *L, const char *library, const char *name, lua_CFu
 	lua_pop(L, 2);
 }
 
-void state_confine(lua_State *L)
+void vm_state_confine(lua_State *L)
 {
 	replace(L, "os", "execute", refuse_execute);
 	replace(L, "io", "popen", refuse_popen);

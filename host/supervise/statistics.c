@@ -1,7 +1,6 @@
 /* Statistics: in the page that others read, in the log, and in the file of metrics. */
-#include "supervision.h"
-#include "host/base/clock.h"
-#include "host/base/log.h"
+#include "supervisor.h"
+#include "host/base/base.h"
 #include "host/figures/metrics.h"
 
 #include <errno.h>
@@ -11,13 +10,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { LOOK_INTERVAL_MS = 1000, METRICS_INTERVAL_MS = 15000 };
+enum { OVERFLOW_INTERVAL_MS = 1000, LOOK_INTERVAL_MS = 1000, METRICS_INTERVAL_MS = 15000 };
 
 static const struct stats nothing;
 
 static void count(struct supervisor *s)
 {
-	struct stats *stats = s->survey.now;
+	struct stats *stats = s->statistics.now;
 
 	FOR_EACH_CHILD (s, child) {
 		stats_read_batch(stats, child->batch, &child->made);
@@ -31,8 +30,8 @@ static void count(struct supervisor *s)
 		stats->waiting = child->overflow.waiting;
 		stats++;
 	}
-	if (s->survey.page)
-		page_write(s->survey.page, s->survey.now);
+	if (s->statistics.page)
+		stats_page_write(s->statistics.page, s->statistics.now);
 }
 
 static void tell_one(const struct stats *stats, const struct stats *before, double seconds)
@@ -51,14 +50,14 @@ static void tell_one(const struct stats *stats, const struct stats *before, doub
 
 static void tell_since(struct supervisor *s, int64_t now)
 {
-	struct survey *survey = &s->survey;
-	double seconds = (double)(now - survey->told_at) / 1000;
+	struct statistics *statistics = &s->statistics;
+	double seconds = (double)(now - statistics->told_at) / 1000;
 
 	for (unsigned int i = 0; i < s->children.count; i++) {
-		tell_one(&survey->now[i], &survey->told[i], seconds);
-		survey->told[i] = survey->now[i];
+		tell_one(&statistics->now[i], &statistics->told[i], seconds);
+		statistics->told[i] = statistics->now[i];
 	}
-	survey->told_at = now;
+	statistics->told_at = now;
 }
 
 static const char *reason(int error)
@@ -69,50 +68,61 @@ static const char *reason(int error)
 /* Complains once, until it could be written again. */
 static void write_metrics(struct supervisor *s)
 {
-	int ret = metrics_write(s->options->metrics, s->survey.now, s->children.count);
+	int ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
 
-	if (ret < 0 && !s->survey.is_warned)
+	if (ret < 0 && !s->statistics.is_warned)
 		log_write(LOG_LEVEL_WARN, "cannot write the metrics %s: %s", s->options->metrics,
 			  reason(ret));
-	s->survey.is_warned = ret < 0;
+	s->statistics.is_warned = ret < 0;
 }
 
-void survey_look(struct supervisor *s)
+void statistics_overflow(struct supervisor *s)
 {
-	struct survey *survey = &s->survey;
+	FOR_EACH_CHILD (s, child) {
+		struct overflow before = child->overflow;
+
+		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
+		overflow_warn(&before, &child->overflow, child->queue_num);
+	}
+	s->overflow_at = clock_ms() + OVERFLOW_INTERVAL_MS;
+}
+
+void statistics_look(struct supervisor *s)
+{
+	struct statistics *statistics = &s->statistics;
 	int64_t now = clock_ms();
 
 	count(s);
-	if (survey->tell_at <= now) {
+	if (statistics->tell_at <= now) {
 		tell_since(s, now);
-		survey->tell_at = now + s->options->stats_ms;
+		statistics->tell_at = now + s->options->stats_ms;
 	}
-	if (survey->metrics_at <= now) {
+	if (statistics->metrics_at <= now) {
 		write_metrics(s);
-		survey->metrics_at = now + METRICS_INTERVAL_MS;
+		statistics->metrics_at = now + METRICS_INTERVAL_MS;
 	}
-	survey->look_at = now + LOOK_INTERVAL_MS;
-	if (survey->tell_at < survey->look_at)
-		survey->look_at = survey->tell_at;
+	statistics->look_at = now + LOOK_INTERVAL_MS;
+	if (statistics->tell_at < statistics->look_at)
+		statistics->look_at = statistics->tell_at;
 }
 
-void survey_tell(struct supervisor *s)
+void statistics_tell(struct supervisor *s)
 {
 	count(s);
 	for (unsigned int i = 0; i < s->children.count; i++)
-		tell_one(&s->survey.now[i], &nothing, 0);
+		tell_one(&s->statistics.now[i], &nothing, 0);
 	if (s->options->metrics)
 		write_metrics(s);
 }
 
-void survey_end(struct supervisor *s)
+void statistics_end(struct supervisor *s)
 {
 	int ret;
 
 	count(s);
 	if (!s->options->metrics)
 		return;
-	ret = metrics_write(s->options->metrics, s->survey.now, s->children.count);
+	ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
 	if (ret == 0)
 		return;
 	log_write(LOG_LEVEL_ERROR, "cannot write the metrics %s for the last time: %s",
@@ -124,7 +134,7 @@ void survey_end(struct supervisor *s)
 /* The first time, so that what is wrong is told before a packet comes. */
 static int open_metrics(struct supervisor *s)
 {
-	int ret = metrics_write(s->options->metrics, s->survey.now, s->children.count);
+	int ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
 
 	if (ret == 0)
 		return EX_OK;
@@ -135,33 +145,34 @@ static int open_metrics(struct supervisor *s)
 	return EX_CANTCREAT;
 }
 
-int survey_open(struct supervisor *s)
+int statistics_open(struct supervisor *s)
 {
-	struct survey *survey = &s->survey;
+	struct statistics *statistics = &s->statistics;
 	int64_t now = clock_ms();
 	int ret;
 
-	survey->now = calloc(s->children.count, sizeof(*survey->now));
-	survey->told = calloc(s->children.count, sizeof(*survey->told));
-	if (!survey->now || !survey->told) {
+	statistics->now = calloc(s->children.count, sizeof(*statistics->now));
+	statistics->told = calloc(s->children.count, sizeof(*statistics->told));
+	if (!statistics->now || !statistics->told) {
 		log_write(LOG_LEVEL_ERROR, "not enough memory for statistics");
 		return EX_OSERR;
 	}
-	ret = page_new(&survey->page, &s->children.page, s->children.count, s->options->script);
+	ret = stats_page_new(&statistics->page, &s->children.page, s->children.count,
+			     s->options->script);
 	if (ret < 0)
 		log_write(LOG_LEVEL_DEBUG, "--top will not find this process: %s", strerror(-ret));
-	survey->told_at = now;
-	survey->tell_at = s->options->stats_ms ? now + s->options->stats_ms : NEVER;
-	survey->metrics_at = s->options->metrics ? now + METRICS_INTERVAL_MS : NEVER;
+	statistics->told_at = now;
+	statistics->tell_at = s->options->stats_ms ? now + s->options->stats_ms : NEVER;
+	statistics->metrics_at = s->options->metrics ? now + METRICS_INTERVAL_MS : NEVER;
 	count(s);
 	return s->options->metrics ? open_metrics(s) : EX_OK;
 }
 
-void survey_close(struct supervisor *s)
+void statistics_close(struct supervisor *s)
 {
-	page_free(s->survey.page);
+	stats_page_free(s->statistics.page);
 	if (s->children.page >= 0)
 		close(s->children.page);
-	free(s->survey.now);
-	free(s->survey.told);
+	free(s->statistics.now);
+	free(s->statistics.told);
 }

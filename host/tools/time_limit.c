@@ -1,9 +1,9 @@
-#include "limit.h"
+#include "time_limit.h"
 #include "host/base/log.h"
-#include "host/judge/overtime.h"
 #include "host/figures/report.h"
-#include "host/judge/state.h"
-#include "host/supervise/watchdog.h"
+#include "host/judge/overtime.h"
+#include "host/judge/vm.h"
+#include "host/supervise/limits.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -127,11 +127,11 @@ static bool timer_start(void)
 	return false;
 }
 
-bool limit_set(lua_State *L, uint32_t limit_ms)
+bool time_limit_set(lua_State *L, uint32_t limit_ms)
 {
 	if (limit_ms == 0)
 		return true;
 	limit.L = L;
 	limit.limit_ms = limit_ms;
-	return state_protect(L, protected_set, NULL) && timer_start();
+	return vm_protect(L, protected_set, NULL) && timer_start();
 }

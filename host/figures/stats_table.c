@@ -1,4 +1,4 @@
-#include "board.h"
+#include "stats_table.h"
 #include "lib/queue/histogram.h"
 
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static const char *time_short(uint64_t ns, char text[CELL])
 	return text;
 }
 
-static void put_head(FILE *out, pid_t pid, const struct page_head *head, int64_t age_ns)
+static void put_head(FILE *out, pid_t pid, const struct stats_page_head *head, int64_t age_ns)
 {
 	int64_t up = (head->time_ns - head->since_ns) / second_ns;
 
@@ -104,8 +104,8 @@ static void put_script(FILE *out, const struct stats *now, const struct stats *b
 	}
 }
 
-void board_put(FILE *out, pid_t pid, const struct snapshot *now, const struct snapshot *before,
-	       int64_t age_ns)
+void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
+		     const struct stats_snapshot *before, int64_t age_ns)
 {
 	double seconds = (double)(now->head.time_ns - before->head.time_ns) * 1e-9;
 

@@ -1,6 +1,5 @@
-#include "page.h"
-#include "host/base/clock.h"
-#include "host/base/options.h"
+#include "stats_page.h"
+#include "host/base/base.h"
 #include "lib/clock.h"
 
 #include <dirent.h>
@@ -20,7 +19,7 @@ enum { TRIES = 1000 };
 
 static size_t size_for(uint32_t count)
 {
-	return sizeof(struct page_head) + count * sizeof(struct stats);
+	return sizeof(struct stats_page_head) + count * sizeof(struct stats);
 }
 
 /* The supervisor's */
@@ -36,7 +35,7 @@ static int seal(int fd)
 	return fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL);
 }
 
-static struct page_head *map(int fd, size_t size)
+static struct stats_page_head *map(int fd, size_t size)
 {
 	void *page = MAP_FAILED;
 
@@ -50,10 +49,10 @@ static struct page_head *map(int fd, size_t size)
 	return NULL;
 }
 
-int page_new(struct page_head **page, int *fd, uint32_t count, const char *script)
+int stats_page_new(struct stats_page_head **page, int *fd, uint32_t count, const char *script)
 {
 	int made = memfd_create(NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct page_head *head = made < 0 ? NULL : map(made, size_for(count));
+	struct stats_page_head *head = made < 0 ? NULL : map(made, size_for(count));
 	int error = errno;
 
 	if (!head) {
@@ -73,13 +72,13 @@ int page_new(struct page_head **page, int *fd, uint32_t count, const char *scrip
 	return 0;
 }
 
-void page_free(struct page_head *page)
+void stats_page_free(struct stats_page_head *page)
 {
 	if (page)
 		munmap(page, size_for(page->count));
 }
 
-void page_write(struct page_head *page, const struct stats *stats)
+void stats_page_write(struct stats_page_head *page, const struct stats *stats)
 {
 	__atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
@@ -101,30 +100,31 @@ static void make_plain(char *text, size_t size)
 
 /* Whether it is one of this version's for that size. Whoever made it may have written anything, and
  * go on writing: head is a copy. */
-static enum page_result check(struct page_head *head, size_t size)
+static enum stats_page_result check(struct stats_page_head *head, size_t size)
 {
 	if (memcmp(head->magic, magic, sizeof(magic)) != 0)
-		return PAGE_NONE;
+		return STATS_PAGE_NONE;
 	make_plain(head->version, sizeof(head->version));
 	make_plain(head->script, sizeof(head->script));
 	if (head->head_size != sizeof(*head) || head->stats_size != sizeof(struct stats) ||
 	    strcmp(head->version, IPQ_VERSION) != 0 || head->count == 0 ||
 	    head->count > OPTIONS_QUEUES_MAX || size_for(head->count) != size)
-		return PAGE_OTHER;
+		return STATS_PAGE_OTHER;
 	if (head->since_ns < 0 || head->time_ns < head->since_ns)
-		return PAGE_UNSTEADY;
-	return PAGE_OK;
+		return STATS_PAGE_UNSTEADY;
+	return STATS_PAGE_OK;
 }
 
 /* Copies it between two writes. */
-static enum page_result copy(struct snapshot *snapshot, const struct page_head *page, size_t size)
+static enum stats_page_result copy(struct stats_snapshot *snapshot,
+				   const struct stats_page_head *page, size_t size)
 {
 	size_t body = size - sizeof(*page);
-	enum page_result result;
+	enum stats_page_result result;
 
 	snapshot->head = *page;
 	result = check(&snapshot->head, size);
-	if (result == PAGE_NONE || result == PAGE_OTHER)
+	if (result == STATS_PAGE_NONE || result == STATS_PAGE_OTHER)
 		return result;
 	snapshot->stats = malloc(body);
 	for (int i = 0; i < TRIES && snapshot->stats; i++) {
@@ -138,24 +138,24 @@ static enum page_result copy(struct snapshot *snapshot, const struct page_head *
 			return check(&snapshot->head, size);
 		usleep(100);
 	}
-	return PAGE_UNSTEADY;
+	return STATS_PAGE_UNSTEADY;
 }
 
-static enum page_result read_open(struct snapshot *snapshot, int fd)
+static enum stats_page_result read_open(struct stats_snapshot *snapshot, int fd)
 {
 	struct stat status;
-	enum page_result result = PAGE_NONE;
+	enum stats_page_result result = STATS_PAGE_NONE;
 	int seals = fcntl(fd, F_GET_SEALS);
 	size_t size;
 	void *page;
 
 	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &status) < 0 ||
-	    (size_t)status.st_size < sizeof(struct page_head))
-		return PAGE_NONE;
+	    (size_t)status.st_size < sizeof(struct stats_page_head))
+		return STATS_PAGE_NONE;
 	size = (size_t)status.st_size;
 	page = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED)
-		return PAGE_NONE;
+		return STATS_PAGE_NONE;
 	result = copy(snapshot, page, size);
 	munmap(page, size);
 	return result;
@@ -170,39 +170,40 @@ static bool is_page(int folder, const char *name)
 	return strcmp(target, "/memfd:" NAME " (deleted)") == 0;
 }
 
-static enum page_result read_in(struct snapshot *snapshot, DIR *folder)
+static enum stats_page_result read_in(struct stats_snapshot *snapshot, DIR *folder)
 {
 	struct dirent *entry;
-	enum page_result result = PAGE_NONE;
+	enum stats_page_result result = STATS_PAGE_NONE;
 
-	while (result == PAGE_NONE && (entry = readdir(folder))) {
+	while (result == STATS_PAGE_NONE && (entry = readdir(folder))) {
 		int fd;
 
 		if (!is_page(dirfd(folder), entry->d_name))
 			continue;
 		fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return errno == EACCES || errno == EPERM ? PAGE_DENIED : PAGE_NONE;
+			return errno == EACCES || errno == EPERM ? STATS_PAGE_DENIED
+								 : STATS_PAGE_NONE;
 		result = read_open(snapshot, fd);
 		close(fd);
 	}
 	return result;
 }
 
-enum page_result page_read(struct snapshot *snapshot, pid_t pid)
+enum stats_page_result stats_page_read(struct stats_snapshot *snapshot, pid_t pid)
 {
 	char path[64];
-	enum page_result result;
+	enum stats_page_result result;
 	DIR *folder;
 
-	*snapshot = (struct snapshot){.stats = NULL};
+	*snapshot = (struct stats_snapshot){.stats = NULL};
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	folder = opendir(path);
 	if (!folder)
-		return errno == EACCES || errno == EPERM ? PAGE_DENIED : PAGE_NONE;
+		return errno == EACCES || errno == EPERM ? STATS_PAGE_DENIED : STATS_PAGE_NONE;
 	result = read_in(snapshot, folder);
 	closedir(folder);
-	if (result != PAGE_OK) {
+	if (result != STATS_PAGE_OK) {
 		/* What is left tells the version. */
 		free(snapshot->stats);
 		snapshot->stats = NULL;
@@ -210,8 +211,8 @@ enum page_result page_read(struct snapshot *snapshot, pid_t pid)
 	return result;
 }
 
-void page_clear(struct snapshot *snapshot)
+void stats_page_clear(struct stats_snapshot *snapshot)
 {
 	free(snapshot->stats);
-	*snapshot = (struct snapshot){.stats = NULL};
+	*snapshot = (struct stats_snapshot){.stats = NULL};
 }

@@ -1,13 +1,14 @@
-/* Whether a worker makes progress. */
-#ifndef HOST_WATCHDOG_H
-#define HOST_WATCHDOG_H
+/* What a worker may take: whether it makes progress, and how soon one that died gets a successor.
+ */
+#ifndef HOST_LIMITS_H
+#define HOST_LIMITS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/ipq_abi.h"
 
-/* Zeroed memory is one that has not looked yet. */
+/* Whether a worker makes progress. Zeroed memory is one that has not looked yet. */
 struct watchdog {
 	uint64_t batches; /* what it saw last */
 	uint32_t current;
@@ -30,5 +31,18 @@ enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_
 
 /* When to look next, for a limit: often enough that it is not passed by much. */
 int64_t watchdog_interval_ms(const struct watchdog *watchdog, int64_t limit_ms);
+
+/* How soon a worker that died gets a successor. Zeroed memory is one of a worker that never died.
+ */
+struct backoff {
+	unsigned int fruitless; /* deaths in a row of workers that judged nothing */
+	unsigned int recent;	/* deaths since minute_at */
+	int64_t minute_at;	/* ms */
+};
+
+/* A worker died at now_ms. Gives the milliseconds to wait: 0 after one that had judged packets, and
+ * for others twice as long each time, from 10 ms to a second. -1 where more than max died within a
+ * minute: it is of no use. */
+int backoff_next(struct backoff *backoff, int64_t now_ms, bool is_fruitless, unsigned int max);
 
 #endif

@@ -1,0 +1,32 @@
+/*
+ * The room of figures: what is counted of queues, packets and workers, and how it is shown.
+ *
+ * Called by   host/supervise, which counts, publishes and tells; host/tools, which shows it to
+ *             people and tells what a replay did.
+ *
+ * How         overflow.h is what was lost before a worker could see it, and stats.h all that is
+ *             counted of a queue at one moment. It goes four ways: as a line of the log (stats.h),
+ *             as memory that other processes read (stats_page.h), as a table in a terminal
+ *             (stats_table.h, on screen.h), and as a file for Prometheus (metrics.h). report.h has
+ *             the sentences at a queue's beginning and end.
+ *
+ * States      none: these are values, and what is written of them. Who keeps them, and when they
+ *             are told, is the business of host/supervise/statistics.c.
+ *
+ * Always      Counters only grow, and each has one writer. A worker may have written anything into
+ *             its batch: what is read there is copied once, and only where the batch was made to
+ *             have it. What another process wrote into its page is checked, and its text is made
+ *             harmless for a terminal.
+ */
+#ifndef HOST_FIGURES_H
+#define HOST_FIGURES_H
+
+#include "metrics.h"
+#include "overflow.h"
+#include "report.h"
+#include "screen.h"
+#include "stats.h"
+#include "stats_page.h"
+#include "stats_table.h"
+
+#endif

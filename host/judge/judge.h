@@ -1,0 +1,42 @@
+/*
+ * The room of judging: what runs a script over packets.
+ *
+ * Called by   host/supervise, which forks a worker for each queue; host/tools, for replay, --check
+ *             and specs.
+ *
+ * How         What hangs together, from the outside to the inside:
+ *
+ *               worker    a process: limits itself, loads, waits until its queue is bound, gives
+ *                         up what packets need not (privileges, sandbox), tells its supervisor how
+ *                         far it is
+ *               session   a script and a source of packets, from the first to the last; takes
+ *                         signals
+ *               vm        a Lua state with one script in it: load, start, run, stop (value.h: what
+ *                         goes from one to the next)
+ *               dispatch  bindings/ipq/engine/dispatch.lua: the loop over packets. vm_run() enters
+ *                         it once; it comes back when there are no packets, or a signal came
+ *               driver    lib/queue/driver.c: what that loop calls for the next batch. It commits
+ *                         the verdicts of the one before, and receives
+ *
+ *             A replay is the same without a worker: session, vm, dispatch and driver, with a
+ *             capture for the source.
+ *
+ * States      of a worker: loading, loaded, running; while it runs a reload puts another vm in the
+ *             place of the one that it has (reload.h). What it tells of them is struct
+ *             worker_message.
+ *
+ * Always      A script is loaded and started before the process gives up its rights, and judges
+ *             afterwards. What a script does wrong costs its own packets, and ends at most this
+ *             process. What is wrong is logged here, once, by whom it met first; callers get exit
+ *             codes of sysexits.h.
+ */
+#ifndef HOST_JUDGE_H
+#define HOST_JUDGE_H
+
+#include "affinity.h"
+#include "privileges.h"
+#include "session.h"
+#include "vm.h"
+#include "worker.h"
+
+#endif

@@ -1,0 +1,187 @@
+/* What a worker may take: time for a packet, memory, and successors. */
+#include "supervisor.h"
+#include "host/base/base.h"
+#include "host/figures/report.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Progress */
+
+enum { GRACE_MS = 20, INTERVAL_LEAST_MS = 10, INTERVAL_MOST_MS = 250 };
+
+static bool is_idle(const struct watchdog *watchdog, const struct ipq_batch *batch)
+{
+	return !watchdog->is_stopped && __atomic_load_n(&batch->count, __ATOMIC_RELAXED) == 0 &&
+	       watchdog->in_timer % 2 == 0;
+}
+
+static bool has_moved(struct watchdog *watchdog, const struct ipq_batch *batch)
+{
+	uint64_t batches = __atomic_load_n(&batch->counters.batches, __ATOMIC_RELAXED);
+	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
+	uint32_t in_timer = __atomic_load_n(&batch->in_timer, __ATOMIC_RELAXED);
+	bool moved = batches != watchdog->batches || current != watchdog->current ||
+		     in_timer != watchdog->in_timer;
+
+	watchdog->in_timer = in_timer;
+	watchdog->batches = batches;
+	watchdog->current = current;
+	return moved;
+}
+
+enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_batch *batch,
+				    int64_t now_ms, int64_t limit_ms)
+{
+	if (watchdog->is_ended)
+		return WATCHDOG_FINE;
+	if (has_moved(watchdog, batch) || is_idle(watchdog, batch)) {
+		watchdog->since_ms = 0;
+		watchdog->is_warned = false;
+		return WATCHDOG_FINE;
+	}
+	if (watchdog->since_ms == 0)
+		watchdog->since_ms = now_ms;
+	if (now_ms - watchdog->since_ms < limit_ms)
+		return WATCHDOG_FINE;
+	if (!watchdog->is_warned) {
+		watchdog->is_warned = true;
+		return WATCHDOG_WARN;
+	}
+	watchdog->is_ended = now_ms - watchdog->since_ms >= limit_ms + GRACE_MS;
+	return watchdog->is_ended ? WATCHDOG_END : WATCHDOG_FINE;
+}
+
+int64_t watchdog_interval_ms(const struct watchdog *watchdog, int64_t limit_ms)
+{
+	int64_t interval = limit_ms / 8;
+
+	if (watchdog->is_warned || interval < INTERVAL_LEAST_MS)
+		return INTERVAL_LEAST_MS;
+	return interval < INTERVAL_MOST_MS ? interval : INTERVAL_MOST_MS;
+}
+
+/* Successors */
+
+enum { MINUTE_MS = 60000, FIRST_MS = 10, MAX_MS = 1000 };
+
+int backoff_next(struct backoff *backoff, int64_t now_ms, bool is_fruitless, unsigned int max)
+{
+	int delay = FIRST_MS;
+
+	if (now_ms - backoff->minute_at > MINUTE_MS || backoff->recent == 0) {
+		backoff->minute_at = now_ms;
+		backoff->recent = 0;
+	}
+	if (++backoff->recent > max)
+		return -1;
+	if (!is_fruitless) {
+		backoff->fruitless = 0;
+		return 0;
+	}
+	for (unsigned int i = 0; i < backoff->fruitless && delay < MAX_MS; i++)
+		delay *= 2;
+	backoff->fruitless++;
+	return delay < MAX_MS ? delay : MAX_MS;
+}
+
+/* The supervisor's part */
+
+enum {
+	MEMORY_INTERVAL_MS = 100,
+	/* A script that is loaded while packets wait for it may take so many times --time-limit,
+	 * and twice what the first one took; and from its interruption on so long. */
+	LOAD_TIMES = 10,
+	LOAD_GRACE_MS = 1000
+};
+
+static void overtime(struct supervisor *s, struct child *child, enum watchdog_verdict verdict)
+{
+	char work[160];
+
+	if (verdict == WATCHDOG_WARN) {
+		kill(child->pid, SIGXCPU);
+		return;
+	}
+	report_work(child->batch, &child->made, "packet", work, sizeof(work));
+	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+		  ": no progress for %u ms%s; its worker is ended (--time-limit)",
+		  s->options->time_limit_ms, work);
+	kill(child->pid, SIGKILL);
+}
+
+/* The first load is nobody's but its user's: no packet waits for it. */
+static void overtime_loading(struct supervisor *s, struct child *child, int64_t now)
+{
+	int64_t limit = (int64_t)s->options->time_limit_ms * LOAD_TIMES + 2 * child->load_ms;
+	int64_t over = now - child->loading_since - limit;
+
+	if (!child->pid || !child->has_run || !child->loading_since || over < 0)
+		return;
+	if (!child->is_interrupted) {
+		child->is_interrupted = true;
+		kill(child->pid, SIGXCPU);
+	} else if (over >= LOAD_GRACE_MS) {
+		log_queue(LOG_LEVEL_ERROR, child->queue_num,
+			  ": %s has been loading for %.1f s; its worker is ended (--time-limit)",
+			  s->options->script, (double)(now - child->loading_since) / 1000);
+		child->loading_since = 0;
+		kill(child->pid, SIGKILL);
+	}
+}
+
+void limits_progress(struct supervisor *s)
+{
+	int64_t now = clock_ms(), limit = s->options->time_limit_ms, interval = NEVER;
+
+	FOR_EACH_CHILD (s, child) {
+		enum watchdog_verdict verdict = WATCHDOG_FINE;
+
+		if (child->pid && child->stage == CHILD_RUNNING)
+			verdict = watchdog_look(&child->watchdog, child->batch, now, limit);
+		if (verdict != WATCHDOG_FINE)
+			overtime(s, child, verdict);
+		overtime_loading(s, child, now);
+		if (watchdog_interval_ms(&child->watchdog, limit) < interval)
+			interval = watchdog_interval_ms(&child->watchdog, limit);
+	}
+	s->look_at = now + interval;
+}
+
+/* Bytes resident that are the process' own: not shared with others, and not files. 0 where it is
+ * gone. */
+static uint64_t memory_of(pid_t pid)
+{
+	uint64_t resident = 0, shared = 0;
+	char path[64];
+	FILE *file;
+
+	/* proc(5): in pages; shared counts files and shared memory. */
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*u %" SCNu64 " %" SCNu64, &resident, &shared) != 2)
+		resident = shared = 0;
+	fclose(file);
+	return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void limits_memory(struct supervisor *s)
+{
+	uint64_t limit = (uint64_t)s->options->memory_limit_mb << 20;
+
+	FOR_EACH_CHILD (s, child) {
+		uint64_t used = child->pid ? memory_of(child->pid) : 0;
+
+		if (used <= limit)
+			continue;
+		log_queue(LOG_LEVEL_ERROR, child->queue_num,
+			  ": its worker takes %u MB; it is ended (--memory-limit)",
+			  (unsigned int)(used >> 20));
+		kill(child->pid, SIGKILL);
+	}
+	s->memory_at = clock_ms() + MEMORY_INTERVAL_MS;
+}

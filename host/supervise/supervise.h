@@ -1,0 +1,41 @@
+/*
+ * The room of the supervisor: the process that holds what outlives a worker, and runs no Lua.
+ *
+ * Called by   host/main.c, which has it run and end; host/tools/time_limit.c, which measures a
+ *             filter by the same watchdog.
+ *
+ * How         supervisor.c is the loop: it waits for signals, for what workers tell and for the
+ *             time, and calls the others. crew.c has the workers from their start to their end
+ *             (child.c is one of them, limits.c what it may take), statistics.c what is counted,
+ *             takeover.c the program or process that follows (upgrade.c, inherit.c, notify.c),
+ *             watch.c the script's files. Each of them may call crew.c, to end the workers; crew.c
+ *             calls none of them but to tell.
+ *
+ * States      of the supervisor: it starts (the first worker loads the script; then the queues are
+ *             bound, for what the script needs is known; then the other workers start), it is
+ *             ready (all workers run, and the rules are in place), it stops (rules are gone,
+ *             workers judge what waits) or leaves (packets wait for a program that follows). of a
+ *             worker, as enum child_stage: loading, loaded (waits for its queue), running. One
+ *             that dies gets a successor, after a while if it judged nothing; after too many
+ *             deaths the queue is judged without the script ("given up").
+ *
+ * Always      The sockets own the queues, and the batches are in shared memory: whatever a worker
+ *             had in hand when it died gets a verdict. What a worker wrote is never followed:
+ *             addresses and sizes are the supervisor's own copies (child->made). Of several exit
+ *             codes the first that is not EX_OK counts.
+ */
+#ifndef HOST_SUPERVISE_H
+#define HOST_SUPERVISE_H
+
+#include "host/base/options.h"
+
+/* Opens the queues, runs a worker for each until a signal asks to stop, tells what they did. Gives
+ * the exit code: EX_OK if all ended as they were asked to, else that of the first that did not,
+ * which ends the others. After a second signal it ends by that signal. */
+int supervisor_run(const struct options *options);
+
+/* To be called at the start of the program, when its file is still the one that runs: remembers
+ * where it is, and the command line, for an upgrade. */
+void upgrade_remember(char **argv);
+
+#endif
