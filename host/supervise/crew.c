@@ -13,8 +13,6 @@ enum { NEWS_AT_ONCE = 64 };
 
 /* Ending */
 
-/* Ends the workers. Those that wait for their queue end at once; those that run judge what waits in
- * theirs, but when they leave it to another program. */
 void crew_stop(struct supervisor *s)
 {
 	if (s->is_stopping)

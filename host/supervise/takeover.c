@@ -8,7 +8,6 @@
 #include <sysexits.h>
 #include <sys/wait.h>
 
-/* The program that is installed now must be able to go on: it is asked first. */
 void takeover_begin(struct supervisor *s)
 {
 	pid_t pid;
@@ -43,7 +42,6 @@ void takeover_reap(struct supervisor *s)
 	crew_stop(s);
 }
 
-/* All workers have left. Comes back only where it fails. */
 void takeover_exec(struct supervisor *s)
 {
 	struct inheritance inheritance = {0};
@@ -60,8 +58,6 @@ void takeover_exec(struct supervisor *s)
 		s->code = EX_OSERR;
 }
 
-/* The service manager keeps the sockets, and with them the queues, from one process of the service
- * to the next. */
 void takeover_store(struct supervisor *s)
 {
 	char name[16];

@@ -1,12 +1,9 @@
 /*
  * Sets of prefixes.
  *
- * The prefixes of a version cut the address space into segments; all addresses of a segment have
- * the same longest prefix, or none. Finding an address is finding the last segment that does not
- * begin behind it, in an array sorted by their beginnings. So the time depends on the number of
- * segments alone (two a prefix and one, at most), not on how prefixes nest, how long they are, or
- * which of them are crowded together, as it does in tries and in tables indexed by leading bits;
- * and nobody who chooses addresses can make a lookup slow.
+ * The time of a lookup depends on the number of segments alone (segment.h: two a prefix and one, at
+ * most), not on how prefixes nest, how long they are, or which of them are crowded together, as it
+ * does in tries and in tables indexed by leading bits.
  */
 #include "prefix.h"
 #include "segment_tree.h"

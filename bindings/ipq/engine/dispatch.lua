@@ -9,9 +9,9 @@
 --- it. The loop, the view and what becomes of a verdict allocate nothing and make no system call.
 ---
 --- The room of the engine: abi.lua is what lib declares, script.lua loads a script and calls its functions, live.lua
---- is the packet whose filter runs, outcome.lua makes what a filter says what becomes of the packet, held.lua keeps packets
---- for later, timer.lua calls functions between packets. The host calls script.lua and the loop (host/judge/vm.c); so
---- does the test kit.
+--- is the packet whose filter runs, outcome.lua makes what a filter says what becomes of the packet, held.lua keeps
+--- packets for later, timer.lua calls functions between packets. The host calls script.lua and the loop
+--- (host/judge/vm.c); so does the test kit.
 local abi = require "ipq.engine.abi"
 local ffi = require "ffi"
 local held = require "ipq.engine.held"
