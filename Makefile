@@ -290,8 +290,7 @@ demo-bypass: all deps-demo
 
 test: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
-	$(Q)scratch=$$(mktemp -d /tmp/ipq_spec.XXXXXX) && chmod 1777 $$scratch && trap 'rm -rf $$scratch' EXIT && \
-		TMPDIR=$$scratch IPQ_SCRATCH=$$scratch $(SPEC_ENV) $(BUSTED) $(BUSTED_ARGS)
+	$(Q)$(SPEC_ENV) BUSTED='$(BUSTED)' spec/run.sh $(BUSTED_ARGS)
 
 check: deps-test lint layers
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) BUILD=$(BUILD)/sanitize SANITIZE=address,undefined \
