@@ -10,8 +10,9 @@
  *             wrong is kept as text: ipq_capture_damage()). Its frames wait in the batch's slots
  *             until their packets are judged; that of a held packet is kept by itself.
  *
- * Always      A filter sees what a queue with the same settings would have shown. Frames come out
- *             in the order in which their packets got verdicts, and one that nobody changed comes
+ * Always      A filter sees as much of a packet as a queue with the same settings would copy; what
+ *             only a kernel knows (hook, mark, queue) is the same for all. Frames come out as they
+ *             came in, a held packet's when it gets its verdict, and one that nobody changed comes
  *             out byte for byte. A file is hostile: no length in it is trusted.
  */
 #ifndef IPQ_CAPTURE_H

@@ -2,7 +2,7 @@
 local core = require "ipq.core"
 local concat, error, ipairs, select, type = table.concat, error, ipairs, select, type -- a script may overwrite globals
 
--- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+-- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.arguments then return core.arguments end
 
 local M = {}

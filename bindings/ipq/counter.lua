@@ -7,7 +7,7 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local error, tostring, type = error, tostring, type -- a script may overwrite globals
 
--- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+-- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.counter then return core.counter end
 
 local cast, huge = ffi.cast, math.huge

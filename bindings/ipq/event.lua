@@ -3,7 +3,7 @@ local core = require "ipq.core"
 -- A script may overwrite globals.
 local error, pairs, pcall, require, tostring, type = error, pairs, pcall, require, tostring, type
 
--- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+-- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.event then return core.event end
 
 local M = {}

@@ -1,7 +1,7 @@
 --- Packets that Netfilter queues, judged by Lua.
 local core = require "ipq.core"
 
--- One module for the life of the Lua state (see luaopen_ipq_core).
+-- One module for the life of the Lua state (see engine/abi.lua).
 if core.module then return core.module end
 
 local arguments = require "ipq.arguments"

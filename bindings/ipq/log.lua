@@ -3,7 +3,7 @@ local core = require "ipq.core"
 local live = require "ipq.engine.live"
 local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a script may overwrite globals
 
--- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+-- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.log then return core.log end
 
 local LINES_A_SECOND = 100

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local error, tostring, type = error, tostring, type -- a script may overwrite globals
 
--- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+-- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.netset then return core.netset end
 
 local C = abi.C

@@ -13,9 +13,9 @@
  *             (output_end() tells at the end), what signals have asked for since signals_take().
  *             Children inherit them.
  *
- * Always      A message is one line, or some, written by one call, so that the lines of several
- *             processes stay whole. Bytes that came from a packet reach no terminal as control
- *             characters.
+ * Always      A message of the log is written by one call, so that the lines of several processes
+ *             stay whole. ASCII control characters that came from a packet or a script reach no
+ *             terminal by the log.
  */
 #ifndef HOST_BASE_H
 #define HOST_BASE_H

@@ -1,8 +1,8 @@
 /*
  * The room of judging: what runs a script over packets.
  *
- * Called by   host/supervise, which forks a worker for each queue; host/tools, for replay, --check
- *             and specs.
+ * Called by   host/supervise, which forks a worker for each queue; host/tools, for replay, specs
+ *             and --doctor; host/main.c, for --check.
  *
  * How         What hangs together, from the outside to the inside:
  *
@@ -14,7 +14,8 @@
  *               vm        a Lua state with one script in it: load, start, run, stop (value.h: what
  *                         goes from one to the next)
  *               dispatch  bindings/ipq/engine/dispatch.lua: the loop over packets. vm_run() enters
- *                         it once; it comes back when there are no packets, or a signal came
+ *                         it, and it comes back at the end of the source, after a signal or after
+ *                         an error: never between packets
  *               driver    lib/queue/driver.c: what that loop calls for the next batch. It commits
  *                         the verdicts of the one before, and receives
  *
@@ -25,10 +26,10 @@
  *             place of the one that it has (reload.h). What it tells of them is struct
  *             worker_message.
  *
- * Always      A script is loaded and started before the process gives up its rights, and judges
- *             afterwards. What a script does wrong costs its own packets, and ends at most this
- *             process. What is wrong is logged here, once, by whom it met first; callers get exit
- *             codes of sysexits.h.
+ * Always      The first script of a process is loaded and started before the process gives up its
+ *             rights, one that a reload brings is loaded without them. What a script does wrong
+ *             costs its own packets, and ends at most this process. What is wrong is logged here,
+ *             once, by whom it met first; callers get exit codes of sysexits.h.
  */
 #ifndef HOST_JUDGE_H
 #define HOST_JUDGE_H

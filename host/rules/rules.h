@@ -3,19 +3,20 @@
  * others.
  *
  * Called by   host/supervise, which puts them in place when all workers run, and takes them away
- *             before it ends; host/options.c, which checks and prints them; host/tools/doctor.c
- *             (rule_findings.h).
+ *             before it ends; host/options.c, which checks them; host/main.c, which has them
+ *             printed; host/tools/doctor.c (rule_findings.h).
  *
  * How         rule_text.c takes apart what a person wrote, rule_edit.c makes a command of it,
- *             command.c runs that command, rule_failure.c says why iptables refused. ruleset.c
- *             lists what is there, rule_owner.c tells whose it is.
+ *             command.c runs that command, rule_failure.c says why iptables refused, rules_print.c
+ *             prints instead. ruleset.c lists what is there, rule_owner.c tells whose it is,
+ *             rule_findings.c what --doctor has to say of it.
  *
  * States      of struct rules: none is in place; some are (is_put, by rule and IP version), by one
  *             form of iptables (program).
  *
- * Always      All are in place or none. Nothing but "-A" of a rule, and "-D" of that very rule, is
- *             ever done, and no shell is asked. A rule's comment tells whose it is: what a killed
- *             run left, a later one can find and take away.
+ * Always      All are in place or none. Rules are changed by "-A" of a rule and "-D" of that very
+ *             rule alone ("-C" asks), and no shell is asked. A rule's comment tells whose it is:
+ *             what a killed run left, a later one can find and take away.
  */
 #ifndef HOST_RULES_H
 #define HOST_RULES_H

@@ -26,7 +26,7 @@ struct child {
 	int channel; /* -1: none */
 	enum child_stage stage;
 	bool is_adopted;       /* the queue was bound by another program */
-	bool has_run;	       /* it, or one before it, has judged packets */
+	bool has_run;	       /* it, or one before it, has come to judge */
 	bool is_given_up;      /* it judges without a script */
 	bool is_reloading;     /* it was asked to, and has not told yet what came of it */
 	uint64_t judged_at;    /* child_judged() when it was started */

@@ -5,18 +5,20 @@
  *             filter by the same watchdog.
  *
  * How         supervisor.c is the loop: it waits for signals, for what workers tell and for the
- *             time, and calls the others. crew.c has the workers from their start to their end
- *             (child.c is one of them, limits.c what it may take), statistics.c what is counted,
+ *             time, and calls the others. crew.c has the workers from their start to their end:
+ *             child.c is a worker as the supervisor sees it, limits.c the time and memory that it
+ *             may take and the back-off of its successors. statistics.c has what is counted,
  *             takeover.c the program or process that follows (upgrade.c, inherit.c, notify.c),
- *             watch.c the script's files. Each of them may call crew.c, to end the workers; crew.c
- *             calls none of them but to tell.
+ *             watch.c the script's files. takeover.c may call crew.c, to end the workers; crew.c
+ *             does not call it.
  *
  * States      of the supervisor: it starts (the first worker loads the script; then the queues are
  *             bound, for what the script needs is known; then the other workers start), it is
- *             ready (all workers run, and the rules are in place), it stops (rules are gone,
- *             workers judge what waits) or leaves (packets wait for a program that follows). of a
- *             worker, as enum child_stage: loading, loaded (waits for its queue), running. One
- *             that dies gets a successor, after a while if it judged nothing; after too many
+ *             ready (all workers run: rules are put in place, then the service manager is told),
+ *             it stops (rules are gone, workers judge what waits) or leaves (packets wait for a
+ *             program that follows).
+ *             of a worker, as enum child_stage: loading, loaded (waits for its queue), running.
+ *             One that dies gets a successor, after a while if it judged nothing; after too many
  *             deaths the queue is judged without the script ("given up").
  *
  * Always      The sockets own the queues, and the batches are in shared memory: whatever a worker
@@ -30,8 +32,9 @@
 #include "host/base/options.h"
 
 /* Opens the queues, runs a worker for each until a signal asks to stop, tells what they did. Gives
- * the exit code: EX_OK if all ended as they were asked to, else that of the first that did not,
- * which ends the others. After a second signal it ends by that signal. */
+ * the exit code: EX_OK if all ended as they were asked to, else that of the first worker that
+ * ended before it ever judged, which ends the others, or of one that was asked to end and failed.
+ * After a second signal it ends by that signal. */
 int supervisor_run(const struct options *options);
 
 /* To be called at the start of the program, when its file is still the one that runs: remembers

@@ -7,8 +7,9 @@
  *             exit code.
  *
  * Always      Nothing here touches a queue that somebody reads. replay and test judge packets by
- *             the same loop, rewriting and limits as a worker; the time limit is theirs to keep,
- *             for they have no supervisor (time_limit.h).
+ *             the same loop and rewriting as a worker. They have no supervisor, so the time limit
+ *             is theirs to keep, of the processor's time (time_limit.h), and there is no limit of
+ *             memory.
  */
 #ifndef HOST_TOOLS_H
 #define HOST_TOOLS_H

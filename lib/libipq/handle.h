@@ -4,9 +4,10 @@
  * Called by   other people's programs, by libipq.h, which is installed. Nothing else of this
  *             project uses it.
  *
- * How         libipq.c has the twelve functions of the interface. request.c writes what goes to
- *             the kernel, socket.c waits and receives, message.c turns a message of
- *             nfnetlink_queue's into one of ip_queue's, queue.c picks the queue's number.
+ * How         libipq.c has the eleven functions of the interface, and its table of errors.
+ *             request.c writes what goes to the kernel, socket.c waits and receives, message.c
+ *             turns a message of nfnetlink_queue's into one of ip_queue's, queue.c picks the
+ *             queue's number.
  *
  * States      of a handle: open (a socket; no privilege is needed), bound (by the first
  *             ipq_set_mode(), and only from then on do packets come), closed.
@@ -44,7 +45,7 @@ struct ipq_head {
 	_Alignas(uint64_t) uint8_t bytes[IPQ_HEAD_SIZE];
 };
 
-/* libipq_queue.c */
+/* queue.c */
 
 /* Picks the queue of a handle for family, and remembers it for ipq_classic_release(). -EINVAL when
  * the environment names none. */
@@ -53,7 +54,7 @@ void ipq_classic_release(uint8_t family);
 /* Whether a handle for family is open in this process. */
 bool ipq_classic_is_claimed(uint8_t family);
 
-/* libipq_socket.c. On failure -1, with errno. */
+/* socket.c. On failure -1, with errno. */
 
 /* Gives the handle's socket its address. */
 int ipq_classic_bind(struct ipq_classic *classic);
@@ -67,7 +68,7 @@ int ipq_classic_wait(int fd, const struct timespec *deadline);
 ssize_t ipq_classic_receive(int fd, struct ipq_head *head, unsigned char *buf, size_t len,
 			    struct sockaddr_nl *from, int flags);
 
-/* libipq_request.c: one message to the kernel each, which is not waited for. 0 or a negative errno;
+/* request.c: one message to the kernel each, which is not waited for. 0 or a negative errno;
  * what the kernel thinks of the message comes in band. */
 
 int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range);
@@ -75,7 +76,7 @@ int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range);
 int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned int verdict,
 			const void *data, size_t data_len);
 
-/* libipq_message.c */
+/* message.c */
 
 /* Turns one kernel message of len bytes, of which the first IPQ_HEAD_SIZE are in head and the rest
  * is at the start of buf, into ip_queue's, in buf. Gives its length.

@@ -1,15 +1,15 @@
 /*
  * The room of networks: sets of address prefixes, made once and looked up for each packet.
  *
- * Called by   Lua (bindings/ipq/netset.lua), for a script's sets and for addresses in text.
+ * Called by   Lua: bindings/ipq/netset.lua for a script's sets, bindings/ipq/packet/address.lua
+ *             for addresses in text.
  *
- * States      of a set: it is being filled (add), or built. A lookup in one that is
- *             being filled finds nothing. Nothing leads back.
+ * States      of a set: it is being filled (add, load), or built. A lookup in one that is being
+ *             filled finds nothing, and one that is built is never filled again.
  *
  * Always      The time of a lookup depends on the number of prefixes alone, not on which they are:
  *             nobody who chooses addresses can make it slow. A lookup takes no memory, no lock and
- *             no system call, and any number of threads may look up at once. What cannot be added
- *             leaves the set as it was.
+ *             no system call, and any number of threads may look up at once.
  *
  * How         prefix.c reads text, file.c reads files, segment.c cuts the address space by the
  *             prefixes, and segment_tree.c finds an address in it; netset.c holds them together.

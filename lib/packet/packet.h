@@ -2,17 +2,18 @@
  * The room of one packet's bytes: where its headers are, how they are changed, and what has to
  * follow.
  *
- * Called by   Lua, through the views and Buffers of bindings/ipq/packet; lib/netset, which looks
- *             for addresses; host/figures, which tells what a worker judged.
+ * Called by   Lua, through the views and Buffers of bindings/ipq/packet, and the engine, when a
+ *             filter has returned (engine/outcome.lua); lib/netset, which looks for addresses;
+ *             host/figures, which tells what a worker judged.
  *
  * States      of struct ipq_packet (lib/ipq_abi.h). parsed is 0 until somebody has looked for
  *             headers, and again after a change that may have moved them; while it is 1, the
- *             layout fields (l3, l4, body, end, ...) hold. dirty is 0 while the bytes are as they
- *             came, and says after a change what ipq_rewrite_finish() has to do.
+ *             layout fields (l3, l4, body, end, ...) hold. dirty says what ipq_rewrite_finish()
+ *             has to do, and is 0 where that is nothing: the bytes are as they came, or finished.
  *
- * Always      No function reads or writes behind data_len, whatever lengths the packet claims. A
- *             function that refuses has changed nothing. Nothing here allocates, and nothing here
- *             makes a system call.
+ * Always      No function reads behind data_len, or writes behind the memory that the packet has,
+ *             whatever lengths it claims. A function that refuses has changed nothing. Nothing
+ *             here allocates, and nothing here makes a system call.
  *
  * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
  * only. checksum.h has the sums, transport.h has what a transport's checksum covers; both are for

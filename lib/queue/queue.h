@@ -1,8 +1,10 @@
 /*
  * The room of the queue: packets that Netfilter queues, in batches, and their verdicts back.
  *
- * Called by   bindings (a queue, a capture and memory are sources; Lua drives them), host/judge
- *             and host/supervise, which hold queues and batches, lib/libipq through messages.h.
+ * Called by   bindings (a queue, a capture and memory are sources; Lua drives them); host/judge,
+ *             host/supervise and host/tools, which hold queues and batches; host/figures and
+ *             host/rules, which ask what the kernel lists; lib/libipq, for messages.h, /proc and
+ *             interfaces.
  *
  * How         A source gives packets and takes verdicts: a live queue (queue.c, which waits by
  *             wait.c), or a capture file (bindings/capture). A batch (batch.c) has up to 64
@@ -18,11 +20,12 @@
  *             given, then the source ends), failed (receive() gives the error once what came
  *             before it is judged).
  *
- * Always      Every packet that was received gets a verdict, whatever becomes of the process: a
- *             batch is in shared memory, and tells whoever comes later what had none (settle.c).
+ * Always      Every packet whose id could be read gets a verdict, whatever becomes of the process:
+ *             a batch is in shared memory, and tells whoever comes later what had none (settle.c).
  *             Nothing prints, exits or keeps global state. On the way of a packet nothing is
- *             allocated, and system calls are one to receive and one to send a batch. A source and
- *             its batch belong to one thread at a time.
+ *             allocated, and no system call is made for it alone: where packets wait already, a
+ *             batch is one to receive and one to send, and one more for each 128 KiB of changed
+ *             packets. A source and its batch belong to one thread at a time.
  *
  * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
  * only.
@@ -148,7 +151,8 @@ struct ipq_queue_options {
 	uint32_t flags;	     /* wanted; those that the kernel lacks are left out */
 };
 
-/* accept-all's best settings: queue 0, whole packets, 1024 of them, all flags but fail-open. */
+/* The settings that are best for a filter that accepts all: queue 0, whole packets, 1024 of them,
+ * all flags but fail-open. */
 void ipq_queue_defaults(struct ipq_queue_options *options);
 
 /* Opens a netlink socket for the queue. Processes that are forked from here on share it: one may
@@ -159,7 +163,8 @@ int ipq_queue_new(struct ipq_queue **queue, uint16_t queue_num);
 /* Binds the queue, whose number is that of its making, to the socket. Packets come from then on.
  *   -EPERM            without CAP_NET_ADMIN, or another socket owns the queue; see
  *                     ipq_procfs_queue()
- *   -EPROTONOSUPPORT  the kernel has no nfnetlink_queue; or -EINVAL
+ *   -EPROTONOSUPPORT  the kernel has no nfnetlink_queue
+ *   -EINVAL           the same, as other kernels say it
  *   -EOPNOTSUPP       IPQ_QUEUE_FAIL_OPEN is wanted and the kernel lacks it
  *   -ERANGE           an option is out of range */
 int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *options);
@@ -197,7 +202,8 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options);
 /* Bytes of receive buffer that are asked for with these options. */
 uint32_t ipq_queue_rcvbuf(const struct ipq_queue_options *options);
 
-/* enum ipq_queue_flag that the kernel granted. */
+/* enum ipq_queue_flag that the kernel granted; after ipq_queue_rebind() those of IPQ_QUEUE_GSO and
+ * IPQ_QUEUE_FAIL_OPEN that were asked for. */
 uint32_t ipq_queue_flags(const struct ipq_queue *queue);
 
 /* Whether the kernel takes this verdict. (verdict.c) */

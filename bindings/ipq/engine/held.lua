@@ -14,7 +14,7 @@ local verdict = require "ipq.verdict"
 local error, getmetatable, ipairs, pairs, pcall = error, getmetatable, ipairs, pairs, pcall
 local rawget, rawset, setmetatable, sort, tostring, type = rawget, rawset, setmetatable, table.sort, tostring, type
 
--- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see luaopen_ipq_core).
+-- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see engine/abi.lua).
 if core.held then return core.held end
 
 local C, E = abi.C, ffi.C

@@ -11,7 +11,7 @@ local OFFSET, BODY = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY)
 local SERIAL = bit.bnot(bor(OFFSET, BODY))
 local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
 
--- One for the Lua state, however often this module is loaded (see luaopen_ipq_core).
+-- One for the Lua state, however often this module is loaded (see engine/abi.lua).
 if core.live then return core.live end
 
 local live = ffi.new(abi.live)

@@ -10,7 +10,7 @@ local error, getmetatable, rawget, setmetatable = error, getmetatable, rawget, s
 local tonumber, type, xpcall = tonumber, type, xpcall
 local floor, huge = math.floor, math.huge
 
--- One for the Lua state, as the module ipq is (see luaopen_ipq_core).
+-- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.timer then return core.timer end
 
 local C = abi.C

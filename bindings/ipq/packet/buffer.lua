@@ -6,7 +6,7 @@ local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
--- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+-- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.buffer then return core.buffer end
 
 local C, cast = abi.C, ffi.cast

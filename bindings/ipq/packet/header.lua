@@ -133,7 +133,7 @@ function M.put_options(p, name, start, old_len, options, length_at, is_upper, le
   check(C.ipq_rewrite_store(p, start + length_at, scratch, 1), name, level + 1)
 end
 
--- Beside the metatypes, which outlive this module's table (see luaopen_ipq_core).
+-- Beside the metatypes, which outlive this module's table (see engine/abi.lua).
 core.views = core.views or {}
 local views = core.views
 

@@ -1,11 +1,12 @@
 --- pkt.ip and pkt.ip6: RFC 791, RFC 8200. Fields have nftables' names.
 local abi = require "ipq.engine.abi"
+local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local header = require "ipq.packet.header"
 local error, type = error, type -- a script may overwrite globals
 
--- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+-- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.ip then return core.ip end
 
 local C = abi.C

@@ -1,12 +1,14 @@
---- pkt.tcp, pkt.udp and the other transport headers. Fields have nftables' names.
+--- pkt.tcp, pkt.udp and the other transport headers. Fields have nftables' names. A field on which lengths, checksums
+--- or other headers hang has to be among the keys of lib/packet/transport.c, too.
 local abi = require "ipq.engine.abi"
+local bit = require "bit"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local header = require "ipq.packet.header"
 local tcp_options = require "ipq.packet.tcp_options"
 local error, ipairs = error, ipairs -- a script may overwrite globals
 
--- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+-- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.transport then return core.transport end
 
 local C = abi.C

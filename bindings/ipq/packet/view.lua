@@ -17,7 +17,7 @@ local live = require "ipq.engine.live"
 local transport = require "ipq.packet.transport"
 local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
--- A metatype lasts as long as the Lua state, this module perhaps not (see luaopen_ipq_core).
+-- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.packet then return core.packet end
 
 local C, E, cast, devices = abi.C, ffi.C, ffi.cast, abi.devices
