@@ -1,9 +1,10 @@
 /* stream PORT PACKETS_A_SECOND SECONDS: UDP packets with sequence numbers to a port of this host,
- * and who gets them. Prints
+ * and who gets them. TERM ends it before its time. Prints
  *     sent N received N lost N twice N gap MS
  * gap is the longest time between two arrivals, in milliseconds. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +14,22 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
-enum { SLICE_NS = 1000000, WAIT_MS = 1500, WAIT_MORE_MS = 100 };
+enum {
+	SLICE_NS = 1000000,
+	BEHIND_MS = 20, /* a sender that was kept from sending for longer does not make up for it */
+	IDLE_MS = 5000,
+	LOOK_MS = 5,
+	TWICE_MS = 100
+};
 
 struct stream {
 	int in, out;
-	uint32_t total;
-	uint32_t rate;
+	uint32_t most; /* packets that will be sent */
+	uint32_t rate, sent;
 	uint8_t *seen;
-	uint32_t received, twice;
-	int64_t longest_ns;
+	/* The receiver's */
+	volatile uint32_t received, twice;
+	volatile int64_t longest_ns;
 };
 
 static int64_t now_ns(void)
@@ -30,14 +38,6 @@ static int64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-/* How long after the last packet there is none more. */
-static void wait_at_most(struct stream *s, long ms)
-{
-	struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	setsockopt(s->in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 }
 
 static void *receive(void *data)
@@ -51,30 +51,60 @@ static void *receive(void *data)
 		if (last && now - last > s->longest_ns)
 			s->longest_ns = now - last;
 		last = now;
-		if (number >= s->total)
+		if (number >= s->most)
 			continue;
 		if (s->seen[number]++)
 			s->twice++;
-		else if (++s->received == s->total)
-			wait_at_most(s, WAIT_MORE_MS);
+		else
+			s->received++;
 	}
 	return NULL;
 }
 
+/* Until all have come, or none more comes. */
+static void await_all(const struct stream *s)
+{
+	const char *slow = getenv("IPQ_SLOW");
+	int idle_ms = 0, most_ms = IDLE_MS * (slow ? atoi(slow) : 1);
+	uint32_t before = s->received;
+
+	while (s->received < s->sent && idle_ms < most_ms) {
+		usleep(LOOK_MS * 1000);
+		idle_ms = s->received == before ? idle_ms + LOOK_MS : 0;
+		before = s->received;
+	}
+	/* One that comes twice. */
+	usleep(TWICE_MS * 1000);
+}
+
+static volatile sig_atomic_t is_ended;
+
+static void on_term(int number)
+{
+	(void)number;
+	is_ended = 1;
+}
+
 static void send_all(struct stream *s)
 {
-	int64_t begin = now_ns();
+	struct timespec pause = {.tv_nsec = SLICE_NS};
+	int64_t last = now_ns();
+	double due = 0;
 	uint32_t number = 0;
 
-	while (number < s->total) {
-		struct timespec pause = {.tv_nsec = SLICE_NS};
-		int64_t due = (now_ns() - begin) * s->rate / 1000000000;
+	while (number < s->most && !is_ended) {
+		int64_t now = now_ns(), passed = now - last;
 
-		for (; number < s->total && number < due; number++)
+		last = now;
+		if (passed > BEHIND_MS * 1000000)
+			passed = BEHIND_MS * 1000000;
+		due += (double)passed * s->rate / 1e9;
+		for (; number < s->most && number < due; number++)
 			while (send(s->out, &number, sizeof(number), 0) < 0 && errno == ENOBUFS)
 				continue;
 		nanosleep(&pause, NULL);
 	}
+	s->sent = number;
 }
 
 static int sockets_open(struct stream *s, uint16_t port)
@@ -90,7 +120,6 @@ static int sockets_open(struct stream *s, uint16_t port)
 	s->out = socket(AF_INET, SOCK_DGRAM, 0);
 	setsockopt(s->in, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	setsockopt(s->out, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
-	wait_at_most(s, WAIT_MS);
 	return bind(s->in, (struct sockaddr *)&address, sizeof(address)) |
 	       connect(s->out, (struct sockaddr *)&address, sizeof(address));
 }
@@ -102,17 +131,18 @@ int main(int argc, char **argv)
 
 	if (argc != 4)
 		return 64;
+	signal(SIGTERM, on_term);
 	s.rate = (uint32_t)atoi(argv[2]);
-	s.total = (uint32_t)(s.rate * atof(argv[3]));
-	s.seen = calloc(s.total, 1);
+	s.most = (uint32_t)(s.rate * atof(argv[3]));
+	s.seen = calloc(s.most, 1);
 	if (!s.seen || sockets_open(&s, (uint16_t)atoi(argv[1])) < 0 ||
 	    pthread_create(&receiver, NULL, receive, &s) != 0) {
 		perror("stream");
 		return 1;
 	}
 	send_all(&s);
-	pthread_join(receiver, NULL);
-	printf("sent %u received %u lost %u twice %u gap %.1f\n", s.total, s.received,
-	       s.total - s.received, s.twice, (double)s.longest_ns / 1e6);
+	await_all(&s);
+	printf("sent %u received %u lost %u twice %u gap %.1f\n", s.sent, s.received,
+	       s.sent - s.received, s.twice, (double)s.longest_ns / 1e6);
 	return 0;
 }

@@ -41,7 +41,7 @@ END
 
 local over_loopback = [[
   python3 "$DIR/talk.py" server &
-  wait_for 10 grep -q ':2328 .* 0A ' /proc/net/tcp
+  wait_for grep -q ':2328 .* 0A ' /proc/net/tcp
   run bypass scripts/bypass_flow.lua
   python3 "$DIR/talk.py" client 127.0.0.1 $list
   stop bypass
@@ -49,7 +49,7 @@ local over_loopback = [[
 
 local through_router = [[
   nsenter -t $host_b -n python3 "$DIR/talk.py" server &
-  wait_for 10 on b grep -q ':2328 .* 0A ' /proc/net/tcp
+  wait_for on b grep -q ':2328 .* 0A ' /proc/net/tcp
   run bypass scripts/bypass_flow.lua
   on a python3 "$DIR/talk.py" client 10.2.0.2 $list
   stop bypass

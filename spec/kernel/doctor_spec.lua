@@ -100,7 +100,7 @@ netns.describe("--doctor", function()
       { "ip6tables", "filter", "INPUT", "ipv6-icmp" }, { "ip6tables-legacy", "mangle", "FORWARD", "ipv6-icmp" } } do
       local program, rule_table, chain, protocol = unpack(case)
       local output = run(("%s -t %s -A %s -p %s -j NFQUEUE --queue-balance 3:4; doctor -q 4; QUEUE=3 run a -q 3:4 "
-        .. "scripts/accept.lua; wait_for 5 queue_is_bound 4; doctor -q 5"):format(unpack(case)))
+        .. "scripts/accept.lua; wait_for queue_is_bound 4; doctor -q 5"):format(unpack(case)))
       assert.truthy(output:find(('warning  rule: "-A %s -p %s -j NFQUEUE --queue-balance 3:4" (%s, table %s): its '
         .. "packets are dropped while nobody reads queue 3; start ipq-lua -q 3, or have --queue-bypass in the rule\n")
         :format(chain, protocol, program, rule_table), 1, true), output)
@@ -180,12 +180,12 @@ END
   it("finds what a killed run left", function()
     local output = run [[
       run first --rule 'OUTPUT -p icmp -s 127.0.0.1' scripts/accept.lua
-      wait_for 5 grep -q 'is in place' "$DIR/first.err"
+      wait_for grep -q 'is in place' "$DIR/first.err"
       doctor -q 1 | grep -c left
       kill -KILL $pid_first
       wait $pid_first 2> /dev/null
       free() { ! queue_is_bound 0; }
-      wait_for 5 free
+      wait_for free
       doctor > "$DIR/doctor"
       cat "$DIR/doctor"
       sh -c "$(sed -n 's/.*left by a run.*takes it away, or "\(.*\)"$/\1/p' "$DIR/doctor")"

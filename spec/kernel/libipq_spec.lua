@@ -41,12 +41,12 @@ describe("passer", function()
   -- Runs passer with argument and environment, then the commands once it owns the queue.
   local function pass(argument, commands, environment)
     return support.run(([[
-timeout 60 unshare -n sh -c '
+timeout 600 unshare -n sh -c '
 set -e
 ip link set lo up
 iptables-legacy -A OUTPUT -p icmp -j QUEUE
 %s %s & passer=$!
-for i in $(seq 500); do
+for i in $(seq 6000); do
   grep -q " $passer " /proc/net/netfilter/nfnetlink_queue && break
   sleep 0.01
 done

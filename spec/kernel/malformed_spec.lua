@@ -14,8 +14,8 @@ return function() return require "ipq".ACCEPT end
 END
     unset LD_PRELOAD
     bash -c 'for i in {1..30}; do echo $i > /dev/udp/127.0.0.1/9; done'
-    wait_for 5 seen 30
-    wait_for 5 arrived 20
+    wait_for seen 30
+    wait_for arrived 20
     awk '{ print "waiting", $3 }' /proc/net/netfilter/nfnetlink_queue
     stop accept
     iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print "arrived", $1 }']]):format(how))

@@ -18,8 +18,8 @@ for i in range(int(sys.argv[2])): s.sendto(b"x" * int(sys.argv[1]), ("127.0.0.1"
     send %d %d
     %s
     kill -CONT $(worker accept)
-    wait_for 5 judged 1
-    stop accept]]):format(options, size, packets, options:find "fail%-open" and "" or "wait_for 5 told warning"))
+    wait_for judged 1
+    stop accept]]):format(options, size, packets, options:find "fail%-open" and "" or "wait_for told warning"))
 end
 
 netns.describe("packets that are lost unseen", function()
@@ -81,13 +81,13 @@ return function()
 end
 END
       send
-      wait_for 5 holds 1
+      wait_for holds 1
       send
       kill -TERM $pid_slow $(worker slow)
       : > "$DIR/go1"
-      wait_for 5 holds 2
+      wait_for holds 2
       send
-      wait_for 5 lost
+      wait_for lost
       : > "$DIR/go2"
       wait $pid_slow
       cat "$DIR/slow.err"]]

@@ -23,22 +23,20 @@ end
 local function run(bytes, rest)
   return netns.run(([[
     export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
-    send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
-    logged() { grep -q "$1" "$DIR/filter.err"; }
-    rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
-    rule -A INPUT -p udp --dport 9 -j ACCEPT
+    send() { bash -c "for i in \$(seq 10); do echo > /dev/udp/127.0.0.1/$1; done"; }
+    came() { iptables-legacy -nvxL INPUT | awk '/dpt:10/ && $1 == 10 { found = 1 } END { exit !found }'; }
+    rule -A OUTPUT -p udp --dport 9:10 -j NFQUEUE --queue-num 0
+    rule -A INPUT -p udp --dport 10 -j ACCEPT
     filter filter --time-limit 0.4 --metrics "$DIR/metrics" <<'END'
 %s
 END
-    send 10
-    wait_for 5 test -e "$DIR/filter.lua.seen"
+    send 9
+    wait_for test -e "$DIR/filter.lua.seen"
     kill -USR1 $pid_filter
     "$PROGRAM" --top $pid_filter > "$DIR/top" && echo shown
-    wait_for 5 logged "goes on"
-    sleep 0.2
-    before=$(iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print $1 }')
+    wait_for logged filter "goes on"
     send 10
-    wait_for 5 arrived $((before + 10))
+    wait_for came
     stop filter]]):format(script:format(bytes, rest)))
 end
 

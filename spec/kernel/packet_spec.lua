@@ -88,7 +88,7 @@ END
 
 END
       setpriv --reuid 1234 --regid 567 --clear-groups bash -c 'echo x > /dev/udp/127.0.0.1/9'
-      wait_for 5 judged 1
+      wait_for judged 1
       stop owner]])
     assert.matches("uid=1234\tgid=567\n", output)
   end)
@@ -100,7 +100,7 @@ END
 return function(pkt)
   -- ping asks for the times of the answers it gets, which switches stamping on.
   local t = pkt.timestamp
-  print("time", t == nil or (math.abs(t - os.time()) < 5 and t % 1 == pkt.timestamp % 1))
+  print("time", t == nil or (math.abs(t - os.time()) < 100 and t % 1 == pkt.timestamp % 1))
 end
 END
       ping -c 3 -i 0.05 127.0.0.1
@@ -217,7 +217,7 @@ END
       run count scripts/count.lua
       ping -c 3 -i 0.01 127.0.0.1
       bash -c 'echo x > /dev/udp/127.0.0.1/9'
-      wait_for 5 judged 8
+      wait_for judged 8
       stop count]]
     local json = require "cjson".decode(output:match "{.-}}}")
     assert.same({ packets = 1, bytes = 30 }, json.output.udp)

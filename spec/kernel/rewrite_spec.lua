@@ -18,8 +18,8 @@ while True:
     s.sendto(data, peer)
 ' &
   echo_server=$!
-  wait_for 10 on b grep -q ':1F90 .* 0A ' /proc/net/tcp6
-  wait_for 10 on b grep -q ':0007 ' /proc/net/udp6
+  wait_for on b grep -q ':1F90 .* 0A ' /proc/net/tcp6
+  wait_for on b grep -q ':0007 ' /proc/net/udp6
 ]]
 
 local check = [[
@@ -39,7 +39,7 @@ local function echo(address, port, ...)
 import socket, sys
 host, port, words = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(3)
+s.settimeout(300)
 for word in words:
     s.sendto(word.encode(), (host, port))
     data, peer = s.recvfrom(65536)

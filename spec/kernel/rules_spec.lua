@@ -19,7 +19,7 @@ local shell = [[
       import socket, sys
       s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
       s.bind(sys.argv[1])
-      s.settimeout(5)
+      s.settimeout(300)
       while b'READY=1' not in s.recv(4096).split(b'\n'): pass" "$1"
   }
   # until_ready COMMAND...: which starts a program. Its rules are in place then, what earlier runs left
@@ -27,7 +27,7 @@ local shell = [[
   until_ready() {
     rm -f "$DIR/ready"
     listen "$DIR/ready" & listener=$!
-    wait_for 5 test -S "$DIR/ready"
+    wait_for test -S "$DIR/ready"
     NOTIFY_SOCKET="$DIR/ready" "$@"
     wait $listener || fail "not ready: $*"
   }
@@ -46,14 +46,14 @@ netns.describe("--rule", function()
       ip6tables -A INPUT -m comment --comment "ipq-lua: mine" -j ACCEPT
       ruled drop --rule 'OUTPUT -p icmp --icmp-type echo-request' --rule 'INPUT -p udp --dport 9' scripts/drop_icmp.lua
       list
-      ping -c1 -W0.2 127.0.0.1 > /dev/null || echo dropped
-      ping -c1 -W0.2 ::1 > /dev/null || echo dropped
+      ping -c1 -W $REPLY 127.0.0.1 > /dev/null || echo dropped
+      ping -c1 -W $REPLY ::1 > /dev/null || echo dropped
       bash -c 'echo > /dev/udp/127.0.0.1/9'
-      wait_for 5 judged 3
+      wait_for judged 3
       stop drop
       echo after
       list
-      ping -c1 -W1 ::1 > /dev/null && echo passed]]
+      ping -c1 -W $REPLY ::1 > /dev/null && echo passed]]
     local before, after = output:match "^(.*)\nafter\n(.*)$"
     assert.matches("iptables %-A OUTPUT %-p icmp [^\n]*0x20000000[^\n]* %-j NFQUEUE %-%-queue%-num 0\n", before)
     assert.matches("ip6tables %-A OUTPUT %-p ipv6%-icmp [^\n]*0x20000000[^\n]* %-j NFQUEUE %-%-queue%-num 0\n", before)
@@ -70,8 +70,8 @@ netns.describe("--rule", function()
       ruled accept --rule '-t mangle OUTPUT -p icmp' --queue-bypass -q 0:1 scripts/accept.lua
       ours
       kill -KILL $pid_accept
-      wait_for 5 unread 0
-      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed]]
+      wait_for unread 0
+      ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed]]
     assert.matches("iptables %-A OUTPUT [^\n]* %-j NFQUEUE %-%-queue%-balance 0:1 %-%-queue%-bypass\n", output)
     assert.matches("passed\n", output)
   end)
@@ -81,7 +81,7 @@ netns.describe("--rule", function()
       filter drop --rule 'OUTPUT -p udp --dport 9' <<'END'
 return function() return require "ipq".DROP end
 END
-      wait_for 5 in_place drop
+      wait_for in_place drop
       rule -A INPUT -p udp --dport 9 -j DROP
       cat > "$DIR/send.py" <<'END'
 import socket
@@ -91,7 +91,7 @@ for mark in 0, 0x20000000, 0x20000007:
     s.sendto(b"x", ("127.0.0.1", 9))
 END
       python3 "$DIR/send.py"
-      wait_for 5 judged 1
+      wait_for judged 1
       arrived 2 && echo two
       stop drop]]
     assert.matches("two\n", output)
@@ -101,8 +101,8 @@ END
   local ends = {
     ["TERM"] = { "kill -TERM $pid_filter", "exit 0" },
     ["INT"] = { "kill -INT $pid_filter", "exit 0" },
-    ["a second signal"] = { "bash -c 'echo > /dev/udp/127.0.0.1/9'; sleep 0.1; kill -TERM $pid_filter; sleep 0.2; "
-      .. "kill -TERM $pid_filter", "exit 143" },
+    ["a second signal"] = { "bash -c 'echo > /dev/udp/127.0.0.1/9'; wait_for waiting 1; kill -TERM $pid_filter; "
+      .. "wait_for none; kill -TERM $pid_filter", "exit 143" },
     ["QUIT"] = { "kill -QUIT $pid_filter", "exit 131" },
     ["workers that die"] = { "kill -KILL $(worker filter)", "exit 70" },
     ["an upgrade that fails"] = { "mv $DIR/once $DIR/installed; kill -USR2 $pid_filter", "exit 71" },
@@ -141,12 +141,15 @@ END
       cat "$DIR/pipe" > "$DIR/read" & reader=$!
       env --default-signal=PIPE "$PROGRAM" --stats=0.1 --rule 'OUTPUT -p icmp' scripts/accept.lua 2> "$DIR/pipe" &
       pid=$!
-      wait_for 5 grep -qs 'is in place' "$DIR/read"
+      wait_for grep -qs 'is in place' "$DIR/read"
       kill $reader
       wait $reader 2> /dev/null
-      # It writes for as long as that.
-      sleep 0.5
-      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed
+      # It has tried to write meanwhile: its supervisor sleeps and wakes at least so often.
+      wakes() { awk '/^voluntary_ctxt_switches/ { print $2 }' /proc/$pid/status; }
+      before=$(wakes)
+      woken() { [ "$(wakes)" -ge $((before + 4)) ]; }
+      wait_for woken
+      ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed
       count before
       kill -TERM $pid
       wait $pid
@@ -158,12 +161,13 @@ END
   it("is taken away before the queue takes no more packets: none is lost at the end", function()
     local output = run [[
       ruled accept --rule 'OUTPUT -p udp --dport 9' --queue-maxlen 20000 scripts/accept.lua
-      "$IPQ_BUILD/spec/stream" 9 20000 1 > "$DIR/stream" & stream=$!
-      sleep 0.4
+      "$IPQ_BUILD/spec/stream" 9 5000 600 > "$DIR/stream" & stream=$!
+      wait_for seen 1000
       stop accept
+      kill -TERM $stream
       wait $stream
       cat "$DIR/stream"]]
-    assert.matches("sent 20000 received 20000 lost 0 twice 0", output)
+    assert.matches("lost 0 twice 0", output)
     assert.matches("exit 0\n", output)
   end)
 
@@ -176,7 +180,7 @@ END
       # The same on one that is not.
       iptables-legacy -A INPUT -p tcp -m comment --comment ipq-lua:4194304:1:1 -j NFQUEUE --queue-num 6
       kill -KILL $pid_first
-      wait_for 5 unread 0
+      wait_for unread 0
       count left
       ruled second --rule 'OUTPUT -p icmp' scripts/accept.lua
       ours
@@ -201,12 +205,12 @@ END
       filter mark --rule 'OUTPUT -p icmp' <<'END'
 return function(pkt) pkt.mark = 7 end
 END
-      wait_for 5 in_place mark
+      wait_for in_place mark
       ping -c 100 -i 0.01 -q 127.0.0.1 > "$DIR/ping" & ping=$!
       for i in 2 3; do
         kill -USR2 $pid_mark
-        wait_for 5 sh -c "[ \$(grep -c 'is in place' $DIR/mark.err) = $i ]"
-        wait_for 5 some 2
+        wait_for sh -c "[ \$(grep -c 'is in place' $DIR/mark.err) = $i ]"
+        wait_for some 2
       done
       wait $ping
       cat "$DIR/ping"
@@ -231,7 +235,7 @@ END
       filter bad --rule 'OUTPUT -p icmp' <<'END'
 return { filter = print, start = function() if io.open(arg[0] .. ".broken") then error "no way" end end }
 END
-      wait_for 5 in_place bad
+      wait_for in_place bad
       touch "$DIR/bad.lua.broken"
       kill -USR2 $pid_bad
       wait $pid_bad
@@ -249,7 +253,7 @@ os.dup2(os.open("/dev/null", os.O_RDONLY), 3)
 path = os.environ["DIR"] + "/notify"
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.bind(path)
-notify.settimeout(20)
+notify.settimeout(300)
 kept = p = None
 # Whatever fails here, no process stays.
 atexit.register(lambda: p and p.kill())
@@ -378,10 +382,10 @@ until_go
 exec "$REAL" "$@"
 END
       PATH="$DIR/bin:$PATH" run accept --rule 'OUTPUT -p icmp' scripts/accept.lua
-      wait_for 5 test -e "$DIR/called"
+      wait_for test -e "$DIR/called"
       kill -KILL $(worker accept)
-      wait_for 5 grep -q 'a new worker' "$DIR/accept.err"
-      ping -c1 -W1 -q 127.0.0.1 > /dev/null && echo passed
+      wait_for grep -q 'a new worker' "$DIR/accept.err"
+      ping -c1 -W $REPLY -q 127.0.0.1 > /dev/null && echo passed
       in_place accept || echo waiting
       # TERM waits, and is not forgotten.
       kill -TERM $pid_accept
@@ -399,9 +403,9 @@ END
 exec "$REAL" "$@"
 END
       PATH="$DIR/bin:$PATH" run once --rule 'OUTPUT -p icmp' --max-restarts 0 --on-give-up exit scripts/accept.lua
-      wait_for 5 test -e "$DIR/called"
+      wait_for test -e "$DIR/called"
       kill -KILL $(worker once)
-      wait_for 5 grep -q '1 worker died' "$DIR/once.err"
+      wait_for grep -q '1 worker died' "$DIR/once.err"
       count meanwhile
       touch "$DIR/go"
       wait $pid_once
@@ -445,7 +449,7 @@ exec "$PROGRAM" "$@"
 END
       export PROGRAM
       unshare -m sh "$DIR/without.sh" --rule 'INPUT -p icmp' scripts/accept.lua 2> "$DIR/fine.err" & pid=$!
-      wait_for 5 in_place fine
+      wait_for in_place fine
       cat "$DIR/fine.err"
       count fine
       kill -TERM $pid
@@ -478,10 +482,10 @@ END
       PATH="$DIR/bin:$PATH" setsid env --default-signal=INT "$PROGRAM" --rule 'OUTPUT -4' scripts/accept.lua \
         2> "$DIR/accept.err" &
       pid_accept=$!
-      wait_for 5 in_place accept
+      wait_for in_place accept
       count before
       kill -INT $pid_accept
-      wait_for 5 grep -q -e -D "$DIR/called"
+      wait_for grep -q -e -D "$DIR/called"
       kill -INT -$pid_accept
       wait $pid_accept
       count after
@@ -511,8 +515,8 @@ END
       mkdir "$DIR/bin"
       for i in iptables ip6tables; do ln -s "$(command -v $i-legacy)" "$DIR/bin/$i"; done
       PATH="$DIR/bin:$PATH"
-      flock "$XTABLES_LOCKFILE" sleep 1 & lock=$!
-      sleep 0.1
+      flock "$XTABLES_LOCKFILE" sh -c 'touch "$0"; sleep 1' "$DIR/locked" & lock=$!
+      wait_for test -e "$DIR/locked"
       ruled accept --rule 'OUTPUT -p icmp' scripts/accept.lua
       gone $lock && echo waited
       stop accept

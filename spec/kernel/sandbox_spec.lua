@@ -3,7 +3,7 @@ local netns = require "spec.support.netns"
 -- Shell functions for what follows.
 local prologue = [[
   rule -A OUTPUT -p udp --dport 9 -j QUEUE
-  send() { bash -c 'echo > /dev/udp/127.0.0.1/9'; wait_for 5 judged "$1"; }
+  send() { bash -c 'echo > /dev/udp/127.0.0.1/9'; wait_for judged "$1"; }
   status() { grep -E '^(Uid|Gid|Groups|Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' "/proc/$(worker "$1")/status"; }
 ]]
 
@@ -188,7 +188,7 @@ return { filter = function(pkt) print("second", pkt.outdev_name) end, start = fu
 end }
 END
       kill -HUP $pid_changing
-      wait_for 5 grep -q "was reloaded" "$DIR/changing.err"
+      wait_for grep -q "was reloaded" "$DIR/changing.err"
       send 2
       stop changing]]
     assert.matches("first\tlo\n", output)
@@ -203,9 +203,9 @@ END
 return function() os.exit(3) end
 END
       bash -c 'echo > /dev/udp/127.0.0.1/9'
-      wait_for 5 grep -q "from here on every packet" "$DIR/ending.err"
+      wait_for grep -q "from here on every packet" "$DIR/ending.err"
       confined() { status ending | grep -q 'Seccomp:.*2'; }
-      wait_for 5 confined
+      wait_for confined
       status ending
       send 2
       stop ending]]
@@ -218,7 +218,7 @@ END
     local output = run [[
       run accept --user nobody scripts/accept.lua
       kill -KILL $(worker accept)
-      wait_for 5 grep -q "a new worker" "$DIR/accept.err"
+      wait_for grep -q "a new worker" "$DIR/accept.err"
       status accept
       send 1
       stop accept]]
@@ -301,7 +301,7 @@ END
       worker=$(worker accept)
       kill -KILL $pid_accept
       gone() { ! kill -0 "$1" 2> /dev/null; }
-      wait_for 5 gone $worker
+      wait_for gone $worker
       echo gone]]
     assert.matches("gone\n", output)
   end)

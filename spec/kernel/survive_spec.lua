@@ -10,9 +10,7 @@ netns.describe("under load", function()
     -- One of each kind is enough then, and memory is another.
     if not (is_sanitized and fault.is_like_others) then
       it(fault.name .. " loses nothing", function()
-        -- `make chaos` holds it to the time; what else runs on a machine that runs specs must not fail them.
-        local slower = setmetatable({ gap = fault.gap * 4 + (is_sanitized and 1000 or 0) }, { __index = fault })
-        assert.is_nil(faults.verdict(slower, faults.run(fault, 1)))
+        assert.is_nil(faults.verdict(fault, faults.run(fault, 1)))
       end)
     end
   end
@@ -22,7 +20,6 @@ local shell = [[
   export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
   worker() { cat "/proc/$pid_filter/task/$pid_filter/children"; }
   gone() { ! kill -0 "$1" 2> /dev/null; }
-  logged() { grep -q "$1" "$DIR/filter.err"; }
   send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
   rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
 ]]
@@ -46,9 +43,9 @@ end
 END
       kill -STOP $(worker)
       send 10
-      wait_for 5 waiting 10
+      wait_for waiting 10
       kill -CONT $(worker)
-      wait_for 5 judged 10
+      wait_for judged 10
       iptables-legacy -nvxL INPUT | awk '/mark match/ { printf "%s:%s ", $NF, $1 }'
       stop filter]]
     -- The successor's first packet is the eleventh: none of these ten came to it.
@@ -69,17 +66,16 @@ END
       touch "$DIR/filter.lua.broken"
       rule -A INPUT -p udp --dport 9 -j ACCEPT
       send 1
-      wait_for 10 logged "4 workers died within a minute"
+      wait_for logged filter "4 workers died within a minute"
       send 5
-      wait_for 5 judged 6
+      wait_for judged 6
       arrived 6 && echo all
       echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
       kill -HUP $pid_filter
-      wait_for 5 sh -c "grep -c 'goes on' $DIR/filter.err"
-      wait_for 5 logged "goes on"
+      wait_for logged filter "goes on"
       rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
       send 5
-      wait_for 5 judged 11
+      wait_for judged 11
       stop filter]]
     assert.matches("all\n", output)
     assert.matches("ended with status 8 while it judged packet 1", output)
@@ -95,10 +91,10 @@ END
       rule -A OUTPUT -p icmp -j NFQUEUE --queue-num 0 --queue-bypass
       filter filter < scripts/drop_icmp.lua
       w=$(worker)
-      ping -c1 -W0.2 127.0.0.1 > /dev/null || echo dropped
+      ping -c1 -W $REPLY 127.0.0.1 > /dev/null || echo dropped
       kill -KILL $pid_filter
-      wait_for 5 gone $w
-      ping -c1 -W1 127.0.0.1 > /dev/null && echo passed]]
+      wait_for gone $w
+      ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed]]
     assert.equal("dropped\npassed\n", output)
   end)
 end)
@@ -122,13 +118,13 @@ return {
 }
 END
       send 3
-      wait_for 5 judged 3
+      wait_for judged 3
       kill -HUP $pid_filter
-      wait_for 5 logged "was reloaded"
+      wait_for logged filter "was reloaded"
       send 2
-      wait_for 5 judged 5
+      wait_for judged 5
       kill -HUP $pid_filter
-      wait_for 5 sh -c "[ \$(grep -c 'was reloaded' $DIR/filter.err) = 2 ]"
+      wait_for logged filter "was reloaded" 2
       stop filter]]
     assert.matches("carried\t3\ttwo\ttrue\ttrue\ncarried\t5\ttwo\ttrue\ttrue\n", output)
   end)
@@ -148,14 +144,14 @@ return { filter = function() n = n + 1 end, start = function(_, carried) n = car
   stop = function() print("judged " .. n) return n end }
 END
         send 3
-        wait_for 5 judged 3
+        wait_for judged 3
         cat > "$DIR/filter.lua" <<'END'
 %s
 END
         kill -HUP $pid_filter
-        wait_for 5 logged "was not reloaded"
+        wait_for logged filter "was not reloaded"
         send 2
-        wait_for 5 judged 5
+        wait_for judged 5
         stop filter]]):format(case[1]))
       assert.matches(case[2], output)
       assert.matches("judged 5\n", output)
@@ -169,7 +165,7 @@ END
 return { filter = print, stop = function() return { f = print } end }
 END
       kill -HUP $pid_filter
-      wait_for 5 logged "was not reloaded"
+      wait_for logged filter "was not reloaded"
       stop filter]]
     assert.matches("a function cannot be carried over; booleans, numbers, strings and tables can", output)
   end)
@@ -180,12 +176,12 @@ END
 return { queue = { range = 40 }, filter = function(pkt) print("seen", pkt.data_len) end }
 END
       send 1
-      wait_for 5 judged 1
+      wait_for judged 1
       sed -i 's/40/30/' "$DIR/filter.lua"
       kill -HUP $pid_filter
-      wait_for 5 logged "was reloaded"
+      wait_for logged filter "was reloaded"
       send 1
-      wait_for 5 judged 2
+      wait_for judged 2
       stop filter]]
     assert.matches("seen\t29\nseen\t29\n", output)
   end)
@@ -199,12 +195,12 @@ END
       echo 'jit.off() while true do local _ = ("x"):rep(9) end' > "$DIR/filter.lua"
       kill -HUP $pid_filter
       send 3
-      wait_for 5 logged "was not reloaded: the one that runs goes on"
-      wait_for 5 judged 3
+      wait_for logged filter "was not reloaded: the one that runs goes on"
+      wait_for judged 3
       [ "$w" = "$(worker)" ] && echo "the same worker"
       echo 'return { filter = print, start = function() jit.off() while true do end end }' > "$DIR/filter.lua"
       kill -HUP $pid_filter
-      wait_for 5 sh -c "[ \$(grep -c 'was not reloaded' $DIR/filter.err) = 2 ]"
+      wait_for logged filter "was not reloaded" 2
       [ "$w" = "$(worker)" ] && echo "the same worker"
       stop filter]]
     assert.matches("the same worker\nthe same worker\nexit 0\n", output)
@@ -219,17 +215,17 @@ END
 return function() end
 END
       echo 'while true do end' > "$DIR/filter.lua"
-      wait_for 10 logged "has been loading for"
-      wait_for 10 sh -c "[ \$(grep -c 'has been loading for' $DIR/filter.err) = 2 ]"
+      wait_for logged filter "has been loading for"
+      wait_for logged filter "has been loading for" 2
       echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
       rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
-      wait_for 10 logged "goes on"
+      wait_for logged filter "goes on"
       send 3
-      wait_for 5 judged 3
+      wait_for judged 3
       iptables-legacy -nvxL INPUT | awk '/mark match/ { print "marked", $1 }'
       # A worker that hangs while it loads does not keep the program from ending.
-      echo 'while true do end' > "$DIR/filter.lua"
-      sleep 0.3
+      echo 'print "loading" io.stdout:flush() while true do end' > "$DIR/filter.lua"
+      wait_for grep -q loading "$DIR/filter.out"
       stop filter]]
     assert.matches("error: queue 0: [^\n]*filter.lua has been loading for %d%.%d s; its worker is ended "
       .. "%(%-%-time%-limit%)\n", output)
@@ -244,18 +240,18 @@ local part = require "part"
 return function() print("seen", part, 1) end
 END
       send 1
-      wait_for 5 judged 1
+      wait_for judged 1
       echo 'return "second"' > "$DIR/part.new"
       mv "$DIR/part.new" "$DIR/part.lua"
-      wait_for 5 logged "was reloaded"
+      wait_for logged filter "was reloaded"
       send 1
-      wait_for 5 judged 2
+      wait_for judged 2
       sed -i 's/, 1)/, 2)/' "$DIR/filter.lua"
-      wait_for 5 sh -c "[ \$(grep -c 'was reloaded' $DIR/filter.err) = 2 ]"
+      wait_for logged filter "was reloaded" 2
       send 1
-      wait_for 5 judged 3
+      wait_for judged 3
       rm "$DIR/filter.lua"
-      wait_for 5 logged "was not reloaded: the one that runs goes on"
+      wait_for logged filter "was not reloaded: the one that runs goes on"
       stop filter]]
     assert.matches("error: cannot read the script: [^\n]*/filter.lua: No such file or directory\n", output)
     assert.matches("seen\tfirst\t1\nseen\tsecond\t1\nseen\tsecond\t2\n", output)
@@ -269,12 +265,12 @@ netns.describe("an upgrade", function()
       PROGRAM="$DIR/installed"
       run filter -q 0:1 --queue-maxlen 20000 scripts/accept.lua
       "$IPQ_BUILD/spec/stream" 9 20000 2 > "$DIR/stream" & stream=$!
-      sleep 0.3
+      wait_for seen 100
       cp "$PROGRAM" "$DIR/new"
       mv "$DIR/new" "$PROGRAM"
       for i in 1 2; do
         kill -USR2 $pid_filter
-        wait_for 5 sh -c "[ \$(grep -c 'waiting for packets' $DIR/filter.err) = $((2 + 2 * i)) ]"
+        wait_for sh -c "[ \$(grep -c 'waiting for packets' $DIR/filter.err) = $((2 + 2 * i)) ]"
       done
       [ "$(readlink /proc/$pid_filter/exe)" = "$DIR/installed" ] && echo new
       wait $stream
@@ -295,12 +291,12 @@ return function() print "judged" end
 END
       echo 'return 5' > "$DIR/filter.lua"
       kill -USR2 $pid_filter
-      wait_for 5 logged "cannot take over (status 65): the program that runs goes on"
+      wait_for logged filter "cannot take over (status 65): the program that runs goes on"
       rm "$DIR/installed"
       kill -USR2 $pid_filter
-      wait_for 5 logged "cannot take over (status 127): the program that runs goes on"
+      wait_for logged filter "cannot take over (status 127): the program that runs goes on"
       send 1
-      wait_for 5 judged 1
+      wait_for judged 1
       stop filter]]
     assert.matches("must return a function", output)
     assert.matches("exit 0\njudged\n", output)
@@ -319,10 +315,11 @@ END
       mv "$DIR/slow" "$DIR/installed"
       kill -STOP $(worker filter)
       kill -USR2 $pid_filter
-      wait_for 5 test -e "$DIR/asked"
+      wait_for test -e "$DIR/asked"
       kill -TERM $pid_filter
       touch "$DIR/go"
-      sleep 0.3
+      has_one_child() { [ "$(wc -w < /proc/$pid_filter/task/$pid_filter/children)" = 1 ]; }
+      wait_for has_one_child
       kill -CONT $(worker filter)
       wait $pid_filter
       echo "exit $?"
@@ -388,7 +385,7 @@ import os, signal, socket, subprocess, sys, time
 path, script = os.environ["DIR"] + "/notify", os.environ["DIR"] + "/filter.lua"
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.bind(path)
-notify.settimeout(10)
+notify.settimeout(300)
 def write(text):
     with open(script, "w") as file: file.write(text)
 def told():

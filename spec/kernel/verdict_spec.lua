@@ -21,7 +21,7 @@ netns.describe("live verdicts", function()
       filter drop <<'END'
 return function() return require "ipq".DROP end
 END
-      ping -c 3 -i 0.01 -W 0.2 127.0.0.1
+      ping -c 3 -i 0.01 -W $REPLY 127.0.0.1
       stop drop]]
     assert.equal(0, received(output))
     assert.matches("queue 0: 3 packets, 0 accepted, 3 dropped", output)
@@ -102,7 +102,7 @@ END
         filter early <<'END'
 return function() return require "ipq".%s end
 END
-        ping -c 2 -i 0.01 -W 0.2 127.0.0.1
+        ping -c 2 -i 0.01 -W $REPLY 127.0.0.1
         stop early]]):format(verdict))
       assert.equal(expected, received(output))
     end
@@ -133,7 +133,7 @@ END
         filter first <<'END'
 return function(pkt) return require "ipq".queue(9, %s) end
 END
-        ping -c 2 -i 0.01 -W 0.2 127.0.0.1
+        ping -c 2 -i 0.01 -W $REPLY 127.0.0.1
         stop first]]):format(bypass))
       assert.equal(expected, received(output))
     end
@@ -151,7 +151,7 @@ return function(pkt)
   return require "ipq".ACCEPT
 end
 END
-        ping -c 20 -i 0.01 -W 0.2 127.0.0.1
+        ping -c 20 -i 0.01 -W $REPLY 127.0.0.1
         stop tenth]]):format(verdict))
       assert.equal(expected, received(output))
       assert.matches("error: packet 10 of queue 0: /[^\n]*/tenth.lua:4: every tenth\nstack traceback:\n", output)
@@ -169,7 +169,7 @@ END
         filter silent --default %s <<'END'
 return function() end
 END
-        ping -c 2 -i 0.01 -W 0.2 127.0.0.1
+        ping -c 2 -i 0.01 -W $REPLY 127.0.0.1
         stop silent]]):format(verdict))
       assert.equal(expected, received(output))
     end
@@ -189,7 +189,7 @@ return { filter = function(pkt)
   if sequence % 5 == 0 then marked = marked + 1 pkt.mark = 5 end
 end, stop = function() print("dropped " .. dropped .. " marked " .. marked) end }
 END
-      ping -c 1000 -l 100 -i 0.001 -q -W 0.5 127.0.0.1
+      ping -c 1000 -l 100 -i 0.001 -q -W $REPLY 127.0.0.1
       stop mixed
       iptables-legacy -t mangle -nvxL POSTROUTING | awk '/mark match/ { print "kernel marked", $1 }']]
     assert.equal(667, received(output))

@@ -27,7 +27,7 @@ return { filter = function(pkt)
   numbers[#numbers + 1] = pkt.queue_num
 end, stop = function() print("seen " .. seen .. " of " .. (numbers[1] or "none")) end }
 END
-      wait_for 5 running each 3
+      wait_for running each 3
       workers each | wc -w
       bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; done; echo > /dev/udp/127.0.0.1/10'
       stop each]]
@@ -47,7 +47,7 @@ END
       rule -A INPUT -p udp -j DROP
       for i in $(seq 64); do ip addr add 127.0.1.$i dev lo; done
       run all -q 0:3 scripts/accept.lua
-      wait_for 5 running all 4
+      wait_for running all 4
       bash -c 'for i in {1..64}; do echo $i > /dev/udp/127.0.1.$i/9; done'
       stop all]]
     assert.matches("all queues: 64 packets, 64 accepted", output)
@@ -90,10 +90,10 @@ netns.describe("a supervisor", function()
     local output = run [[
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 1
       run accept --max-restarts 0 --on-give-up exit -q 0:2 scripts/accept.lua
-      wait_for 5 running accept 3
+      wait_for running accept 3
       bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; done'
       settled() { awk '$1 == 1 && $8 == 3 && $3 == 0 { found = 1 } END { exit !found }' "$1"; }
-      wait_for 5 settled /proc/net/netfilter/nfnetlink_queue
+      wait_for settled /proc/net/netfilter/nfnetlink_queue
       all=$(workers accept)
       set -- $all
       kill -KILL $2
@@ -125,12 +125,12 @@ END
   it("takes its workers with it when it is killed", function()
     local output = run [[
       run accept -q 0:1 scripts/accept.lua
-      wait_for 5 running accept 2
+      wait_for running accept 2
       all=$(workers accept)
       kill -KILL $pid_accept
-      for pid in $all; do wait_for 5 gone $pid; done
-      wait_for 5 ended 0
-      wait_for 5 ended 1
+      for pid in $all; do wait_for gone $pid; done
+      wait_for ended 0
+      wait_for ended 1
       echo all gone]]
     assert.matches("all gone\n", output)
   end)
@@ -143,11 +143,11 @@ END
         # What a shell starts in the background ignores INT.
         env --default-signal=INT "$PROGRAM" --time-limit 0 scripts/accept.lua > /dev/null 2> "$DIR/accept.err" &
         pid_accept=$!
-        wait_for 5 running accept 1
+        wait_for running accept 1
         all=$(workers accept)
         kill -STOP $all
         bash -c 'for i in {1..200}; do echo $i > /dev/udp/127.0.0.1/9; done'
-        wait_for 5 waiting 200
+        wait_for waiting 200
         kill -%s $pid_accept $all
         kill -CONT $all
         wait $pid_accept
@@ -167,13 +167,13 @@ END
         filter endless -q 0:1 <<'END'
 return function() while true do end end
 END
-        wait_for 5 running endless 2
+        wait_for running endless 2
         all=$(workers endless)
         bash -c 'echo > /dev/udp/127.0.0.1/9'
-        wait_for 5 waiting 1
+        wait_for waiting 1
         kill -TERM $pid_endless
         set -- $all
-        wait_for 5 gone $2
+        wait_for gone $2
         kill -0 $1 && echo "still there"
         kill -%s $pid_endless
         wait $pid_endless
@@ -193,7 +193,7 @@ return { filter = print, start = function() print "started" end }
 END
       "$PROGRAM" "$DIR/slow.lua" "$DIR/go" > "$DIR/slow.out" 2>&1 &
       pid_slow=$!
-      wait_for 5 grep -q loading "$DIR/slow.out"
+      wait_for grep -q loading "$DIR/slow.out"
       kill -TERM $pid_slow
       : > "$DIR/go"
       wait $pid_slow
@@ -222,7 +222,7 @@ netns.describe("--pin", function()
     local output = run [[
       cores=$(nproc)
       QUEUE=$cores run pinned --pin -q 0:$cores scripts/accept.lua
-      wait_for 5 running pinned $((cores + 1))
+      wait_for running pinned $((cores + 1))
       for pid in $(workers pinned); do grep Cpus_allowed_list /proc/$pid/status; done
       stop pinned
       echo "cores $cores"]]
@@ -248,7 +248,7 @@ netns.describe("--pin", function()
       PROGRAM="taskset -c $last $PROGRAM"
       $PROGRAM --pin scripts/accept.lua > /dev/null 2> "$DIR/last.err" &
       pid_last=$!
-      wait_for 5 grep -q waiting "$DIR/last.err"
+      wait_for grep -q waiting "$DIR/last.err"
       echo "last $last $(grep Cpus_allowed_list /proc/$(worker last)/status)"
       kill $pid_last
       wait $pid_last]]

@@ -154,7 +154,7 @@ local LIVE = [[
   inject raw 10.9.0.2
   inject raw fd09::2
   all -I '-j ACCEPT'
-  wait_for 60 waiting 0
+  wait_for waiting 0
   for command in iptables-legacy ip6tables-legacy; do
     for chain in PREROUTING OUTPUT; do
       "$command" -t raw -nvxL $chain | awk -v name="$command $chain" '$3 == "NFQUEUE" { print "kernel", name, $1 }'

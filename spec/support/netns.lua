@@ -3,6 +3,9 @@ local M = {}
 
 local build = os.getenv "IPQ_BUILD" or "build"
 
+--- How many times as long as elsewhere things may take here.
+M.slow = tonumber(os.getenv "IPQ_SLOW" or 1)
+
 --- What "sh" prints (both outputs) and its exit status.
 local function shell(command)
   local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"[status $?]\"", "r"))
@@ -40,7 +43,7 @@ end
 
 --- Runs a shell script after spec/support/netns.sh in a new namespace; raises with its output unless it
 --- succeeds. $DIR is a folder that is removed afterwards.
----@param seconds? integer when it is given up, 120
+---@param seconds? integer when it is given up, 300; IPQ_SLOW times as many on a machine that needs more
 ---@return string output
 function M.run(script, seconds)
   local dir = shell "mktemp -d":match "%S+"
@@ -49,7 +52,7 @@ function M.run(script, seconds)
   file:write(". spec/support/netns.sh\n", script)
   file:close()
   local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout %d unshare -n sh %s"):format(dir, build,
-    seconds or 120, path))
+    (seconds or 300) * M.slow, path))
   shell("rm -rf " .. dir)
   if status ~= 0 then error(("exit %d\n%s"):format(status, output), 2) end
   return output

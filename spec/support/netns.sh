@@ -6,13 +6,15 @@ unset LD_PRELOAD
 XTABLES_LOCKFILE="$DIR/xtables.lock"
 export XTABLES_LOCKFILE
 ip link set lo up
+# So many seconds ping waits for the last reply, which may be slow on a busy machine.
+REPLY=$((2 * ${IPQ_SLOW:-1}))
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-# wait_for SECONDS COMMAND...: until it succeeds, or fail.
+# wait_for COMMAND...: until it succeeds, or fail after a minute; IPQ_SLOW is how many minutes on a machine that needs
+# more. Nobody waits so long where all is well.
 wait_for() {
-	deadline=$(($(date +%s) + $1))
-	shift
+	deadline=$(($(date +%s) + 60 * ${IPQ_SLOW:-1}))
 	until "$@"; do
 		[ "$(date +%s)" -lt "$deadline" ] || fail "still not: $*"
 		sleep 0.01
@@ -26,6 +28,8 @@ queue_is_bound() {
 # What the kernel tells of queue 0: packets that wait, and packets that it ever had.
 waiting() { awk -v n="$1" '$1 == 0 && $3 == n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 judged() { awk -v n="$1" '$1 == 0 && $8 >= n && $3 == 0 { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
+# What a full queue 0 has turned away.
+turned_away() { awk -v n="$1" '$1 == 0 && $6 >= n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 seen() { awk -v n="$1" '$1 == 0 && $8 >= n { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 
 # What got through to UDP port 9, where a rule in INPUT counts it.
@@ -46,8 +50,8 @@ run() {
 	shift
 	"$PROGRAM" "$@" > "$DIR/$name.out" 2> "$DIR/$name.err" &
 	eval "pid_$name=$!"
-	wait_for 10 grep -qs 'waiting for packets' "$DIR/$name.err"
-	wait_for 10 queue_is_bound "${QUEUE:-0}"
+	wait_for grep -qs 'waiting for packets' "$DIR/$name.err"
+	wait_for queue_is_bound "${QUEUE:-0}"
 }
 
 # worker NAME: the process that runs its filter, the first one where there are several.
@@ -55,6 +59,9 @@ worker() {
 	eval "pid=\$pid_$1"
 	cut -d' ' -f1 "/proc/$pid/task/$pid/children"
 }
+
+# logged NAME TEXT [TIMES]: whether the program of that name has logged TEXT (so often).
+logged() { [ "$(grep -cF -e "$2" "$DIR/$1.err")" -ge "${3:-1}" ]; }
 
 # stop NAME: asks it to end, waits, shows what it printed and its exit status.
 stop() {
@@ -70,9 +77,9 @@ rule6() { ip6tables-legacy "$@" || fail "ip6tables-legacy $*"; }
 
 # host NAME: a network namespace below this one, held by a process; "on NAME command..." runs in it.
 host() {
-	unshare -n sleep 60 &
+	unshare -n sleep infinity &
 	eval "host_$1=$!"
-	wait_for 5 in_other $!
+	wait_for in_other $!
 	on "$1" ip link set lo up
 }
 in_other() { [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$1/ns/net")" ]; }

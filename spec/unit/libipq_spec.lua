@@ -242,7 +242,7 @@ describe("libipq's calls", function()
   it("touch no memory that is not theirs, and lose none", function()
     if not select(2, support.run("command -v valgrind")) then pending("valgrind is not there") end
     if support.sanitizer then pending("the sanitizers see to it") end
-    support.must("FUZZ_ROUNDS=2000 timeout 60 valgrind -q --leak-check=full --error-exitcode=99 "
+    support.must("FUZZ_ROUNDS=2000 timeout 600 valgrind -q --leak-check=full --error-exitcode=99 "
       .. support.program("calls") .. " all")
   end)
 end)

@@ -48,7 +48,7 @@ local function ipq_lua(arguments, files, patience)
     end
   end
   return netns.shell(("cd %s; LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 timeout %d %s --time-limit 0.2 %s")
-    :format(dir, patience or 20, program, arguments))
+    :format(dir, patience or 200, program, arguments))
 end
 
 local give_up = "no progress in 200 ms of the processor's time while it judged %s %d+ %(%g+ > %g+, protocol %d+%)%. "

@@ -133,7 +133,7 @@ describe("ipq-lua", function()
   for _, case in ipairs(users) do
     it("exits 67 for the user \"" .. case[1] .. "\", before the script is loaded", function()
       local output, status = ipq_lua(("--user '%s' %s"):format(case[1], script "print 'loaded' return print"),
-        "timeout 10")
+        "timeout 100")
       assert.truthy(output:find(("ipq-lua: error: --user %s: %s"):format(case[1], case[2]), 1, true), output)
       assert.falsy(output:find "loaded")
       assert.equal(67, status)
@@ -218,7 +218,7 @@ describe("ipq-lua", function()
     netns.shell(("ln -s /dev/null %s/link; mkfifo %s/pipe; mkdir %s/folder"):format(folder, folder, folder))
     local before = netns.shell("ls -l " .. folder)
     for _, name in ipairs { "link", "pipe", "folder" } do
-      local output, status = ipq_lua(("--metrics %s/%s %s"):format(folder, name, path), "timeout 5")
+      local output, status = ipq_lua(("--metrics %s/%s %s"):format(folder, name, path), "timeout 100")
       assert.matches("error: cannot write the metrics [^\n]*: there is something that is no plain file; %-%-metrics "
         .. "takes", output)
       assert.equal(73, status)
@@ -346,7 +346,7 @@ netns.describe("ipq-lua, live,", function()
       "$PROGRAM" -q 7 scripts/accept.lua
       echo "second $?"
       "$PROGRAM" -q 8 scripts/drop_icmp.lua &
-      wait_for 5 queue_is_bound 8
+      wait_for queue_is_bound 8
       kill $!
       wait $!
       echo "third $?"

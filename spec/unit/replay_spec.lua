@@ -24,8 +24,8 @@ local function replay(frames, script, options, more)
     file:close()
     script = path "filter.lua"
   end
-  local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1 timeout 20 %s -r %s -w %s %s %s"):format(
-    netns.program, path "in.pcap", path "out.pcap", more or "", script))
+  local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1 timeout 200 %s -r %s -w %s %s %s")
+    :format(netns.program, path "in.pcap", path "out.pcap", more or "", script))
   local written = io.open(path "out.pcap", "rb")
   local bytes = written and written:read "*a"
   if written then written:close() end
@@ -324,10 +324,14 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
     end)
     capture.write(path, { { packet } })
     local file = assert(io.open(path .. ".lua", "w"))
-    file:write "return function() while true do end end"
+    file:write "return function() print 'judging' io.stdout:flush() while true do end end"
     file:close()
-    local _, status = netns.shell(("LD_PRELOAD= timeout --preserve-status 0.3 timeout -k 9 9 %s --time-limit 0 "
-      .. "-r %s %s.lua"):format(netns.program, path, path))
+    local _, status = netns.shell(([[
+      LD_PRELOAD= %s --time-limit 0 -r %s %s.lua > %s.out & pid=$!
+      until grep -qs judging %s.out; do sleep 0.01; done
+      kill -TERM $pid
+      wait $pid]]):format(netns.program, path, path, path, path))
+    os.remove(path .. ".out")
     assert.equal(143, status)
   end)
 

@@ -146,7 +146,7 @@ describe("timers", function()
     before = C.spec_monotonic_ns()
     go_on(src, function() return fired end)
     local took = tonumber(fired - before) / 1e9
-    assert.is_true(took >= 0.02 and took < 2)
+    assert.is_true(took >= 0.02)
     assert.equal(1, during)
     assert.equal(2, src.batch.in_timer)
     assert.equal(0, tonumber(src.batch.wake_ns))
