@@ -333,12 +333,10 @@ static int kernel;
 
 static void kernel_start(void)
 {
-	int buffer = 1 << 20;
-
 	handle = ipq_create_handle(0, PF_INET);
 	CHECK(handle);
 	kernel = replace_kernel(handle, SOCK_DGRAM);
-	CHECK_INT(setsockopt(kernel, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)), 0);
+	buffers_set(kernel, 1 << 20);
 	/* This kernel does not take the verdicts that it gets. */
 	CHECK_INT(fcntl(handle->fd, F_SETFL, O_NONBLOCK), 0);
 }

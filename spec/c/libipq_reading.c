@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/time.h>
+#include <sys/resource.h>
 
 static _Alignas(8) unsigned char buf[MESSAGE_MAX];
 
@@ -474,10 +475,12 @@ static void descriptor(void)
 
 static void high_descriptor(void)
 {
+	const struct rlimit many = {.rlim_cur = 2048, .rlim_max = 2048};
 	struct ipq_handle *h;
 	int udp, fd;
 
 	enter_queueing_namespace();
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &many), 0);
 	udp = udp_open(AF_INET);
 	do
 		fd = dup(udp);

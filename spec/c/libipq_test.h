@@ -134,6 +134,16 @@ __attribute__((unused)) static void enter_queueing_namespace(void)
 	shell("iptables-legacy -A OUTPUT -p udp -j QUEUE");
 }
 
+/* Gives the socket room for so many bytes each way, whatever the system's limits are: as root it may
+ * pass them. */
+__attribute__((unused)) static void buffers_set(int fd, int bytes)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+}
+
 /* A UDP socket that is connected to itself: what it sends, it gets, if the packet is let through.
  */
 __attribute__((unused)) static int udp_open(sa_family_t family)
@@ -141,15 +151,13 @@ __attribute__((unused)) static int udp_open(sa_family_t family)
 	struct sockaddr_in6 address = {.sin6_family = family};
 	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(address);
 	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int buffer = 4 << 20;
 
 	if (family == AF_INET)
 		((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
 		address.sin6_addr = in6addr_loopback;
 	CHECK(fd >= 0);
-	CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)), 0);
-	CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer)), 0);
+	buffers_set(fd, 4 << 20);
 	CHECK_INT(bind(fd, (struct sockaddr *)&address, len), 0);
 	CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	CHECK_INT(connect(fd, (struct sockaddr *)&address, len), 0);
