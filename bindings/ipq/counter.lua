@@ -99,7 +99,7 @@ function M.counter(name)
   local number, is_new = find(name)
   if not number then error(("ipq.counter(): there are %d already, which is the most"):format(MAX), 2) end
   if is_new then write_name(scripted.counters[number], name) end
-  return cast(pointer, number + 1)
+  return (cast(pointer, number + 1))
 end
 
 core.counter = M

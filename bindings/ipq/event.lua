@@ -1,7 +1,7 @@
 --- What a script tells to programs: a line of JSON on standard output.
 local core = require "ipq.core"
 -- A script may overwrite globals.
-local error, pairs, pcall, require, tostring, type = error, pairs, pcall, require, tostring, type
+local error, io, pairs, pcall, require, tostring, type = error, io, pairs, pcall, require, tostring, type
 
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.event then return core.event end
@@ -28,7 +28,7 @@ end
 --- The field, for a message, whose value JSON has not.
 local function culprit(fields)
   for key, value in pairs(fields) do
-    if not pcall(encode, { value }) then return ("field '%s': "):format(tostring(key)) end
+    if not pcall(encode, { value }) then return (("field '%s': "):format(tostring(key))) end
   end
   return ""
 end

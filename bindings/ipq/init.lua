@@ -1,5 +1,8 @@
 --- Packets that Netfilter queues, judged by Lua.
 local core = require "ipq.core"
+-- A script may overwrite globals.
+local error, pairs, pcall, require, setmetatable = error, pairs, pcall, require, setmetatable
+local tostring, type = tostring, type
 
 -- One module for the life of the Lua state (see engine/abi.lua).
 if core.module then return core.module end
@@ -38,7 +41,7 @@ local M = {
 
 --- Seconds since 1970, with microseconds: in replay the time of the packet or of the timer, live the clock's.
 ---@return number
-function M.now() return live.now() end
+function M.now() return (live.now()) end
 
 local COPY, VERDICT = "must be \"packet\" or \"meta\"", "must be a verdict, as ipq.ACCEPT is"
 -- Where "must be a number" would not say enough.
@@ -80,7 +83,7 @@ function M.open(options)
   local ok, queue, message, code = pcall(core.open, options)
   if not ok then error(queue, 2) end
   if not queue then return nil, message, code end
-  return setmetatable({ core = queue, is_closed = false }, Queue)
+  return (setmetatable({ core = queue, is_closed = false }, Queue))
 end
 
 local function check_open(queue)
@@ -115,7 +118,8 @@ end
 --- Takes no new packets: run() judges what waits, then returns. For a filter to call.
 function Queue:stop()
   check_open(self)
-  return self.core:stop()
+  local ok, message, code = self.core:stop()
+  return ok, message, code
 end
 
 --- Closes the queue; the kernel drops what still waits in it.

@@ -1,7 +1,7 @@
 --- Messages for people, one line each (a traceback has more).
 local core = require "ipq.core"
 local live = require "ipq.engine.live"
-local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a script may overwrite globals
+local error, io, ipairs, os, pairs, tostring = error, io, ipairs, os, pairs, tostring -- a script may overwrite globals
 
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.log then return core.log end
@@ -10,7 +10,7 @@ local LINES_A_SECOND = 100
 
 local M = {}
 
-local function escape(c) return ("\\x%02x"):format(c:byte()) end
+local function escape(c) return (("\\x%02x"):format(c:byte())) end
 
 --- Where lines go: function(level, text), which has to see to it that bytes of a packet are harmless in a terminal.
 --- The host sets its own.
@@ -61,7 +61,7 @@ end
 ---@return fun(): boolean
 function M.gate(level, burst, what, clock)
   local gate = { level = level, burst = burst, what = what, clock = clock or os.time, written = 0, suppressed = 0 }
-  local function may_write() return passes(gate) end
+  local function may_write() return (passes(gate)) end
   gates[may_write] = gate
   return may_write
 end
@@ -76,7 +76,7 @@ M.write = write
 
 for _, level in ipairs { "debug", "info", "warn", "error" } do
   local rank = ranks[level]
-  local may_write = M.gate(level, LINES_A_SECOND, level .. " messages", function() return M.clock() end)
+  local may_write = M.gate(level, LINES_A_SECOND, level .. " messages", function() return (M.clock()) end)
   M[level] = function(text)
     -- Who replays a capture wants all of it, however fast it goes.
     if rank >= M.least and (live.is_replay or may_write()) then write(level, tostring(text)) end

@@ -3,7 +3,7 @@ local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
-local error, tostring, type = error, tostring, type -- a script may overwrite globals
+local error, pairs, tostring, type = error, pairs, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.netset then return core.netset end
@@ -70,11 +70,11 @@ ffi.metatype("struct ipq_netset", {
     return method
   end,
   __newindex = function() error("a netset cannot be changed", 2) end,
-  __len = function(self) return C.ipq_netset_count(self) end,
-  __tostring = function(self) return ("netset of %d networks"):format(C.ipq_netset_count(self)) end,
+  __len = function(self) return (C.ipq_netset_count(self)) end,
+  __tostring = function(self) return (("netset of %d networks"):format(C.ipq_netset_count(self))) end,
 })
 
-local function reason(code) return ffi.string(C.ipq_netset_strerror(code)) end
+local function reason(code) return (ffi.string(C.ipq_netset_strerror(code))) end
 
 local function add_table(set, list)
   for key, text in pairs(list) do

@@ -40,8 +40,8 @@ local OWN = debug.getinfo(1, "S").short_src .. ":"
 local function in_script(text, filter)
   if text:sub(1, #OWN) ~= OWN then return text end
   local info = debug_getinfo(filter, "S")
-  return ("%s: in the filter that begins at line %d:%s"):format(info.short_src, info.linedefined,
-    (text:sub(#OWN + 1):gsub("^%d+:", "")))
+  return (("%s: in the filter that begins at line %d:%s"):format(info.short_src, info.linedefined,
+    (text:sub(#OWN + 1):gsub("^%d+:", ""))))
 end
 
 --- The traceback down to the filter: what lies below are this module's own calls, drive() and xpcall().

@@ -66,23 +66,23 @@ local M = {}
 --- owner is what the driver lives as long as: handles may outlive the loop. observe is the loop's (see
 --- dispatch.lua), or nil; tell_error(p, why) tells of a packet that got the error verdict.
 function M.new(driver, owner, observe, tell_error)
-  return setmetatable({
+  return (setmetatable({
     driver = driver, owner = owner, batch = driver.batch, observe = observe, tell_error = tell_error,
     open = {}, -- number → state
-  }, Keeper)
+  }, Keeper))
 end
 
 local function too_many(batch)
-  return ("%d packets are held already, the most that may be: half of --queue-maxlen, and %d at most")
-    :format(batch.held_count, E.IPQ_HELD_MAX)
+  return (("%d packets are held already, the most that may be: half of --queue-maxlen, and %d at most")
+    :format(batch.held_count, E.IPQ_HELD_MAX))
 end
 
---- Holds the packet whose filter runs. Gives its handle, the same one each time. Its caller is to be called by
---- the script, with a tail call to here: errors are told there.
-function M.hold(p)
+--- Holds the packet whose filter runs. Gives its handle, the same one each time. Errors are at that level of the
+--- caller's.
+function M.hold(p, level)
   local keeper = live.keeper
   if p.held ~= 0 then return keeper.newest end
-  if C.ipq_driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), 2) end
+  if C.ipq_driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), level + 1) end
   newest_number = newest_number + 1
   local handle = setmetatable({ [NUMBER] = newest_number, [ID] = p.packet_id }, mt)
   local state = { handle = handle, keeper = keeper, number = newest_number, refusal = RUNNING }

@@ -73,7 +73,7 @@ function M.view_handle() return live.handle end
 --- The bits of a buffer from offset (0 to 65535) of that packet on, to the end of its bytes, or with
 --- is_body to the end of the IP packet.
 function M.buffer_handle(offset, is_body)
-  if is_body then return bor(live.handle + offset, BODY) end
+  if is_body then return (bor(live.handle + offset, BODY)) end
   return live.handle + offset
 end
 
@@ -102,7 +102,7 @@ function M.now()
       return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
     end
   end
-  return C.ipq_now()
+  return (C.ipq_now())
 end
 
 --- What the host watches the time of filters by, where it does so itself: guard(driver), with the address of the one

@@ -15,15 +15,15 @@ local M = {}
 
 local function describe(value)
   local kind = type(value)
-  if kind == "string" then return ("the string %q"):format(value) end
+  if kind == "string" then return (("the string %q"):format(value)) end
   if kind == "number" or kind == "boolean" then return "the " .. kind .. " " .. tostring(value) end
   return "a " .. kind
 end
 
 --- Why a verdict cannot be one; who is "filter returned", and it_takes begins the list of what is one: "it may return".
 function M.bad_verdict(who, value, it_takes)
-  return ("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
-    :format(who, describe(value), it_takes)
+  return (("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
+    :format(who, describe(value), it_takes))
 end
 
 --- Why bytes cannot be the packet's.
@@ -39,7 +39,7 @@ local function take_bytes(p, bytes)
   elseif is_buffer(bytes) then
     result = C.ipq_rewrite_set(p, open_buffer(bytes))
   else
-    return M.bad_bytes("filter returned", bytes)
+    return (M.bad_bytes("filter returned", bytes))
   end
   if result ~= 0 then return "bytes returned: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
 end
@@ -55,7 +55,7 @@ end
 --- the packet is as fail() takes it then.
 function M.apply(p, value, bytes)
   if value ~= nil then
-    if not is_valid(value) then return M.bad_verdict("filter returned", value, "it may return") end
+    if not is_valid(value) then return (M.bad_verdict("filter returned", value, "it may return")) end
     p.verdict = value
   end
   if bytes ~= nil then
@@ -65,7 +65,7 @@ function M.apply(p, value, bytes)
   if p.verdict == DROP then
     p.set = band(p.set, NO_PAYLOAD)
   else
-    return M.complete(p)
+    return (M.complete(p))
   end
 end
 

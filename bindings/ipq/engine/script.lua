@@ -1,4 +1,9 @@
 --- A user's script: loaded, run once, and held to what a filter script may be.
+
+-- A script may overwrite globals.
+local debug, io, load, package, pairs, require = debug, io, load, package, pairs, require
+local tostring, type, unpack, xpcall = tostring, type, unpack, xpcall
+
 local M = {}
 
 ---@class ipq.Script
@@ -68,7 +73,7 @@ local function meant(path)
   local file = io.open(path .. ".lua", "r")
   if not file then return "" end
   file:close()
-  return ("; there is %s.lua"):format(path)
+  return (("; there is %s.lua"):format(path))
 end
 
 -- What captures begin with: pcap of either byte order, with microseconds or nanoseconds, and pcapng.

@@ -16,7 +16,7 @@ if core.timer then return core.timer end
 local C = abi.C
 local SECONDS_MAX = 1e9
 
-local function monotonic() return C.ipq_monotonic_us() end
+local function monotonic() return (C.ipq_monotonic_us()) end
 
 local M = {}
 
@@ -91,10 +91,10 @@ end
 --- A heap whose time is what clock() gives, nil where that is not known (yet).
 ---@param clock? fun(): number?
 function M.new(clock)
-  return setmetatable({
+  return (setmetatable({
     count = 0, due = huge, now = 0, clock = clock,
     is_started = false, -- whether now is a time, and not 0
-  }, Heap)
+  }, Heap))
 end
 
 --- Says what time it is.

@@ -91,7 +91,7 @@ function Buffer:string(off, len)
   len = len or size - off
   if type(len) ~= "number" then not_a_number("length", 2) end
   if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
-  return ffi.string(at(self, off, len), len)
+  return (ffi.string(at(self, off, len), len))
 end
 
 --- The offset of the first occurrence of text at or after off; nil where there is none.
@@ -118,7 +118,7 @@ end
 --- All bytes as hexadecimal digits.
 ---@return string
 function Buffer:hex()
-  return (Buffer.string(self):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+  return (Buffer.string(self):gsub(".", function(c) return (("%02x"):format(c:byte())) end))
 end
 
 -- Writing. The packet's lengths and checksums follow when its filter has returned.
@@ -233,7 +233,7 @@ ffi.metatype("struct ipq_buffer", {
     local _, size = open(self)
     return size
   end,
-  __tostring = function(self) return self:string() end,
+  __tostring = function(self) return (self:string()) end,
 })
 
 local M = {}
@@ -244,15 +244,15 @@ M.HINT = ": its methods change it, write(off, text) and replace(off, len, text)"
 --- The bytes from offset on of the packet whose filter runs.
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer
-function M.new(offset) return cast(abi.buffer_pointer, live.buffer_handle(offset, false)) end
+function M.new(offset) return (cast(abi.buffer_pointer, live.buffer_handle(offset, false))) end
 
 --- The same, up to the end of the IP packet: bytes behind it (padding of the link) are left out.
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer
-function M.body(offset) return cast(abi.buffer_pointer, live.buffer_handle(offset, true)) end
+function M.body(offset) return (cast(abi.buffer_pointer, live.buffer_handle(offset, true))) end
 
 --- Whether value is a Buffer; and the address of its first byte and its length, at the time.
-function M.is_buffer(value) return ffi.istype(abi.buffer_pointer, value) end
+function M.is_buffer(value) return (ffi.istype(abi.buffer_pointer, value)) end
 M.open = open
 
 core.buffer = M

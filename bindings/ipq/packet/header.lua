@@ -9,7 +9,9 @@ local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
-local error, tostring, type = error, tostring, type -- a script may overwrite globals
+-- A script may overwrite globals.
+local assert, concat, error, loadstring, pairs = assert, table.concat, error, loadstring, pairs
+local setfenv, tostring, type = setfenv, tostring, type
 
 local C, cast = abi.C, ffi.cast
 local packet_of = live.packet_of
@@ -33,7 +35,14 @@ local environment = {
 }
 
 local function compile(text, name)
-  return setfenv(assert(loadstring(text, "=ipq/packet/header.lua:" .. name)), environment)()
+  return (setfenv(assert(loadstring(text, "=ipq/packet/header.lua:" .. name)), environment)())
+end
+
+--- A function that assigns, from the text of its body. Its errors are at that level of error() for it: 3 is the line of
+--- its caller's caller.
+local function compile_writer(body, name, level)
+  return (compile(("local NAME, LEVEL = %q, %d\nreturn function(p, h, v)\n%s\nend")
+    :format(name, level or 3, body), name))
 end
 
 --- The bytes at h[offset] as one number of size bytes, as Lua text.
@@ -42,7 +51,7 @@ local function load_text(offset, size)
   for i = 0, size - 1 do
     terms[#terms + 1] = ("h[%d]%s"):format(offset + i, i < size - 1 and (" * %.0f"):format(256 ^ (size - 1 - i)) or "")
   end
-  return "(" .. table.concat(terms, " + ") .. ")"
+  return "(" .. concat(terms, " + ") .. ")"
 end
 
 local function store_text(offset, size, where)
@@ -50,8 +59,8 @@ local function store_text(offset, size, where)
   for i = 0, size - 1 do
     lines[#lines + 1] = ("scratch[%d] = band(rshift(raw, %d), 255)"):format(i, 8 * (size - 1 - i))
   end
-  lines[#lines + 1] = ("check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)"):format(where, offset, size)
-  return table.concat(lines, "\n")
+  lines[#lines + 1] = ("check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, LEVEL)"):format(where, offset, size)
+  return (concat(lines, "\n"))
 end
 
 --- A number: width bits, shift bits from the right of the size bytes at offset (network order).
@@ -61,33 +70,27 @@ function M.number(offset, size, shift, width)
   width = width or size * 8
   local whole = width == size * 8
   local max = 2 ^ width - 1
-  return function(name, where)
+  return function(name, where, level)
     local read = whole and load_text(offset, size)
       or ("band(rshift(%s, %d), %.0f)"):format(load_text(offset, size), shift, max)
     local raw = whole and "v"
       or ("bor(band(%s, bnot(%.0f)), lshift(v, %d))"):format(load_text(offset, size), max * 2 ^ shift, shift)
-    return compile("return function(p, h) return " .. read .. " end", name),
-      compile(([[
-        local NAME = "%s"
-        return function(p, h, v)
-          if type(v) ~= "number" or not (v >= 0 and v <= %.0f) or v %% 1 ~= 0 then out_of_range(NAME, %.0f, 3) end
-          local raw = %s
-          %s
-        end]]):format(name, max, max, raw, store_text(offset, size, where)), name)
+    return compile("return function(p, h) return (" .. read .. ") end", name),
+      compile_writer(([[
+        if type(v) ~= "number" or not (v >= 0 and v <= %.0f) or v %% 1 ~= 0 then out_of_range(NAME, %.0f, LEVEL) end
+        local raw = %s
+        %s]]):format(max, max, raw, store_text(offset, size, where)), name, level)
   end
 end
 
 --- One bit of the byte at offset, as a boolean.
 function M.flag(offset, mask)
-  return function(name, where)
+  return function(name, where, level)
     return compile(("return function(p, h) return band(h[%d], %d) ~= 0 end"):format(offset, mask), name),
-      compile(([[
-        local NAME = "%s"
-        return function(p, h, v)
-          if type(v) ~= "boolean" then error(NAME .. " must be true or false", 3) end
-          local raw = v and bor(h[%d], %d) or band(h[%d], %d)
-          %s
-        end]]):format(name, offset, mask, offset, 255 - mask, store_text(offset, 1, where)), name)
+      compile_writer(([[
+        if type(v) ~= "boolean" then error(NAME .. " must be true or false", LEVEL) end
+        local raw = v and bor(h[%d], %d) or band(h[%d], %d)
+        %s]]):format(offset, mask, offset, 255 - mask, store_text(offset, 1, where)), name, level)
   end
 end
 
@@ -95,16 +98,14 @@ end
 ---@param family 4|6
 function M.address(offset, family)
   local read = family == 4 and "ip" or "ip6"
-  return function(name, where)
-    return compile(("return function(p, h) return address.%s(h + %d) end"):format(read, offset), name),
-      compile(([[
-        local NAME = "%s"
-        return function(p, h, v)
-          if not address.parse(%d, v, scratch) then
-            error(NAME .. " must be the text of an IPv%d address", 3)
-          end
-          check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, 3)
-        end]]):format(name, family, family, where, offset, family == 4 and 4 or 16), name)
+  return function(name, where, level)
+    return compile(("return function(p, h) return (address.%s(h + %d)) end"):format(read, offset), name),
+      compile_writer(([[
+        if not address.parse(%d, v, scratch) then
+          error(NAME .. " must be the text of an IPv%d address", LEVEL)
+        end
+        check(C.ipq_rewrite_store(p, p.%s + %d, scratch, %d), NAME, LEVEL)]])
+          :format(family, family, where, offset, family == 4 and 4 or 16), name, level)
   end
 end
 
@@ -145,7 +146,7 @@ function M.define(name, where, condition, fields, methods)
   for field, make in pairs(fields) do get[field], set[field] = make(name .. "." .. field, where) end
   local there = compile("return function(p) return " .. condition .. " end", name)
   local pointer = ffi.typeof("struct ipq_view_" .. name .. " *")
-  views[name] = { get = get, set = set, methods = methods or {} }
+  views[name] = { get = get, set = set, methods = methods or {}, where = where, fields = fields }
 
   local function open(view)
     local p = packet_of(view)
@@ -157,7 +158,7 @@ function M.define(name, where, condition, fields, methods)
   ffi.metatype("struct ipq_view_" .. name, {
     __index = function(view, key)
       local read = get[key]
-      if read ~= nil then return read(open(view)) end
+      if read ~= nil then return (read(open(view))) end
       local method = methods and methods[key]
       if method == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
       return method
@@ -176,7 +177,7 @@ function M.define(name, where, condition, fields, methods)
 
   return function(p)
     if p.parsed == 0 then C.ipq_header_parse(p) end
-    if there(p) then return cast(pointer, live.view_handle()) end
+    if there(p) then return (cast(pointer, live.view_handle())) end
   end, open
 end
 
@@ -187,8 +188,12 @@ function M.fields(name)
   return names, views[name].methods
 end
 
---- The function of (struct ipq_packet *, address of the header, value) that assigns a field. Its errors
---- are at the line of its caller's caller.
-function M.writer(name, field) return views[name].set[field] end
+--- A function of (struct ipq_packet *, address of the header, value) that assigns a field. Its errors are at that level
+--- of error() for it.
+function M.writer(name, field, level)
+  local view = views[name]
+  local _, write = view.fields[field](name .. "." .. field, view.where, level)
+  return write
+end
 
 return M

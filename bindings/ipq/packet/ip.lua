@@ -4,6 +4,7 @@ local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local header = require "ipq.packet.header"
+local text = require "ipq.packet.address"
 local error, type = error, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
@@ -21,7 +22,7 @@ end
 --- The options' bytes, "" where there are none.
 local function options(_, h)
   local length = bit.band(h[0], 15) * 4
-  return ffi.string(h + 20, length - 20)
+  return (ffi.string(h + 20, length - 20))
 end
 
 M.ip = header.define("ip", "l3", "p.ip_version == 4", {
@@ -60,7 +61,7 @@ function methods:exthdr(n)
     local b = p.data + offset
     local length = kind == FRAGMENT and 8 or kind == AH and (b[1] + 2) * 4 or (b[1] + 1) * 8
     if offset + length > p["end"] then return nil end
-    if kind == n then return ffi.string(b, length) end
+    if kind == n then return (ffi.string(b, length)) end
     kind, offset = b[0], offset + length
   end
 end
@@ -78,12 +79,11 @@ M.ip6, open6 = header.define("ip6", "l3", "p.ip_version == 6", {
 
 --- An address of either version, by the offsets in both headers; nil where the packet is neither.
 local function either(offset4, offset6)
-  local text = require "ipq.packet.address"
   local ip, ip6 = text.ip, text.ip6
   return function(p)
     if p.parsed == 0 then C.ipq_header_parse(p) end
-    if p.ip_version == 4 then return ip(p.data + p.l3 + offset4) end
-    if p.ip_version == 6 then return ip6(p.data + p.l3 + offset6) end
+    if p.ip_version == 4 then return (ip(p.data + p.l3 + offset4)) end
+    if p.ip_version == 6 then return (ip6(p.data + p.l3 + offset6)) end
   end
 end
 

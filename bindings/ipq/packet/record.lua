@@ -2,6 +2,8 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local verdict = require "ipq.verdict"
+-- A script may overwrite globals.
+local concat, ipairs, require, tonumber, tostring = table.concat, ipairs, require, tonumber, tostring
 
 local M = {}
 
@@ -31,7 +33,7 @@ function M.line(record)
   for _, name in ipairs(names) do
     if record[name] ~= nil then members[#members + 1] = ("%q:%s"):format(name, encode(record[name])) end
   end
-  return "{" .. table.concat(members, ",") .. "}\n"
+  return "{" .. concat(members, ",") .. "}\n"
 end
 
 --- The observer (see dispatch.lua) that hands lines to write. Raises where there is no lua-cjson.

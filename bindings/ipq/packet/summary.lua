@@ -1,4 +1,6 @@
 --- A packet in one line, as tcpdump would print it.
+local concat, ipairs = table.concat, ipairs -- a script may overwrite globals
+
 local M = {}
 
 local icmp_names = {
@@ -19,13 +21,13 @@ local function tcp(pkt)
   end
   if #letters == 0 then letters[1] = "none" end
   local length = #t.payload
-  local text = { ("Flags [%s]"):format(table.concat(letters)) }
+  local text = { ("Flags [%s]"):format(concat(letters)) }
   text[#text + 1] = length > 0 and ("seq %.0f:%.0f"):format(t.sequence, t.sequence + length)
     or ("seq %.0f"):format(t.sequence)
   if t.ack then text[#text + 1] = ("ack %.0f"):format(t.ackseq) end
   text[#text + 1] = "win " .. t.window
   text[#text + 1] = "length " .. length
-  return table.concat(text, ", ")
+  return (concat(text, ", "))
 end
 
 local function icmp(pkt, name, label)
@@ -37,12 +39,12 @@ local function icmp(pkt, name, label)
 end
 
 local function transport(pkt)
-  if pkt.tcp then return tcp(pkt) end
+  if pkt.tcp then return (tcp(pkt)) end
   if pkt.udp then return "UDP, length " .. #pkt.udp.payload end
-  if pkt.icmp then return icmp(pkt, "icmp", "ICMP") end
-  if pkt.icmpv6 then return icmp(pkt, "icmpv6", "ICMP6") end
+  if pkt.icmp then return (icmp(pkt, "icmp", "ICMP")) end
+  if pkt.icmpv6 then return (icmp(pkt, "icmpv6", "ICMP6")) end
   for _, name in ipairs { "sctp", "udplite", "dccp", "gre", "esp", "ah" } do
-    if pkt[name] then return name:upper() end
+    if pkt[name] then return (name:upper()) end
   end
   return "protocol " .. pkt.protocol
 end
@@ -50,11 +52,11 @@ end
 --- "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [S], seq 1, win 64240, length 0"
 function M.line(pkt)
   if not pkt.saddr then
-    return ("%s, ethertype 0x%04x, %s bytes"):format(pkt.family or "packet", pkt.hw_protocol, pkt.len or "?")
+    return (("%s, ethertype 0x%04x, %s bytes"):format(pkt.family or "packet", pkt.hw_protocol, pkt.len or "?"))
   end
   local sport, dport = pkt.sport, pkt.dport
-  return ("%s %s%s > %s%s: %s"):format(pkt.ip and "IP" or "IP6", pkt.saddr, sport and "." .. sport or "",
-    pkt.daddr, dport and "." .. dport or "", transport(pkt))
+  return (("%s %s%s > %s%s: %s"):format(pkt.ip and "IP" or "IP6", pkt.saddr, sport and "." .. sport or "",
+    pkt.daddr, dport and "." .. dport or "", transport(pkt)))
 end
 
 return M

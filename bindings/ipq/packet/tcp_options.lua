@@ -52,7 +52,7 @@ end
 --- The data of the first option of that kind, nil where there is none.
 function M.get(p, h, wanted)
   local data, length = find(h, p.body - p.l4, wanted)
-  if data then return ffi.string(h + data, length) end
+  if data then return (ffi.string(h + data, length)) end
 end
 
 local function check_keys(i, option)
@@ -85,7 +85,7 @@ local function list_bytes(list)
         :format(tostring(key)), 4)
     end
   end
-  return concat(parts)
+  return (concat(parts))
 end
 
 local function put(p, bytes, level)

@@ -16,7 +16,7 @@ local number, flag, computed = header.number, header.flag, header.computed
 
 local M = {}
 
-local payload = computed(function(p) return buffer.body(p.body) end)
+local payload = computed(function(p) return (buffer.body(p.body)) end)
 
 local function at_l4(protocol) return "p.protocol == " .. protocol .. " and p.l4 ~= 0" end
 
@@ -108,12 +108,12 @@ local function gre_key(_, h)
 end
 
 local set_gre_key = {}
-for _, o in ipairs { 4, 8 } do set_gre_key[o] = select(2, number(o, 4)("gre.key", "l4")) end
+for _, o in ipairs { 4, 8 } do set_gre_key[o] = select(2, number(o, 4)("gre.key", "l4", 4)) end
 
 local function write_gre_key(p, h, value)
   local o = gre_key_at(h)
   if not o then error("the packet has no gre.key", 3) end
-  return set_gre_key[o](p, h, value)
+  set_gre_key[o](p, h, value)
 end
 
 M.gre = header.define("gre", "l4", at_l4(47), {

@@ -15,14 +15,15 @@ local header = require "ipq.packet.header"
 local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
 local transport = require "ipq.packet.transport"
-local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
+-- A script may overwrite globals.
+local error, pairs, require, tonumber, tostring, type = error, pairs, require, tonumber, tostring, type
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.packet then return core.packet end
 
 local C, E, cast, devices = abi.C, ffi.C, ffi.cast, abi.devices
 local packet_of = live.packet_of
-local band, bor = bit.band, bit.bor
+local band, bor, concat = bit.band, bit.bor, table.concat
 
 --- Readers and writers of the fields: field name → function(struct ipq_packet *[, value]).
 local get, set = {}, {}
@@ -70,15 +71,15 @@ function get.truncated(p)
 end
 
 function get.payload(p)
-  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return buffer.new(0) end
+  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return (buffer.new(0)) end
 end
 
 function get.timestamp_sec(p)
-  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return tonumber(p.timestamp_sec) end
+  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return (tonumber(p.timestamp_sec)) end
 end
 
 function get.timestamp_usec(p)
-  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return tonumber(p.timestamp_usec) end
+  if band(p.present, E.IPQ_HAS_TIMESTAMP) ~= 0 then return (tonumber(p.timestamp_usec)) end
 end
 
 function get.timestamp(p)
@@ -94,14 +95,14 @@ optional("gid", "gid", E.IPQ_HAS_GID)
 
 local function device_name(index)
   local device = C.ipq_device_get(devices, index)
-  if device.name[0] ~= 0 then return ffi.string(device.name) end
+  if device.name[0] ~= 0 then return (ffi.string(device.name)) end
 end
 
 for _, name in ipairs { "indev", "outdev", "physindev", "physoutdev" } do
   local has = E["IPQ_HAS_" .. name:upper()]
   optional(name, name, has)
   get[name .. "_name"] = function(p)
-    if band(p.present, has) ~= 0 then return device_name(p[name]) end
+    if band(p.present, has) ~= 0 then return (device_name(p[name])) end
   end
 end
 
@@ -116,11 +117,11 @@ function get.hw_addr(p)
   if band(p.present, E.IPQ_HAS_HWADDR) == 0 then return nil end
   local a = p.hw_addr
   if p.hw_addrlen == 6 then
-    return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(a[0], a[1], a[2], a[3], a[4], a[5])
+    return (("%02x:%02x:%02x:%02x:%02x:%02x"):format(a[0], a[1], a[2], a[3], a[4], a[5]))
   end
   local digits = {}
   for i = 1, p.hw_addrlen do digits[i] = ("%02x"):format(a[i - 1]) end
-  return table.concat(digits, ":")
+  return (concat(digits, ":"))
 end
 
 optional("vlan_proto", "vlan_proto", E.IPQ_HAS_VLAN)
@@ -128,7 +129,7 @@ optional("vlan_tci", "vlan_tci", E.IPQ_HAS_VLAN)
 
 --- The link layer header's bytes (bridge family).
 function get.l2hdr(p)
-  if band(p.present, E.IPQ_HAS_L2HDR) ~= 0 then return ffi.string(p.l2hdr, p.l2hdr_len) end
+  if band(p.present, E.IPQ_HAS_L2HDR) ~= 0 then return (ffi.string(p.l2hdr, p.l2hdr_len)) end
 end
 
 --- The security context, without the 0 byte that some security modules end it with.
@@ -194,25 +195,32 @@ get.sport, get.dport, get.protocol = transport.sport, transport.dport, transport
 
 local writer = header.writer
 
---- Assigns an address of either version. Tail calls: an error is at the script's line.
+--- The level of error() at which a writer's caller's caller's caller is: the script, which assigned a packet's field.
+local SCRIPT = 4
+
+--- Assigns an address of either version.
 local function set_address(field)
-  local write4, write6 = writer("ip", field), writer("ip6", field)
+  local write4, write6 = writer("ip", field, SCRIPT), writer("ip6", field, SCRIPT)
   set[field] = function(p, value)
     if p.parsed == 0 then C.ipq_header_parse(p) end
-    if p.ip_version == 4 then return write4(p, p.data + p.l3, value) end
-    if p.ip_version == 6 then return write6(p, p.data + p.l3, value) end
-    error("the packet has no " .. field, 3)
+    if p.ip_version == 4 then
+      write4(p, p.data + p.l3, value)
+    elseif p.ip_version == 6 then
+      write6(p, p.data + p.l3, value)
+    else
+      error("the packet has no " .. field, 3)
+    end
   end
 end
 
 local function set_port(field)
   local write = {
-    [6] = writer("tcp", field), [17] = writer("udp", field), [33] = writer("dccp", field),
-    [132] = writer("sctp", field), [136] = writer("udplite", field),
+    [6] = writer("tcp", field, SCRIPT), [17] = writer("udp", field, SCRIPT), [33] = writer("dccp", field, SCRIPT),
+    [132] = writer("sctp", field, SCRIPT), [136] = writer("udplite", field, SCRIPT),
   }
   set[field] = function(p, value)
     if get[field](p) == nil then error("the packet has no " .. field, 3) end
-    return write[p.protocol](p, p.data + p.l4, value)
+    write[p.protocol](p, p.data + p.l4, value)
   end
 end
 
@@ -263,7 +271,7 @@ local methods = {}
 ---@return string
 function methods:copy()
   local p = packet_of(self)
-  return ffi.string(p.data, p.data_len)
+  return (ffi.string(p.data, p.data_len))
 end
 
 --- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
@@ -277,7 +285,7 @@ end
 
 --- Holds the packet: what the filter returns is ignored, and the packet waits for held:verdict().
 ---@return ipq.Held held
-function methods:hold() return held.hold(packet_of(self)) end
+function methods:hold() return (held.hold(packet_of(self), 2)) end
 
 local function no_field(key, level)
   error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
@@ -287,7 +295,7 @@ ffi.metatype("struct ipq_view", {
   __index = function(view, key)
     local p = packet_of(view)
     local read = get[key]
-    if read ~= nil then return read(p) end
+    if read ~= nil then return (read(p)) end
     local method = methods[key]
     if method == nil then no_field(key, 2) end
     return method
@@ -303,7 +311,7 @@ ffi.metatype("struct ipq_view", {
   end,
   __tostring = function(view)
     packet_of(view)
-    return require "ipq.packet.summary".line(view)
+    return (require "ipq.packet.summary".line(view))
   end,
 })
 
@@ -311,10 +319,10 @@ local M = {}
 
 --- Makes p (struct ipq_packet *) the packet whose filter runs; the view is good until live.close().
 ---@return ipq.Packet
-function M.begin(p) return cast(abi.view_pointer, live.begin(p)) end
+function M.begin(p) return (cast(abi.view_pointer, live.begin(p))) end
 
 --- The view of the packet whose filter runs.
-function M.live_view() return cast(abi.view_pointer, live.view_handle()) end
+function M.live_view() return (cast(abi.view_pointer, live.view_handle())) end
 
 --- The names of all fields, those that can be assigned mapped to true.
 function M.fields()
