@@ -6,11 +6,12 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Progress */
 
-enum { GRACE_MS = 20, INTERVAL_LEAST_MS = 10, INTERVAL_MOST_MS = 250 };
+enum { GRACE_MS = 20, WAIT_MS = 1000, INTERVAL_LEAST_MS = 10, INTERVAL_MOST_MS = 250 };
 
 static bool is_idle(const struct watchdog *watchdog, const struct ipq_batch *batch)
 {
@@ -32,8 +33,17 @@ static bool has_moved(struct watchdog *watchdog, const struct ipq_batch *batch)
 	return moved;
 }
 
+/* On a busy machine a moment may pass in which a worker that was warned never ran. */
+static bool could_stop(const struct watchdog *watchdog, int64_t now_ms, int64_t used_ms)
+{
+	int64_t waited = now_ms - watchdog->warned_ms;
+
+	return used_ms - watchdog->warned_used_ms >= GRACE_MS || waited >= WAIT_MS ||
+	       (watchdog->is_stopped && waited >= GRACE_MS);
+}
+
 enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_batch *batch,
-				    int64_t now_ms, int64_t limit_ms)
+				    int64_t now_ms, int64_t used_ms, int64_t limit_ms)
 {
 	if (watchdog->is_ended)
 		return WATCHDOG_FINE;
@@ -48,9 +58,11 @@ enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_
 		return WATCHDOG_FINE;
 	if (!watchdog->is_warned) {
 		watchdog->is_warned = true;
+		watchdog->warned_ms = now_ms;
+		watchdog->warned_used_ms = used_ms;
 		return WATCHDOG_WARN;
 	}
-	watchdog->is_ended = now_ms - watchdog->since_ms >= limit_ms + GRACE_MS;
+	watchdog->is_ended = could_stop(watchdog, now_ms, used_ms);
 	return watchdog->is_ended ? WATCHDOG_END : WATCHDOG_FINE;
 }
 
@@ -97,6 +109,17 @@ enum {
 	LOAD_GRACE_MS = 1000
 };
 
+/* The processor's time that a process has had; 0 where it is gone. */
+static int64_t used_ms(pid_t pid)
+{
+	struct timespec used = {0};
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) == 0)
+		(void)clock_gettime(clock, &used);
+	return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
 static void overtime(struct supervisor *s, struct child *child, enum watchdog_verdict verdict)
 {
 	char work[160];
@@ -140,7 +163,8 @@ void limits_progress(struct supervisor *s)
 		enum watchdog_verdict verdict = WATCHDOG_FINE;
 
 		if (child->pid && child->stage == CHILD_RUNNING)
-			verdict = watchdog_look(&child->watchdog, child->batch, now, limit);
+			verdict = watchdog_look(&child->watchdog, child->batch, now,
+						used_ms(child->pid), limit);
 		if (verdict != WATCHDOG_FINE)
 			overtime(s, child, verdict);
 		overtime_loading(s, child, now);

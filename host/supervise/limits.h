@@ -16,18 +16,22 @@ struct watchdog {
 	bool is_stopped; /* by a signal, as SIGSTOP */
 	bool is_ended;	 /* by the verdict before; nothing is looked at any more */
 	bool is_warned;
-	int64_t since_ms; /* no progress since; 0: there was, or nothing is to be done */
+	int64_t since_ms;  /* no progress since; 0: there was, or nothing is to be done */
+	int64_t warned_ms; /* when it was warned, and what it had used by then */
+	int64_t warned_used_ms;
 };
 
 enum watchdog_verdict {
 	WATCHDOG_FINE,
 	WATCHDOG_WARN, /* for limit_ms: what is interpreted can be interrupted */
-	WATCHDOG_END   /* a moment later */
+	/* A moment later, in which the worker could have been interrupted: it has had a processor
+	 * for that long, or cannot have one (it is stopped), or has had none for a second. */
+	WATCHDOG_END
 };
 
-/* Looks at a worker's batch, at now_ms. */
+/* Looks at a worker's batch, at now_ms. used_ms is the processor's time that the worker has had. */
 enum watchdog_verdict watchdog_look(struct watchdog *watchdog, const struct ipq_batch *batch,
-				    int64_t now_ms, int64_t limit_ms);
+				    int64_t now_ms, int64_t used_ms, int64_t limit_ms);
 
 /* When to look next, for a limit: often enough that it is not passed by much. */
 int64_t watchdog_interval_ms(const struct watchdog *watchdog, int64_t limit_ms);

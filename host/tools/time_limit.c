@@ -49,11 +49,13 @@ static void on_tick(int number)
 {
 	const struct ipq_driver *driver = limit.driver;
 	int saved = errno;
+	int64_t used_ms;
 
 	(void)number;
 	if (!driver)
 		return;
-	switch (watchdog_look(&limit.watchdog, driver->batch, processor_ms(), limit.limit_ms)) {
+	used_ms = processor_ms();
+	switch (watchdog_look(&limit.watchdog, driver->batch, used_ms, used_ms, limit.limit_ms)) {
 	case WATCHDOG_WARN: overtime_interrupt(limit.L, &limit.overtime, driver->batch); break;
 	case WATCHDOG_END: give_up(driver->batch);
 	case WATCHDOG_FINE: break;
