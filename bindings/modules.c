@@ -13,6 +13,7 @@
 	M(test, "ipq.test", "test.lua")                                           \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
+	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \
 	M(engine_held, "ipq.engine.held", "engine/held.lua")                      \
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \

@@ -67,7 +67,8 @@ enum ipq_limits {
 	IPQ_PAYLOAD_MAX = 65531,
 	IPQ_PACKET_MAX = 65535,
 	IPQ_HELD_MAX = 4096, /* packets that one filter may hold */
-	IPQ_ETIME = 62	     /* errno.h: what ipq_driver_next() gives when timers are due */
+	IPQ_ETIME = 62,	     /* errno.h: what ipq_driver_next() gives when timers are due */
+	IPQ_EALREADY = 114   /* and when look_at has come */
 };
 
 /*
@@ -298,6 +299,8 @@ struct ipq_driver {
 	struct ipq_batch *batch;
 	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
 	uint32_t woken;		/* timers had their turn last: it is the packets' */
+	uint32_t idle_turns;	/* so many times ipq_driver_next() gives -ETIME, without packets */
+	uint64_t look_at;  /* packets that are counted when it gives -EALREADY, once; 0: never */
 	int64_t handed_ns; /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
 };
 

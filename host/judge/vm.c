@@ -134,7 +134,9 @@ static int protected_start(lua_State *L)
 		lua_pushnil(L);
 	else
 		lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->observe);
-	lua_call(L, 3, 2);
+	lua_pushnil(L);
+	lua_pushboolean(L, true);
+	lua_call(L, 5, 2);
 	start->vm->keeper = luaL_ref(L, LUA_REGISTRYINDEX);
 	start->vm->run = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;

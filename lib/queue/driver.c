@@ -6,6 +6,7 @@
 #include <errno.h>
 
 _Static_assert((int)IPQ_ETIME == ETIME, "ETIME");
+_Static_assert((int)IPQ_EALREADY == EALREADY, "EALREADY");
 
 static bool is_due(const struct ipq_batch *batch)
 {
@@ -28,6 +29,20 @@ static bool is_timed(const struct ipq_batch *batch)
 	return batch->timed_each && (batch->counters.batches & (batch->timed_each - 1)) == 0;
 }
 
+/* What the loop has asked for instead of packets; 0: nothing. */
+static int pause_of(struct ipq_driver *driver)
+{
+	if (driver->look_at && driver->batch->counters.packets >= driver->look_at) {
+		driver->look_at = 0;
+		return -EALREADY;
+	}
+	if (driver->idle_turns) {
+		driver->idle_turns--;
+		return -ETIME;
+	}
+	return 0;
+}
+
 int ipq_driver_next(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
@@ -41,6 +56,9 @@ int ipq_driver_next(struct ipq_driver *driver)
 		if (ret < 0)
 			return ret;
 	}
+	ret = pause_of(driver);
+	if (ret < 0)
+		return ret;
 	do {
 		if (driver->interrupt)
 			return -EINTR;

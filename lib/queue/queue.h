@@ -100,8 +100,9 @@ void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen);
 
 /* Commits the verdicts of the driver's batch, counts them, and receives the next packets. Gives
  * their number; 0 at the end of the source; -EINTR when a signal came while it waited or interrupt
- * is set; -ETIME when the batch's wake_ns has come; another negative errno of the source. The
- * batch is empty unless there are packets. After -ETIME what waits is looked at first: timers that
+ * is set; -ETIME when the batch's wake_ns has come, or for each of idle_turns; -EALREADY once so
+ * many packets are counted as look_at says; another negative errno of the source. The batch is
+ * empty unless there are packets. After -ETIME what waits is looked at first: timers that
  * are always due do not keep packets out. */
 int ipq_driver_next(struct ipq_driver *driver);
 

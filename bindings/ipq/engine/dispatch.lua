@@ -13,6 +13,7 @@
 --- packets for later, timer.lua calls functions between packets. The host calls script.lua and the loop
 --- (host/judge/vm.c); so does the test kit.
 local abi = require "ipq.engine.abi"
+local compiler = require "ipq.engine.compiler"
 local ffi = require "ffi"
 local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
@@ -27,7 +28,10 @@ local apply, packet_time = outcome.apply, timer.packet_time
 -- A script may overwrite globals, by a forgotten "local" if not on purpose.
 local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.traceback, coroutine.running
 local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
-local TIMERS_ARE_DUE = -ffi.C.IPQ_ETIME
+local TIMERS_ARE_DUE, IS_TO_LOOK = -ffi.C.IPQ_ETIME, -ffi.C.IPQ_EALREADY
+-- Packets after which the loop is compiled, if its filter lets it be; and turns of the loop, with no filter in them,
+-- that are enough to have it compiled.
+local LOOK_AFTER, IDLE_TURNS = 3000, 300
 local ERRORS_A_SECOND = 10
 local TOLD = {} -- what the error handler gives
 
@@ -66,10 +70,11 @@ end
 ---@param observe? fun(p: any, pkt: ipq.Packet, why?: string, held?: ipq.Held) called when a packet is judged, with
 ---  its struct ipq_packet, its view, what went wrong with it, and its handle where it was held
 ---@param timers? any a heap of timer.lua, or false: none are run; those of ipq.after() and ipq.every()
+---@param is_program? boolean whether the process is there for this loop alone: then LuaJIT is watched
 ---@return fun(): integer run
 ---@return any keeper of the packets that the filter holds (see held.lua): its judge_rest() gives what is left of them
 ---  the default verdict, when the source has ended for good and has not been closed
-function M.new(driver_address, filter, observe, timers)
+function M.new(driver_address, filter, observe, timers, is_program)
   local driver = ffi.cast(abi.driver_pointer, driver_address)
   local batch = driver.batch
   local may_tell = log.gate("error", ERRORS_A_SECOND, "filter errors")
@@ -141,12 +146,18 @@ function M.new(driver_address, filter, observe, timers)
     while true do
       if batch.current >= batch.count then
         local count = C.ipq_driver_next(driver)
-        if count <= 0 then return count end
+        if count <= 0 then
+          if count ~= TIMERS_ARE_DUE then return count end
+          goto next
+        end
       end
-      local p = batch.packets[batch.current]
-      local now = packet_time(p)
-      if now >= timers.due then timers:run(now, on_timer_raise, batch) end
-      judge(p, filter(begin(p)))
+      do
+        local p = batch.packets[batch.current]
+        local now = packet_time(p)
+        if now >= timers.due then timers:run(now, on_timer_raise, batch) end
+        judge(p, filter(begin(p)))
+      end
+      ::next::
     end
   end
 
@@ -160,6 +171,16 @@ function M.new(driver_address, filter, observe, timers)
 
   local loop = timers and is_replay and drive_timed or drive
 
+  if is_program and compiler.watch(loop) then driver.look_at = batch.counters.packets + LOOK_AFTER end
+
+  --- A trace that begins with this loop may not enter a loop of the filter's. Where the filter's is compiled first, or
+  --- LuaJIT has given up, a packet that does not come to it is interpreted. So the loop is compiled by itself then:
+  --- what the filter does goes on from there, and such a trace may enter loops. Where the loop has its trace, as with
+  --- most filters, with the filter in it, nothing is done.
+  local function compile_first()
+    if not compiler.has_loop_trace() and compiler.start_anew() then driver.idle_turns = IDLE_TURNS end
+  end
+
   local function run()
     -- A coroutine that is left in a filter would leave its packet's view open.
     local thread, is_main = coroutine_running()
@@ -171,16 +192,19 @@ function M.new(driver_address, filter, observe, timers)
     if timers then timers:enter(batch, is_replay) end
     while true do
       local ok, count = xpcall(loop, on_raise)
-      if ok then
+      if ok and count == IS_TO_LOOK then
+        compile_first()
+      elseif ok then
         if timers then timers:leave() end
         live.restore(packet_before, handle_before, keeper_before)
         if guard then guard(guarded) end
         return count
+      else
+        fail(batch.packets[batch.current])
+        pcall(tell, count)
+        close()
+        batch.current = batch.current + 1
       end
-      fail(batch.packets[batch.current])
-      pcall(tell, count)
-      close()
-      batch.current = batch.current + 1
     end
   end
 

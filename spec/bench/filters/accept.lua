@@ -1,0 +1,2 @@
+-- Accepts everything.
+return function() end

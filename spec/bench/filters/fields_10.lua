@@ -1,0 +1,17 @@
+-- Reads 10 fields.
+local ipq = require "ipq"
+local sum = 0
+return function(pkt)
+  if not pkt.ip then return end
+  sum = sum + pkt.len
+    + pkt.ip.ttl
+    + pkt.ip.protocol
+    + pkt.mark
+    + pkt.ip.id
+    + pkt.ip.length
+    + pkt.hook
+    + pkt.queue_num
+    + pkt.ip.dscp
+    + pkt.ip.ecn
+  if sum < 0 then return ipq.DROP end
+end

@@ -1,0 +1,19 @@
+-- Reads 12 fields.
+local ipq = require "ipq"
+local sum = 0
+return function(pkt)
+  if not pkt.ip then return end
+  sum = sum + pkt.len
+    + pkt.ip.ttl
+    + pkt.ip.protocol
+    + pkt.mark
+    + pkt.ip.id
+    + pkt.ip.length
+    + pkt.hook
+    + pkt.queue_num
+    + pkt.ip.dscp
+    + pkt.ip.ecn
+    + pkt.packet_id
+    + pkt.data_len
+  if sum < 0 then return ipq.DROP end
+end

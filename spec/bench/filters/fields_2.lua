@@ -1,0 +1,9 @@
+-- Reads 2 fields.
+local ipq = require "ipq"
+local sum = 0
+return function(pkt)
+  if not pkt.ip then return end
+  sum = sum + pkt.len
+    + pkt.ip.ttl
+  if sum < 0 then return ipq.DROP end
+end
