@@ -366,3 +366,18 @@ describe("ipq.verdict", function()
     assert.truthy(bit)
   end)
 end)
+
+describe("a batch verdict", function()
+  it("is for neighbours of one priority, and not for those of another", function()
+    local b = with { A, A, A, A }
+    for i, priority in ipairs { 5, 5, 6, 0 } do
+      b.packets[i - 1].set, b.packets[i - 1].priority = E.IPQ_SET_PRIORITY, priority
+    end
+    local _, messages = encode(b)
+    assert.same({
+      { type = BATCH, queue_num = 0, verdict = A, id = 2, priority = 5 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 3, priority = 6 },
+      { type = VERDICT, queue_num = 0, verdict = A, id = 4, priority = 0 },
+    }, messages)
+  end)
+end)
