@@ -58,3 +58,31 @@ netns.describe("a worker that writes over", function()
     end)
   end
 end)
+
+netns.describe("a worker that writes over the size of its batch", function()
+  -- With it the memory that is given back would reach to the libraries behind the batch.
+  it("as its last act leaves its supervisor to end as it should", function()
+    local output = netns.run [[
+      export ASAN_OPTIONS=detect_leaks=0
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      filter filter <<'END'
+require "ipq.engine.abi"
+local ffi = require "ffi"
+return { filter = function() end, stop = function()
+  for line in io.lines "/proc/self/maps" do
+    local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
+    if first then
+      local batch = ffi.cast("struct ipq_batch *", tonumber(first, 16))
+      print("it was " .. batch.capacity)
+      batch.capacity = 200000
+    end
+  end
+end }
+END
+      bash -c 'echo > /dev/udp/127.0.0.1/9'
+      wait_for 5 judged 1
+      stop filter]]
+    assert.matches("^exit 0\nit was 64\n", output)
+    assert.matches("queue 0: 1 packets, 1 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen\n", output)
+  end)
+end)
