@@ -63,7 +63,7 @@ SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c)
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
-PRELOADS := $(addprefix $(BUILD)/spec/,refuse_socket.so refuse_flags.so mangle_messages.so)
+PRELOADS := $(addprefix $(BUILD)/spec/,refuse_socket.so refuse_flags.so refuse_verdicts.so mangle_messages.so)
 SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
