@@ -123,3 +123,14 @@ END
     assert.matches("queue 0: 10 packets, 10 accepted", output)
   end)
 end)
+
+netns.describe("a kernel that cannot fail open", function()
+  it("is told, and nothing runs, where that was asked for", function()
+    local output = netns.run [[
+      export IPQ_SPEC_FLAGS=1 ASAN_OPTIONS=verify_asan_link_order=0
+      preload() { LD_PRELOAD=./$IPQ_BUILD/spec/refuse_flags.so "$@" 2>&1; echo "exit $?"; }
+      preload timeout 10 "$PROGRAM" --fail-open scripts/accept.lua]]
+    assert.matches("error: cannot set queue 0 to fail open: this kernel lacks it", output)
+    assert.matches("exit 69\n", output)
+  end)
+end)

@@ -461,3 +461,21 @@ END
     assert.equal(tonumber(sent), received + lost)
   end)
 end)
+
+netns.describe("a worker that dies in a timer", function()
+  it("has nothing in hand where the packets before it have their verdicts", function()
+    local output = run [[
+      filter filter --on-error accept <<'END'
+local ipq = require "ipq"
+return function(pkt)
+  if pkt.packet_id == 1 then ipq.after(0, function() require "ffi".cast("int *", 8)[0] = 1 end) end
+end
+END
+      send 1
+      wait_for 5 logged "goes on"
+      stop filter]]
+    assert.matches("was killed by signal 11 %(Segmentation fault%) in a timer\n", output)
+    assert.matches("queue 0: 1 packets, 1 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen, 1 restart\n",
+      output)
+  end)
+end)
