@@ -544,3 +544,24 @@ describe("tostring", function()
     it("writes " .. line[2], function() assert.equal(line[2], (inside(line[1], tostring))) end)
   end
 end)
+
+describe("a length in a header", function()
+  it("of all that is less than the header is nonsense, and the packet is what bytes there are", function()
+    for _, length in ipairs { 0, 10, 19 } do
+      local function look(pkt) return { pkt.tcp and pkt.tcp.dport, #pkt.payload } end
+      assert.same({ 80, 42 }, (inside(ip(6, packets.tcp "xy", { length = length }), look)))
+    end
+  end)
+
+  it("has to have room for the fields that the header says it has", function()
+    -- DCCP with sequence numbers of 48 bits has 16 bytes, of 24 bits 12; both are counted in words.
+    local function look(pkt) return pkt.dccp ~= nil end
+    local function dccp(words, kind)
+      return ip(33, be16(1024) .. be16(80) .. string.char(words, 0) .. be16(0) .. string.char(kind) .. ("\0"):rep(11))
+    end
+    assert.is_true((inside(dccp(4, 11), look)))
+    assert.is_false((inside(dccp(3, 11), look)))
+    assert.is_true((inside(dccp(3, 10), look)))
+    assert.is_false((inside(dccp(2, 10), look)))
+  end)
+end)

@@ -583,3 +583,14 @@ describe("ipq.netset", function()
     assert.is_true(garbage < 4, ("%.1f KiB for 70000 packets"):format(garbage))
   end)
 end)
+
+describe("the length of a prefix", function()
+  it("is read to its last digit", function()
+    for _, text in ipairs { "10.0.0.0/320", "10.0.0.0/3200", "2001:db8::/1280", "2001:db8::/1281" } do
+      local set = ffi.new "struct ipq_netset *[1]"
+      assert.equal(0, C.ipq_netset_new(set))
+      assert.equal(-errno.ERANGE, C.ipq_netset_add_text(set[0], text, #text))
+      C.ipq_netset_free(set[0])
+    end
+  end)
+end)
