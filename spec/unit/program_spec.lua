@@ -413,3 +413,25 @@ END
       output)
   end)
 end)
+
+describe("ipq-lua --new", function()
+  local program = netns.shell("realpath " .. netns.program):match "%S+"
+
+  local function in_folder(commands)
+    local dir = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. dir) end)
+    return netns.shell(("cd %s; IPQ='env LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 %s'\n%s"):format(dir, program,
+      commands))
+  end
+
+  it("takes a name of 100 letters", function()
+    local name = ("x"):rep(100)
+    local output = in_folder(("$IPQ --new %s >/dev/null; echo $?; ls *.lua spec"):format(name))
+    assert.equal(("0\n%s.lua\n\nspec:\n%s_spec.lua\n"):format(name, name), output)
+  end)
+
+  it("leaves no filter where it could not write its spec", function()
+    local output = in_folder "echo > spec; $IPQ --new a 2>/dev/null; echo $?; ls"
+    assert.equal("73\nspec\n", output)
+  end)
+end)
