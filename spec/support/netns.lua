@@ -20,7 +20,7 @@ local available
 --- tells of its queues, which the specs wait for.
 function M.available()
   if available == nil then
-    local _, status = shell [[unshare -n sh -c 'test -r /proc/net/netfilter/nfnetlink_queue &&
+    local _, status = shell [[spec/support/nfqueue.sh && unshare -n sh -c '
       XTABLES_LOCKFILE=/tmp/.ipq_xtables.$$ iptables-legacy -A OUTPUT -p icmp -j NFQUEUE; s=$?
       rm -f /tmp/.ipq_xtables.$$; exit $s']]
     available = status == 0
