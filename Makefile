@@ -348,6 +348,31 @@ valgrind: libipq-specs
 	$(Q)for program in $(LIBIPQ_SPECS); do echo "$$program"; LD_LIBRARY_PATH=$(BUILD) valgrind -q \
 		--leak-check=full --error-exitcode=99 $$program all > /dev/null || exit 1; done
 
+# Live specs in a virtual machine with one of Debian's kernels; all is built before. The machine has this one's programs,
+# so spec/vm, which is pending where a kernel lacks what it is about, is run there as well.
+#
+#   make vm-test SUITE=bullseye SPECS='spec/vm spec/kernel/packet_spec.lua'
+#   make vm SUITE=trixie-backports       a shell in it
+.PHONY: vm vm-test vm-build deps-vm
+DEPS_VM := qemu-system-x86 qemu-system-common busybox-static kmod cpio conntrack
+SUITE ?= bookworm
+KERNEL ?= linux-image-amd64
+SPECS ?= spec/kernel spec/vm
+VM_S ?= 7200
+GUEST = spec/vm/guest.sh -s $(SUITE) -k $(KERNEL)
+
+deps: deps-vm
+deps-vm: ; $(Q)$(DEPS) $(DEPS_VM)
+
+vm-build: deps-vm libipq-specs
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
+
+vm-test: vm-build
+	$(Q)$(GUEST) -t $(VM_S) env IPQ_NEED_KERNEL=1 $(MAKE) --no-print-directory DEPS=: BUSTED_ARGS='$(SPECS)' test
+
+vm: vm-build
+	$(Q)$(GUEST) -t 86400 -I bash
+
 # What takes too long for every test.
 chaos hostile soak: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)

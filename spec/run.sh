@@ -18,7 +18,7 @@ trap 'exit 130' INT TERM
 for word; do
 	if [ -e "$word" ]; then echo "$word" >> "$scratch/places"; else echo "$word" >> "$scratch/options"; fi
 done
-[ -s "$scratch/places" ] || printf '%s\n' spec/kernel spec/unit spec/scripts > "$scratch/places"
+[ -s "$scratch/places" ] || printf '%s\n' spec/kernel spec/vm spec/unit spec/scripts > "$scratch/places"
 
 # The longest files are begun first, as far as their sizes tell.
 files() {
