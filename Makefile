@@ -356,8 +356,9 @@ valgrind: libipq-specs
 # so spec/vm, which is pending where a kernel lacks what it is about, is run there as well.
 #
 #   make vm-test SUITE=bullseye SPECS='spec/vm spec/kernel/packet_spec.lua'
+#   make vm-short                        the demo there, and what of spec/vm is marked as short: some minutes
 #   make vm SUITE=trixie-backports       a shell in it
-.PHONY: vm vm-test vm-build deps-vm
+.PHONY: vm vm-test vm-short vm-build deps-vm
 DEPS_VM := qemu-system-x86 qemu-system-common busybox-static kmod cpio conntrack
 SUITE ?= bookworm
 KERNEL ?= linux-image-amd64
@@ -371,8 +372,13 @@ deps-vm: ; $(Q)$(DEPS) $(DEPS_VM)
 vm-build: deps-vm libipq-specs
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
 
+GUEST_MAKE = env IPQ_NEED_KERNEL=1 $(MAKE) --no-print-directory DEPS=:
+
 vm-test: vm-build
-	$(Q)$(GUEST) -t $(VM_S) env IPQ_NEED_KERNEL=1 $(MAKE) --no-print-directory DEPS=: BUSTED_ARGS='$(SPECS)' test
+	$(Q)$(GUEST) -t $(VM_S) $(GUEST_MAKE) BUSTED_ARGS='$(SPECS)' test
+
+vm-short: vm-build
+	$(Q)$(GUEST) $(GUEST_MAKE) BUSTED_ARGS='spec/vm --tags=short' demo test
 
 vm: vm-build
 	$(Q)$(GUEST) -t 86400 -I bash

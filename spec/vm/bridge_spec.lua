@@ -33,7 +33,7 @@ local tagged = [[
 ]]
 
 feature.describe("packets of a bridge", { "bridges, and nft's queue in them" }, function()
-  it("tell their ports, their link layer header, and all of IP", function()
+  it("tell their ports, their link layer header, and all of IP #short", function()
     local output = netns.run(bridge .. [[
       nft add rule bridge t forward ip protocol icmp queue num 0
       filter bridge <<'END'

@@ -46,7 +46,7 @@ END
   stop ct]]
 
 feature.describe("pkt.ct", { "nft's address translation", "a queue that tells connections" }, function()
-  it("tells of a translated connection what conntrack -L tells", function()
+  it("tells of a translated connection what conntrack -L tells #short", function()
     local output = netns.run(translated)
     assert.equal(3, select(2, output:gsub("answer from %('10%.1%.0%.1', 7%)", "")), output)
     local line = assert(output:match "all: (ipv4 [^\n]+)", output)

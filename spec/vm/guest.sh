@@ -121,7 +121,7 @@ get_kernel() {
 	echo "${modules##*/}" > "$at/version"
 }
 
-mkdir -p "$cache"
+mkdir -p "$cache" || die "no folder for kernels: $cache"
 # Two guests may want the same one.
 exec 9> "$cache/lock"
 flock 9

@@ -39,7 +39,7 @@ END
 ]]
 
 feature.describe("README's rules for nft", { "nft's queue" }, function()
-  it("have the first filter judge", function()
+  it("have the first filter judge #short", function()
     local output = netns.run(talk .. first_rules "" .. [[
       filter telnet <<'END'
 local ipq = require "ipq"
