@@ -368,6 +368,22 @@ describe("ipq_driver_next", function()
     end
   end)
 
+  it("says once that so many packets are counted, and gives turns without packets when it is asked to", function()
+    local src = packets(3):plan { 2, 1 }
+    local next, errno = lib.C.ipq_driver_next, { ETIME = 62, EALREADY = 114 }
+    src.driver.look_at = 2
+    assert.equal(2, next(src.driver))
+    src.driver.idle_turns = 2
+    assert.equal(-errno.EALREADY, next(src.driver))
+    assert.equal(0, src.batch.count)
+    assert.equal(2, tonumber(src.batch.counters.packets))
+    assert.equal(-errno.ETIME, next(src.driver))
+    assert.equal(-errno.ETIME, next(src.driver))
+    assert.equal(1, next(src.driver))
+    assert.equal(0, next(src.driver))
+    assert.equal(3, tonumber(src.batch.counters.packets))
+  end)
+
   it("counts batches and packets, and empties the batch at the end", function()
     local src = packets(3):plan { 2, 1 }
     assert.equal(2, lib.C.ipq_driver_next(src.driver))
