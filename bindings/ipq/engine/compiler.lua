@@ -17,7 +17,7 @@ local TRIES, SIDE_TRIES, LINES = 10, 4, 20
 local loop -- the function of the loop over packets
 local starts = {} -- trace number → { place, is_side, is_loop }, of those that are recorded
 local has_loop_trace = false
-local failures, told = {}, 0 -- place → how often it was given up
+local failures, told, is_told = {}, 0, {} -- by place: how often it was given up, and whether that was told
 local vmdef -- jit.vmdef, where that file is there
 
 local function place_of(func, pc) return (jutil.funcinfo(func, pc).loc) end
@@ -41,8 +41,8 @@ end
 local function on_abort(start, code, detail)
   local place = start.place
   failures[place] = (failures[place] or 0) + 1
-  if failures[place] ~= (start.is_side and SIDE_TRIES or TRIES) or told == LINES then return end
-  told = told + 1
+  if failures[place] < (start.is_side and SIDE_TRIES or TRIES) or is_told[place] or told == LINES then return end
+  told, is_told[place] = told + 1, true
   log.write("debug", ("%s is not compiled, but interpreted: %s"):format(place, reason_of(code, detail)))
 end
 
