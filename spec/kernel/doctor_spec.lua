@@ -332,3 +332,11 @@ END
     assert.matches("exit 69\n", output)
   end)
 end)
+
+netns.describe("--doctor --fail-open", function()
+  it("finds NFQUEUE in a kernel that cannot fail open", function()
+    local output = run "preload refuse_flags.so IPQ_SPEC_FLAGS=1; doctor --fail-open --rule OUTPUT"
+    assert.matches("ok       kernel: it has NFQUEUE\n", output)
+    assert.matches("exit 0\n", output)
+  end)
+end)

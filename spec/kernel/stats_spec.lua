@@ -441,3 +441,42 @@ for work in [lambda fd: os.write(fd, b"x"), lambda fd: os.ftruncate(fd, 0), lamb
     assert.equal(0, count(output, "changed\n"))
   end)
 end)
+
+netns.describe("figures of what does not run any more", function()
+  it("are shown with their age, where the program has stopped", function()
+    local output = run [[
+      run a "$DIR/count.lua"
+      kill -STOP $pid_a
+      old() { "$PROGRAM" --top $pid_a > "$DIR/shown" && grep -q 'not heard of' "$DIR/shown"; }
+      wait_for 20 old
+      head -n 1 "$DIR/shown"
+      kill -CONT $pid_a
+      stop a]]
+    local seconds = output:match "^ipq%-lua [%d.]+, process %d+, up 0:00:%d%d, not heard of for (%d+) s\n"
+    assert.is_true(tonumber(seconds) >= 3, output)
+  end)
+
+  it("are in the processor time of a queue's workers, which never falls", function()
+    local output = run [[
+      told() { rm -f "$DIR/metrics"; kill -USR1 $pid_a; wait_for 5 test -e "$DIR/metrics"
+        awk '/^ipq_worker_cpu_seconds_total/ { print "used", $2 }' "$DIR/metrics"; }
+      followed() { grep -q 'goes on' "$DIR/a.err"; }
+      rule -A OUTPUT -p udp --dport 9 -j QUEUE
+      filter a --time-limit 0 --metrics "$DIR/metrics" <<'END'
+return function(pkt)
+  local start = os.clock()
+  if pkt.packet_id == 1 then repeat until os.clock() - start > 0.3 end
+  if pkt.packet_id == 2 then os.exit(1) end
+end
+END
+      bash -c 'echo > /dev/udp/127.0.0.1/9'
+      wait_for 5 judged 1
+      told
+      bash -c 'echo > /dev/udp/127.0.0.1/9'
+      wait_for 5 followed
+      told
+      stop a]]
+    local before, after = output:match "used ([%d.]+)\nused ([%d.]+)\n"
+    assert.is_true(tonumber(before) >= 0.3 and tonumber(after) > tonumber(before), output)
+  end)
+end)

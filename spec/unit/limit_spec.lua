@@ -142,3 +142,21 @@ describe("--time-limit with --test", function()
     assert.equal(0, status)
   end)
 end)
+
+describe("--time-limit that one packet has met", function()
+  it("is the same for the next one that meets it", function()
+    local output, status = ipq_lua("-r in.pcap twice.lua", { ["twice.lua"] = [[
+jit.off()
+return function(pkt)
+  local n = 0
+  while pkt.packet_id == 2 or pkt.packet_id == 4 do n = n + 1 end
+end
+]] })
+    for _, frame in ipairs { 2, 4 } do
+      assert.matches(("error: frame %d of the capture: twice.lua:4: takes longer than the time limit\n"):format(frame),
+        output)
+    end
+    assert.matches("accepted +3\n.*errors +2\n", output)
+    assert.equal(0, status)
+  end)
+end)

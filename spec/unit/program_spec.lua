@@ -435,3 +435,28 @@ describe("ipq-lua --new", function()
     assert.equal("73\nspec\n", output)
   end)
 end)
+
+describe("metrics that do not fit on their disk", function()
+  it("are told, and leave no file behind", function()
+    local dir = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. dir) end)
+    -- A process may be told how long its files can be.
+    local output = netns.shell(("trap '' XFSZ; (ulimit -f 1; LD_PRELOAD= ASAN_OPTIONS= exec %s --metrics %s/metrics "
+      .. "scripts/accept.lua) 2>&1 | cat; ls -A %s | wc -l"):format(netns.program, dir, dir))
+    assert.matches("error: cannot write the metrics [^\n]*/metrics: File too large; [^\n]*\n0\n$", output)
+  end)
+end)
+
+describe("what a script prints without a buffer", function()
+  it("is missed at the end, where it could not be written", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local file = assert(io.open(path, "w"))
+    file:write "io.stdout:setvbuf 'no'; print 'lost'; return function() end"
+    file:close()
+    local output, status = netns.shell(("{ LD_PRELOAD= ASAN_OPTIONS= %s --check %s > /dev/full; }")
+      :format(netns.program, path))
+    assert.matches("warning: what is printed cannot be written", output)
+    assert.equal(74, status)
+  end)
+end)
