@@ -86,3 +86,33 @@ END
     assert.matches("queue 0: 1 packets, 1 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen\n", output)
   end)
 end)
+
+netns.describe("a packet of which a script writes what cannot be sent", function()
+  it("gets the error verdict alone, and its worker goes on", function()
+    local output = netns.run [[
+      export ASAN_OPTIONS=detect_leaks=0
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
+      rule -A INPUT -p udp --dport 9 -j ACCEPT
+      filter filter --time-limit 0.4 --on-error accept <<'END'
+require "ipq.engine.abi"
+local ffi = require "ffi"
+local E, batch = ffi.C, nil
+for line in io.lines "/proc/self/maps" do
+  local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
+  if first then batch = ffi.cast("struct ipq_batch *", tonumber(first, 16)) end
+end
+return function(pkt)
+  local packet = batch.packets[batch.current]
+  if pkt.packet_id ~= 2 then return end
+  packet.set, packet.mark, packet.data_len = E.IPQ_SET_PAYLOAD + E.IPQ_SET_MARK, 7, E.IPQ_PAYLOAD_MAX + 1
+end
+END
+      bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; done'
+      wait_for 5 judged 3
+      stop filter
+      iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print "arrived", $1 }']]
+    assert.matches("queue 0: 3 packets, 3 accepted, 0 dropped, 0 other verdicts, 1 errors, 0 lost unseen\n", output)
+    assert.matches("arrived 0\narrived 3\n", output)
+  end)
+end)

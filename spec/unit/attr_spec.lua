@@ -209,3 +209,18 @@ describe("a length", function()
     assert.equal("abcdefgh", ffi.string(p.hw_addr, p.hw_addrlen))
   end)
 end)
+
+describe("what is told of a connection", function()
+  it("is nothing of the one before", function()
+    local ct = ffi.new "struct ipq_conntrack"
+    local function read(nest)
+      local _, p, bytes = parse(m.packet(m.hdr(1) .. (nest and m.attr(m.CT, nest) or "")))
+      return C.ipq_conntrack_parse(p, ct), bytes
+    end
+    read(m.attr(12, m.be32(1)) .. m.attr(8, m.be32(2)) .. m.attr(18, m.be16(5)))
+    assert.equal(0, (read(m.attr(8, m.be32(3)))))
+    assert.same({ 0, 3, 0, E.IPQ_CT_HAS_MARK }, { ct.id, ct.mark, ct.zone, ct.has })
+    assert.equal(-errno.ENOENT, (read(nil)))
+    assert.same({ 0, 0 }, { ct.mark, ct.has })
+  end)
+end)
