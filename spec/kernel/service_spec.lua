@@ -57,3 +57,28 @@ END
     assert.matches("^0\n0\nexit 0\nLISTEN_PID\tnil\nLISTEN_FDS\tnil\nLISTEN_FDNAMES\tnil\n", output)
   end)
 end)
+
+netns.describe("a queue's socket that came with the program", function()
+  it("is used with the program's own options", function()
+    local output = netns.run [[
+      cat > "$DIR/manager.py" <<'END'
+import os, socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.bind((0, 0))
+# NFQNL_MSG_CONFIG for queue 0, NFQNL_CFG_CMD_BIND
+s.send(struct.pack("=IHHIIBBHHHBBH", 28, 0x302, 5, 1, 0, 0, 0, 0, 8, 1, 1, 0, 0))
+s.recv(4096)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="queue-0")
+os.execv(os.environ["PROGRAM"], ["ipq-lua", "--fail-open", "scripts/accept.lua"])
+END
+      export PROGRAM
+      python3 "$DIR/manager.py" > "$DIR/accept.out" 2> "$DIR/accept.err" &
+      pid_accept=$!
+      wait_for 10 grep -qs 'waiting for packets' "$DIR/accept.err"
+      stop accept]]
+    assert.matches("queue 0: waiting for packets %(whole packets, GSO, fail%-open%)", output)
+    assert.matches("^exit 0\n", output)
+  end)
+end)
