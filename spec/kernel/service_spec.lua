@@ -82,3 +82,25 @@ END
     assert.matches("^exit 0\n", output)
   end)
 end)
+
+netns.describe("a netfilter socket that came with the program, and has no queue", function()
+  it("is not taken for the queue's", function()
+    local output = netns.run [[
+      cat > "$DIR/manager.py" <<'END'
+import os, socket
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.bind((0, 0))
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="queue-0")
+os.execv(os.environ["PROGRAM"], ["ipq-lua", "scripts/accept.lua"])
+END
+      export PROGRAM
+      python3 "$DIR/manager.py" > "$DIR/accept.out" 2> "$DIR/accept.err" &
+      pid_accept=$!
+      wait_for 10 grep -qs 'waiting for packets' "$DIR/accept.err"
+      queue_is_bound 0 && echo bound
+      stop accept]]
+    assert.matches("^bound\nexit 0\n", output)
+  end)
+end)
