@@ -479,3 +479,22 @@ END
       output)
   end)
 end)
+
+netns.describe("workers that die one after the other", function()
+  it("are counted at the end", function()
+    local output = run [[
+      rule -A INPUT -p udp --dport 9 -j ACCEPT
+      filter filter --on-error accept <<'END'
+return function() os.exit(3) end
+END
+      send 1
+      wait_for 5 arrived 1
+      send 1
+      wait_for 5 arrived 2
+      followed() { [ "$(grep -c 'goes on' "$DIR/filter.err")" -eq 2 ]; }
+      wait_for 5 followed
+      stop filter]]
+    assert.matches("queue 0: 2 packets, 2 accepted, 0 dropped, 0 other verdicts, 2 errors, 0 lost unseen, 2 restarts\n",
+      output)
+  end)
+end)
