@@ -572,3 +572,19 @@ os.setxattr('ipq-lua', 'security.capability', struct.pack('<5I', 0x02000001, 1 <
     assert.matches("exit 77\nleft 0\n", output)
   end)
 end)
+
+netns.describe("a rule of another program that runs", function()
+  it("is left alone by one that puts its own in place", function()
+    local output = netns.run [[
+      ruled() { wait_for 10 grep -qs 'is in place' "$DIR/$1.err"; }
+      run a --rule 'OUTPUT -p udp --dport 9' scripts/accept.lua
+      ruled a
+      QUEUE=1 run b -q 1 --rule 'OUTPUT -p udp --dport 10' scripts/accept.lua
+      ruled b
+      kill -TERM $pid_b
+      wait $pid_b
+      iptables -S OUTPUT | grep -o 'dport [0-9]*'
+      stop a]]
+    assert.matches("^dport 9\nexit 0\n", output)
+  end)
+end)
