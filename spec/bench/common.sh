@@ -13,7 +13,7 @@ last=$(($(nproc) - 1))
 host() {
 	unshare -n sleep 600 &
 	eval "host_$1=$!"
-	wait_for 5 in_other $!
+	wait_for in_other $!
 	on "$1" ip link set lo up
 }
 
@@ -28,7 +28,7 @@ serve() {
 	shift
 	"$@" > "$DIR/program.out" 2>&1 &
 	program=$!
-	for queue in $queues; do wait_for 10 serves "$queue"; done
+	for queue in $queues; do wait_for serves "$queue"; done
 }
 serves() {
 	kill -0 "$program" 2> /dev/null || fail "it ended: $(cat "$DIR/program.out")"

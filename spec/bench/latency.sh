@@ -14,7 +14,7 @@ if [ $# -gt 0 ]; then
 fi
 taskset -c 0 "$bench/echo" serve 9 &
 answers() { taskset -c 0 "$bench/echo" ask 9 0.01 > "$DIR/warm"; }
-wait_for 5 answers
+wait_for answers
 taskset -c 0 "$bench/echo" ask 9 "$seconds" > "$DIR/trips" || fail "an answer did not come"
 if [ $# -gt 0 ]; then
 	still_serves

@@ -41,7 +41,7 @@ sleep "$seconds"
 set -- "$@" $(figures)
 wait "$flood"
 still_serves
-wait_for 5 nothing_waits
+wait_for nothing_waits
 rewritten=$(counted $to 1)
 echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
 	"judged=$(judged_packets) arrived=$((rewritten + $(counted $to 2))) rewritten=$rewritten"

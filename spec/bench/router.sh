@@ -34,7 +34,7 @@ on b iptables-legacy -t mangle -A INPUT -p tcp
 on b iperf3 -s -1 > "$DIR/server" 2>&1 &
 server=$!
 listens() { on b grep -q ':1451 .* 0A ' /proc/net/tcp /proc/net/tcp6; } # port 5201
-wait_for 10 listens
+wait_for listens
 on a iperf3 -J -c 10.2.0.2 -t "$seconds" -O 1 > "$DIR/client" || fail "iperf3: $(cat "$DIR/client")"
 wait "$server"
 queued=0

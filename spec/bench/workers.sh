@@ -30,7 +30,7 @@ sleep "$seconds"
 set -- "$@" $(figures)
 wait "$flood"
 still_serves
-wait_for 5 nothing_waits
+wait_for nothing_waits
 [ "$(counted PREROUTING 1)" -eq "$(judged_packets)" ] || fail "packets that were judged did not go on"
 echo "packets=$(($4 - $1)) ns=$(($5 - $2)) cpu=$(($6 - $3))" \
 	"least=$(awk 'NR == 1 || $8 < least { least = $8 } END { print least }' /proc/net/netfilter/nfnetlink_queue)"

@@ -56,7 +56,7 @@ wait $passer'
   end
 
   live("lets pings through and says what they were", function()
-    local output, ok = pass("6", "ping -q -c 3 -i 0.01 -s 56 127.0.0.1")
+    local output, ok = pass("6", "ping -W 10 -q -c 3 -i 0.01 -s 56 127.0.0.1")
     assert.is_true(ok, output)
     assert.matches("3 received", output)
     local packets = 0
@@ -68,14 +68,14 @@ wait $passer'
   end)
 
   live("ends with EBUSY as a second passer", function()
-    local output = pass("2", program() .. " 1 || true; ping -q -c 1 127.0.0.1")
+    local output = pass("2", program() .. " 1 || true; ping -W 10 -q -c 1 127.0.0.1")
     assert.matches("passer: Device or resource busy\n", output)
     assert.matches("1 received", output)
   end)
 
   live("takes another queue by LIBIPQ_QUEUE", function()
     local output, ok = pass("2", "iptables-legacy -F; iptables-legacy -A OUTPUT -p icmp "
-      .. "-j NFQUEUE --queue-num 7; ping -q -c 1 127.0.0.1", "LIBIPQ_QUEUE=7")
+      .. "-j NFQUEUE --queue-num 7; ping -W 10 -q -c 1 127.0.0.1", "LIBIPQ_QUEUE=7")
     assert.is_true(ok, output)
     assert.matches("1 received", output)
   end)

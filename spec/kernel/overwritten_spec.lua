@@ -80,7 +80,7 @@ return { filter = function() end, stop = function()
 end }
 END
       bash -c 'echo > /dev/udp/127.0.0.1/9'
-      wait_for 5 judged 1
+      wait_for judged 1
       stop filter]]
     assert.matches("^exit 0\nit was 64\n", output)
     assert.matches("queue 0: 1 packets, 1 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen\n", output)
@@ -109,7 +109,7 @@ return function(pkt)
 end
 END
       bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; done'
-      wait_for 5 judged 3
+      wait_for judged 3
       stop filter
       iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print "arrived", $1 }']]
     assert.matches("queue 0: 3 packets, 3 accepted, 0 dropped, 0 other verdicts, 1 errors, 0 lost unseen\n", output)

@@ -20,7 +20,7 @@ netns.describe("live packets", function()
         "data_len", "len", "truncated", "hw_addr", "hw_type") .. [[
 
 END
-      ping -c 1 127.0.0.1
+      ping -W $REPLY -c 1 127.0.0.1
       stop output]])
     assert.matches("packet_id=1\thook_name=output\tfamily=ip\tindev=nil\tindev_name=nil\toutdev=1\t"
       .. "outdev_name=lo\tuid=0\tgid=0\tdata_len=84\tlen=84\ttruncated=false\thw_addr=nil\thw_type=nil\n",
@@ -34,7 +34,7 @@ END
 ]] .. printing("hook_name", "indev_name", "outdev_name", "hw_type", "hw_addr") .. [[
 
 END
-      ping -c 1 127.0.0.1
+      ping -W $REPLY -c 1 127.0.0.1
       stop input]])
     assert.matches("hook_name=input\tindev_name=lo\toutdev_name=nil\thw_type=772\thw_addr=00:00:00:00:00:00\n",
       output)
@@ -50,7 +50,7 @@ END
 ]] .. printing("hook_name", "family", "indev_name", "outdev_name", "hw_type", "queue_num") .. [[
 
 END
-        on a ping -c 3 -i 0.01 ]] .. (family == "4" and "10.2.0.2" or "-6 fd02::2") .. [[
+        on a ping -W $REPLY -c 3 -i 0.01 ]] .. (family == "4" and "10.2.0.2" or "-6 fd02::2") .. [[
 
         stop forward
         ip link show to_a | sed -n 's/.*peer.*//p']])
@@ -75,7 +75,7 @@ END
 ]] .. printing("hw_addr") .. [[
 
 END
-      on a ping -c 1 10.2.0.2
+      on a ping -W $REPLY -c 1 10.2.0.2
       stop mac]])
     assert.matches("hw_addr=02:00:00:00:00:0a\n", output)
   end)
@@ -103,7 +103,7 @@ return function(pkt)
   print("time", t == nil or (math.abs(t - os.time()) < 100 and t % 1 == pkt.timestamp % 1))
 end
 END
-      ping -c 3 -i 0.05 127.0.0.1
+      ping -W $REPLY -c 3 -i 0.05 127.0.0.1
       stop time]]
     assert.equal(3, select(2, output:gsub("time\ttrue", "")))
   end)
@@ -116,7 +116,7 @@ return { queue = { copy = "meta" }, filter = function(pkt)
   print("meta", pkt.payload, pkt.len, pkt.data_len, pkt.truncated, pkt.outdev_name)
 end }
 END
-      ping -c 1 127.0.0.1
+      ping -W $REPLY -c 1 127.0.0.1
       stop meta]]
     assert.matches("meta\tnil\tnil\t0\ttrue\tlo\n", output)
     assert.matches("metadata only", output)
@@ -131,7 +131,7 @@ return { queue = { range = 20 }, filter = function(pkt)
   print("cut", #pkt.payload, pkt.data_len, pkt.len, pkt.truncated, pcall(pkt.payload.u8, pkt.payload, 20))
 end }
 END
-      ping -c 1 127.0.0.1
+      ping -W $REPLY -c 1 127.0.0.1
       stop cut]]
     local output = netns.run(text:format "")
     assert.matches("cut\t20\t20\t84\ttrue\tfalse\t[^\n]*offset out of bounds\n", output)
@@ -148,7 +148,7 @@ END
       filter large <<'END'
 return function(pkt) print("large", #pkt.payload, pkt.len, pkt.truncated) end
 END
-      ping -c 1 -s 65507 127.0.0.1
+      ping -W $REPLY -c 1 -s 65507 127.0.0.1
       stop large]]
     assert.matches("large\t65531\t65535\ttrue\n", output)
     assert.equal(1, received(output))
@@ -205,7 +205,7 @@ return function(pkt)
   print("ct", ct == nil or ct.id ~= nil and ct.state == "new", pkt.uid)
 end
 END
-      ping -c 1 127.0.0.1
+      ping -W $REPLY -c 1 127.0.0.1
       stop ct]]
     assert.matches("ct\ttrue\t0\n", output)
     assert.matches("whole packets, GSO", output)
@@ -215,7 +215,7 @@ END
     local output = netns.run [[
       rule -A OUTPUT -j QUEUE
       run count scripts/count.lua
-      ping -c 3 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 3 -i 0.01 127.0.0.1
       bash -c 'echo x > /dev/udp/127.0.0.1/9'
       wait_for judged 8
       stop count]]

@@ -175,7 +175,7 @@ END
       own=$!
       wait_for queue_is_bound 0
       LD_PRELOAD=$runtime luajit "$DIR/own.lua" || echo "second $?"
-      ping -c 2 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 2 -i 0.01 127.0.0.1
       kill $own]])
     assert.equal(2, received(output))
     assert.matches("cannot bind queue 0: it belongs to netlink port[^\n]*\nsecond 1\n", output)

@@ -68,7 +68,7 @@ netns.describe("live rewriting", function()
         local output = netns.run(server .. ([[
           %s -A FORWARD -p tcp -j NFQUEUE --queue-num 0
           run redirect %s scripts/redirect_port.lua from=80 to=8080
-          on a curl -gsS --max-time 20 -o "$DIR/got" http://%s:80/file
+          on a curl -gsS --max-time 300 -o "$DIR/got" http://%s:80/file
           cmp "$DIR/file" "$DIR/got" && echo same
           stop redirect
         ]]):format(rule, gso, url) .. check)
@@ -98,10 +98,10 @@ return function(pkt)
   if pkt.saddr == private then pkt.saddr = public end
 end
 END
-        on a curl -gsS --max-time 20 -o "$DIR/got" http://%s:8080/file
+        on a curl -gsS --max-time 300 -o "$DIR/got" http://%s:8080/file
         cmp "$DIR/file" "$DIR/got" && echo same
       ]]):format(public, address, family == 4 and public or "[" .. public .. "]")
-        .. echo(public, 7, "one") .. "on a ping -c 2 -i 0.01 " .. public .. "\nstop nat\n" .. check)
+        .. echo(public, 7, "one") .. "on a ping -W $REPLY -c 2 -i 0.01 " .. public .. "\nstop nat\n" .. check)
       assert.matches("same\n", output)
       assert.matches("from " .. public .. " 7 one\n", output)
       assert.matches("2 received", output)
@@ -157,7 +157,7 @@ print("mss", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
     it("sets the hop count, IPv" .. family, function()
       local output = netns.run(server .. rule .. [[ -t mangle -A POSTROUTING -o to_a -j NFQUEUE --queue-num 0
         run ttl scripts/set_ttl.lua ttl=99
-        on a ping -c 2 -i 0.01 ]] .. address .. "\nstop ttl\n" .. check)
+        on a ping -W $REPLY -c 2 -i 0.01 ]] .. address .. "\nstop ttl\n" .. check)
       assert.equal(2, select(2, output:gsub("ttl=99 ", "")))
       no_checksum_errors(output)
     end)
@@ -172,7 +172,7 @@ return function(pkt)
   if #payload > 0 then payload:write(0, (payload:string():gsub("\1", "\2"))) end
 end
 END
-      on a curl -sS --max-time 20 -o "$DIR/got" http://10.2.0.2:8080/file
+      on a curl -sS --max-time 300 -o "$DIR/got" http://10.2.0.2:8080/file
       tr '\001' '\002' < "$DIR/file" | cmp - "$DIR/got" && echo changed
       cmp -s "$DIR/file" "$DIR/got" || echo different
       stop bytes

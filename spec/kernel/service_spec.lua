@@ -51,7 +51,7 @@ END
       sh -c 'export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=queue-70000:other
         exec "$PROGRAM" "$DIR/filter.lua" > "$DIR/filter.out" 2> "$DIR/filter.err" 3< "$DIR/passed" 4< "$DIR/passed"' &
       pid_filter=$!
-      wait_for 10 grep -qs 'waiting for packets' "$DIR/filter.err"
+      wait_for grep -qs 'waiting for packets' "$DIR/filter.err"
       for pid in $pid_filter $(worker filter); do ls -l /proc/$pid/fd | grep -c passed; done
       stop filter]]
     assert.matches("^0\n0\nexit 0\nLISTEN_PID\tnil\nLISTEN_FDS\tnil\nLISTEN_FDNAMES\tnil\n", output)
@@ -76,7 +76,7 @@ END
       export PROGRAM
       python3 "$DIR/manager.py" > "$DIR/accept.out" 2> "$DIR/accept.err" &
       pid_accept=$!
-      wait_for 10 grep -qs 'waiting for packets' "$DIR/accept.err"
+      wait_for grep -qs 'waiting for packets' "$DIR/accept.err"
       stop accept]]
     assert.matches("queue 0: waiting for packets %(whole packets, GSO, fail%-open%)", output)
     assert.matches("^exit 0\n", output)
@@ -98,7 +98,7 @@ END
       export PROGRAM
       python3 "$DIR/manager.py" > "$DIR/accept.out" 2> "$DIR/accept.err" &
       pid_accept=$!
-      wait_for 10 grep -qs 'waiting for packets' "$DIR/accept.err"
+      wait_for grep -qs 'waiting for packets' "$DIR/accept.err"
       queue_is_bound 0 && echo bound
       stop accept]]
     assert.matches("^bound\nexit 0\n", output)

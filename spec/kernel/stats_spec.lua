@@ -448,7 +448,7 @@ netns.describe("figures of what does not run any more", function()
       run a "$DIR/count.lua"
       kill -STOP $pid_a
       old() { "$PROGRAM" --top $pid_a > "$DIR/shown" && grep -q 'not heard of' "$DIR/shown"; }
-      wait_for 20 old
+      wait_for old
       head -n 1 "$DIR/shown"
       kill -CONT $pid_a
       stop a]]
@@ -458,7 +458,7 @@ netns.describe("figures of what does not run any more", function()
 
   it("are in the processor time of a queue's workers, which never falls", function()
     local output = run [[
-      told() { rm -f "$DIR/metrics"; kill -USR1 $pid_a; wait_for 5 test -e "$DIR/metrics"
+      told() { rm -f "$DIR/metrics"; kill -USR1 $pid_a; wait_for test -e "$DIR/metrics"
         awk '/^ipq_worker_cpu_seconds_total/ { print "used", $2 }' "$DIR/metrics"; }
       followed() { grep -q 'goes on' "$DIR/a.err"; }
       rule -A OUTPUT -p udp --dport 9 -j QUEUE
@@ -470,10 +470,10 @@ return function(pkt)
 end
 END
       bash -c 'echo > /dev/udp/127.0.0.1/9'
-      wait_for 5 judged 1
+      wait_for judged 1
       told
       bash -c 'echo > /dev/udp/127.0.0.1/9'
-      wait_for 5 followed
+      wait_for followed
       told
       stop a]]
     local before, after = output:match "used ([%d.]+)\nused ([%d.]+)\n"

@@ -472,7 +472,7 @@ return function(pkt)
 end
 END
       send 1
-      wait_for 5 logged "goes on"
+      wait_for logged filter "goes on"
       stop filter]]
     assert.matches("was killed by signal 11 %(Segmentation fault%) in a timer\n", output)
     assert.matches("queue 0: 1 packets, 1 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen, 1 restart\n",
@@ -488,11 +488,11 @@ netns.describe("workers that die one after the other", function()
 return function() os.exit(3) end
 END
       send 1
-      wait_for 5 arrived 1
+      wait_for arrived 1
       send 1
-      wait_for 5 arrived 2
+      wait_for arrived 2
       followed() { [ "$(grep -c 'goes on' "$DIR/filter.err")" -eq 2 ]; }
-      wait_for 5 followed
+      wait_for followed
       stop filter]]
     assert.matches("queue 0: 2 packets, 2 accepted, 0 dropped, 0 other verdicts, 2 errors, 0 lost unseen, 2 restarts\n",
       output)

@@ -8,7 +8,7 @@ netns.describe("live verdicts", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
       run accept scripts/accept.lua
-      ping -c 5 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 5 -i 0.01 127.0.0.1
       stop accept]]
     assert.equal(5, received(output))
     assert.matches("exit 0\n", output)
@@ -37,8 +37,8 @@ return { filter = function(pkt)
   seen[pkt.family .. " " .. pkt.hw_protocol] = (seen[pkt.family .. " " .. pkt.hw_protocol] or 0) + 1
 end, stop = function() for key, n in pairs(seen) do print(key, n) end end }
 END
-      ping -c 2 -i 0.01 127.0.0.1
-      ping -6 -c 3 -i 0.01 ::1
+      ping -W $REPLY -c 2 -i 0.01 127.0.0.1
+      ping -W $REPLY -6 -c 3 -i 0.01 ::1
       stop both]]
     assert.matches("ip 2048\t2\n", output)
     assert.matches("ip6 34525\t3\n", output)
@@ -53,7 +53,7 @@ END
         filter mark <<'END'
 return function(pkt) assert(pkt.mark == 0) pkt.mark = %s end
 END
-        ping -c 10 -l 10 -q 127.0.0.1
+        ping -W $REPLY -c 10 -l 10 -q 127.0.0.1
         stop mark
         iptables-legacy -t mangle -nvxL POSTROUTING | awk '/mark match/ { print "marked", $1 }']]):format(mark))
       assert.equal(10, received(output))
@@ -69,7 +69,7 @@ END
       filter mark <<'END'
 return function(pkt) print(("mark %x"):format(pkt.mark)) end
 END
-      ping -c 2 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 2 -i 0.01 127.0.0.1
       stop mark
       iptables-legacy -t mangle -nvxL POSTROUTING | awk '/mark match/ { print "marked", $1 }']]
     assert.matches("mark fedcba98\nmark fedcba98\n", output)
@@ -88,7 +88,7 @@ return function(pkt)
   if seen[id] < 3 then return ipq.REPEAT end
 end
 END
-      ping -c 4 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 4 -i 0.01 127.0.0.1
       stop again]]
     assert.equal(4, received(output))
     assert.matches("12 packets, 4 accepted, 0 dropped, 8 other verdicts", output)
@@ -117,7 +117,7 @@ END
       QUEUE=513 filter second -q 513 <<'END'
 return function(pkt) print("queue " .. pkt.queue_num) end
 END
-      ping -c 2 -i 0.01 127.0.0.1
+      ping -W $REPLY -c 2 -i 0.01 127.0.0.1
       stop first
       stop second]]
     assert.equal(2, received(output))

@@ -15,6 +15,19 @@ local function shell(command)
   return output, tonumber(status)
 end
 
+local refusals = {}
+
+--- Why what is needed cannot be had here, nil where it can: "user namespaces", which are not permitted in a chroot, or
+--- "mounts", which are not in a container without CAP_SYS_ADMIN.
+function M.lacks(needed)
+  local probe = ({ ["user namespaces"] = "unshare -Ur true", mounts = "unshare -m true" })[needed]
+  if refusals[needed] == nil then
+    local output, status = shell(probe)
+    refusals[needed] = status ~= 0 and ("%s are not permitted here: %s"):format(needed, output:match "[^\n]*")
+  end
+  return refusals[needed] or nil
+end
+
 local available
 --- Whether this system can queue packets in a namespace of ours. Root alone can read what the kernel
 --- tells of its queues, which the specs wait for.

@@ -16,7 +16,7 @@ local bridge = [[
     on $side ip addr add 10.0.0.$n/24 dev eth0
     on $side ip link set eth0 up
   done
-  forwards() { on a ping -c 1 -W 1 10.0.0.2 > /dev/null; }
+  forwards() { on a ping -c 1 -W $REPLY 10.0.0.2 > /dev/null; }
   wait_for forwards
   nft add table bridge t
   nft 'add chain bridge t forward { type filter hook forward priority 0; }'
@@ -44,7 +44,7 @@ return function(pkt)
   print("ip", pkt.saddr, pkt.daddr, pkt.icmp.type, pkt.len)
 end
 END
-      on a ping -c 1 -W 5 10.0.0.2
+      on a ping -c 1 -W $REPLY 10.0.0.2
       stop bridge]])
     assert.matches("1 received", output)
     assert.matches("at\tbridge\tforward\tbr0\tbr0\tto_a\tto_b\nlink\t2048\t0200000000020200000000010800\t"
@@ -59,7 +59,7 @@ END
         filter vlan <<'END'
 return function(pkt) print("vlan", pkt.vlan_proto, pkt.vlan_tci, pkt.hw_protocol) end
 END
-        on a ping -c 1 -W 5 10.7.0.2
+        on a ping -c 1 -W $REPLY 10.7.0.2
         stop vlan]])
       assert.matches("1 received", output)
       -- Priority 3, VLAN 7.
@@ -71,8 +71,8 @@ END
     local output = netns.run(bridge .. [[
       nft add rule bridge t forward ip protocol icmp queue num 0
       run drop scripts/drop_icmp.lua max=100
-      on a ping -c 1 -W 5 -s 56 10.0.0.2
-      on a ping -c 1 -W 1 -s 200 10.0.0.2
+      on a ping -c 1 -W $REPLY -s 56 10.0.0.2
+      on a ping -c 1 -W $REPLY -s 200 10.0.0.2
       stop drop]])
     assert.matches("1 received.* 0 received", output)
     assert.matches("1 dropped", output)
@@ -85,7 +85,7 @@ END
 return function(pkt) print("arp", pkt.hw_protocol, pkt.ip, pkt.saddr, pkt.len, pkt.payload:u16(6)) end
 END
       on a ip neigh flush all
-      on a ping -c 1 -W 5 10.0.0.2
+      on a ping -c 1 -W $REPLY 10.0.0.2
       stop arp]])
     assert.matches("1 received", output)
     assert.matches("arp\t2054\tnil\tnil\t28\t1\n", output)

@@ -48,7 +48,7 @@ return function(pkt)
   if pkt.tcp and pkt.tcp.dport == 23 then return ipq.DROP end
 end
 END
-      ping -c 1 -W 5 127.0.0.1 > /dev/null && echo "ping passed"
+      ping -c 1 -W $REPLY 127.0.0.1 > /dev/null && echo "ping passed"
       queued
       knock 22
       knock 23
@@ -123,7 +123,7 @@ END
       "$PROGRAM" --rule 'OUTPUT -p icmp --icmp-type echo-request' --print-rules nft > "$DIR/rules" || fail rules
       nft -f "$DIR/rules" || fail "nft -f"
       run drop scripts/drop_icmp.lua
-      ping -c 2 -i 0.1 -W 1 127.0.0.1
+      ping -c 2 -i 0.1 -W $REPLY 127.0.0.1
       stop drop]]
     assert.matches(" 0 received", output)
     assert.matches("queue 0: 2 packets, 0 accepted, 2 dropped", output)
