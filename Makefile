@@ -454,6 +454,12 @@ deb:
 		{ tail -n 50 ../log; exit 1; }; }
 	$(Q)ls $(BUILD)/deb/*.deb
 
+# The service of the packages, in a virtual machine with systemd. As root, some minutes.
+.PHONY: vm-systemd
+vm-systemd: deb deps-vm
+	$(Q)$(DEPS) debootstrap
+	$(Q)spec/vm/systemd.sh $(BUILD)/deb
+
 check-deb: deb
 	$(Q)$(DEPS) $(DEPS_CHECK_DEB)
 	$(Q)spec/packages/check.sh $(BUILD)/deb

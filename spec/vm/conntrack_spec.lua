@@ -96,6 +96,7 @@ end
 END
       python3 -c "if True:
         import socket
+        socket.setdefaulttimeout(60)
         server = socket.create_server(('127.0.0.1', 9000))
         client = socket.create_connection(('127.0.0.1', 9000))
         client.sendall(b'x')

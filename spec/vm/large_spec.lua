@@ -59,6 +59,7 @@ END
       import socket
       s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
       s.bind(('::', 7))
+      s.settimeout(60)
       data = s.recv(65536)
       print('got', len(data), data == b'x' * 3000, flush=True)" &
     receiver=$!

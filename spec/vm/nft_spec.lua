@@ -22,6 +22,7 @@ end
 local talk = [[
   cat > "$DIR/talk.py" <<'END'
 import socket, sys, threading
+socket.setdefaulttimeout(60)
 server = socket.create_server(("127.0.0.1", 9000))
 def send():
     with socket.create_connection(("127.0.0.1", 9000)) as client: client.sendall(b"x" * int(sys.argv[1]))
@@ -95,6 +96,7 @@ END
       run bypass scripts/bypass_flow.lua bytes=4096
       nsenter -t $host_b -n python3 -c "if True:
         import socket
+        socket.setdefaulttimeout(60)
         peer, got = socket.create_server(('', 9000)).accept()[0], 0
         while piece := peer.recv(1 << 20): got += len(piece)
         print('received', got)" > "$DIR/server" &
@@ -102,6 +104,7 @@ END
       wait_for on b grep -q ':2328 .* 0A ' /proc/net/tcp
       on a python3 -c "if True:
         import socket
+        socket.setdefaulttimeout(60)
         with socket.create_connection(('10.2.0.2', 9000)) as client: client.sendall(b'x' * 4000000)"
       wait $server
       cat "$DIR/server"
