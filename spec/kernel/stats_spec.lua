@@ -42,6 +42,7 @@ netns.describe("statistics", function()
 
   it("are every ten seconds where no number is given, and not at all unless asked for", function()
     local output = run [[
+      began=$(date +%s)
       run a --stats "$DIR/count.lua"
       QUEUE=1 run b -q 1 "$DIR/count.lua"
       # The first looks at all counters are over then: a supervisor that has nothing else to do wakes for them.
@@ -50,8 +51,12 @@ netns.describe("statistics", function()
       woken() { [ "$(wakes)" -ge $((before + 5)) ]; }
       wait_for woken
       stop a
+      echo "took $(($(date +%s) - began))"
       stop b]]
-    assert.equal(0, count(output, "hits"))
+    local first, took, second = output:match "^(.*)took (%d+)\n(.*)$"
+    -- A machine on which that took long has seen a line.
+    assert.is_true(count(first, "hits") <= math.floor(took / 10), output)
+    assert.equal(0, count(second, "hits"))
   end)
 
   it("are told once for USR1, which does nothing to a worker", function()
@@ -243,8 +248,10 @@ netns.describe("--top", function()
   it("shows rates and counters once where standard output is no terminal", function()
     local output = run [[
       run a -q 0:1 "$DIR/count.lua"
-      (while :; do send 50; send 50 10; done) &
+      (while :; do send 50; done) &
       sending=$!
+      (while :; do send 50 10; done) &
+      sending="$sending $!"
       "$PROGRAM" --top $pid_a
       echo "status $?"
       kill $sending]]

@@ -164,7 +164,7 @@ END
     for signal, status in pairs { TERM = 143, INT = 130 } do
       local output = run(([[
         rule -A OUTPUT -p udp --dport 9 -j QUEUE
-        filter endless -q 0:1 <<'END'
+        filter endless --time-limit 0 -q 0:1 <<'END'
 return function() while true do end end
 END
         wait_for running endless 2
