@@ -148,7 +148,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
-DEPS_TEST += tshark tcpdump bsdutils nftables tmux
+DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack
 C_FILES += $(wildcard lib/libipq/examples/*.c lib/libipq/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0
@@ -359,7 +359,7 @@ valgrind: libipq-specs
 #   make vm-short                        the demo there, and what of spec/vm is marked as short: some minutes
 #   make vm SUITE=trixie-backports       a shell in it
 .PHONY: vm vm-test vm-short vm-build deps-vm
-DEPS_VM := qemu-system-x86 qemu-system-common busybox-static kmod cpio conntrack
+DEPS_VM := qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils
 SUITE ?= bookworm
 KERNEL ?= linux-image-amd64
 SPECS ?= spec/kernel spec/vm
@@ -372,7 +372,7 @@ deps-vm: ; $(Q)$(DEPS) $(DEPS_VM)
 vm-build: deps-vm libipq-specs
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)
 
-GUEST_MAKE = env IPQ_NEED_KERNEL=1 $(MAKE) --no-print-directory DEPS=:
+GUEST_MAKE = env IPQ_NEED_KERNEL=1 $(MAKE) --no-print-directory DEPS=: BUILD=$(BUILD)
 
 vm-test: vm-build
 	$(Q)$(GUEST) -t $(VM_S) $(GUEST_MAKE) BUSTED_ARGS='$(SPECS)' test

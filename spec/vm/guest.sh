@@ -20,8 +20,9 @@
 #   --fetch       only gets the kernel, and prints its version
 #
 # As root, for the root's files that others may not read; with Debian's packages qemu-system-x86, busybox-static, kmod,
-# cpio, and for kernels without 9p, as the "cloud" ones, virtiofsd (in Debian 12 a part of qemu-system-common). Kernels
-# are downloaded and unpacked, not installed, and kept in $GUEST_CACHE (/var/cache/ipq-guest): 100 to 600 MB each.
+# cpio, xz-utils, and for kernels without 9p, as the "cloud" ones, virtiofsd (in Debian 12 a part of
+# qemu-system-common). Kernels are downloaded and unpacked, not installed, and kept in $GUEST_CACHE
+# (/var/cache/ipq-guest): 100 to 600 MB each.
 #
 # Without KVM, code runs 15 to 30 times slower. The command is told by IPQ_SLOW, a factor for deadlines, and finds the
 # kernel's version in IPQ_GUEST.
@@ -55,8 +56,8 @@ while [ $# -gt 0 ]; do
 	esac
 done
 [ $# -gt 0 ] || [ -n "$fetch" ] || die "no command"
-for program in qemu-system-x86_64 busybox modprobe depmod cpio dpkg-deb; do
-	command -v $program > /dev/null || die "there is no $program (qemu-system-x86 busybox-static kmod cpio)"
+for program in qemu-system-x86_64 busybox modprobe depmod cpio xz dpkg-deb; do
+	command -v $program > /dev/null || die "there is no $program (qemu-system-x86 busybox-static kmod cpio xz-utils)"
 done
 [ "$(uname -m)" = x86_64 ] || die "the guest is an amd64 one, and has this machine's programs"
 
@@ -157,14 +158,10 @@ order=$work/initrd/modules/order
 : > "$order"
 for module in $first overlay virtio_console virtio_rng; do
 	module_files "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p' | while read -r file; do
-		name=$(basename "$file" | sed 's/\.[gxz][zs]t*$//')
+		name=$(basename "$file" .xz)
 		grep -qx "$name" "$order" && continue
-		case $file in
-		*.xz) xz -dc "$file" ;;
-		*.zst) zstd -dc "$file" ;;
-		*.gz) gzip -dc "$file" ;;
-		*) cat "$file" ;;
-		esac > "$work/initrd/modules/$name"
+		# Debian's newer modules are compressed.
+		if [ "$file" = "${file%.xz}" ]; then cat "$file"; else xz -dc "$file"; fi > "$work/initrd/modules/$name"
 		echo "$name" >> "$order"
 	done
 done
