@@ -294,7 +294,11 @@ done
 
 [ -n "$interactive" ] || exec < /dev/null
 status=0
-timeout --foreground -k 5 "$limit" qemu-system-x86_64 "${arguments[@]}" || status=$?
+# Beside this shell, which ends it when it is itself asked to end.
+timeout --foreground -k 5 "$limit" qemu-system-x86_64 "${arguments[@]}" <&0 &
+machine=$!
+trap 'kill $machine; exit 125' HUP INT TERM
+wait $machine || status=$?
 [ -z "$verbose" ] || cat "$work/console" >&2
 if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
 	tail -n 20 "$work/console" >&2

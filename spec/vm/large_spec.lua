@@ -111,23 +111,29 @@ END
 end)
 
 feature.describe("packets of a tunnel", { "nft's queue", "tunnels" }, function()
-  for kind, words in pairs { vxlan = "id 7 dstport 4789 udpcsum", gre = "", ipip = "" } do
-    it("carry a TCP stream through a queue that changes them, " .. kind, function()
-      local output = netns.run(server .. ([[
-        for side in a b; do
-          [ $side = a ] && n=1 other=2 || n=2 other=1
-          on $side ip link add tunnel type %s local 10.$n.0.2 remote 10.$other.0.2 %s
-          on $side ip addr add 10.9.0.$n/24 dev tunnel
-          on $side ip link set tunnel up
-        done
-        nft add rule inet t forward queue num 0
-        filter change <<'END'
+  -- Sends a file through a tunnel between hosts a and b, whose packets a filter judges.
+  local function through(kind, words, filter)
+    return netns.run(server .. ([[
+      for side in a b; do
+        [ $side = a ] && n=1 other=2 || n=2 other=1
+        on $side ip link add tunnel type %s local 10.$n.0.2 remote 10.$other.0.2 %s
+        on $side ip addr add 10.9.0.$n/24 dev tunnel
+        on $side ip link set tunnel up
+      done
+      nft add rule inet t forward queue num 0
+      filter judge <<'END'
 local most, gso = 0, false
-]]):format(kind, words) .. changing .. [[
-END
-        fetch http://10.9.0.2:8080/file
-        bad_checksums
-        stop change]])
+%sEND
+      fetch http://10.9.0.2:8080/file
+      bad_checksums
+      stop judge]]):format(kind, words, filter))
+  end
+  local looking, count = changing:gsub("pkt.ip.ttl = 33", "")
+  assert(count == 1)
+
+  for kind, words in pairs { vxlan = "id 7 dstport 4789 udpcsum", gre = "", ipip = "" } do
+    it("carry a TCP stream through a queue, " .. kind, function()
+      local output = through(kind, words, looking)
       assert.matches("same\nbad checksums 0\nbad checksums 0\n", output)
       assert.matches("gso\ttrue\n", output)
       assert.matches("0 dropped, 0 other verdicts, 0 errors, 0 lost", output)
