@@ -2,8 +2,8 @@
 # own arguments begin.
 
 _ipq_lua_options="--check --copy-range --default --doctor --fail-open --filter --help --json --log-level
-	--max-restarts --memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --pin
-	--print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --rule --spin --stats --test
+	--max-restarts --memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --per-cpu
+	--pin --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --rule --spin --stats --test
 	--time-limit --top --user --version --watch --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.

@@ -1,4 +1,5 @@
 #include "host/base/base.h"
+#include "host/judge/affinity.h"
 #include "host/rules/rules.h"
 
 #include <ctype.h>
@@ -260,6 +261,7 @@ static const struct option_rule rules[] = {
 	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN, true},
 	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO, true},
 	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0, true},
+	{"per-cpu", 0, false, set_true, AT(per_cpu), 0, 0, 0, true},
 	{"pin", 0, false, set_true, AT(pin), 0, 0, 0, true},
 	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0, true},
 	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, false},
@@ -299,7 +301,7 @@ static const char usage_text[] =
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
 	"      --queue-maxlen N, --rcvbuf BYTES  packets that may wait (1024), their room\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
-	"      --pin, --spin US      a core for each process; poll so long before waiting\n"
+	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll before waiting\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
 	"      --user NAME, --no-sandbox  judge as NAME; may start programs, open sockets\n"
@@ -412,6 +414,37 @@ static bool combination_check(const struct options *options, const struct option
 	return true;
 }
 
+/* The queues of --per-cpu: from the first on one for each processor. */
+static bool queues_per_cpu(struct options *options)
+{
+	int count = affinity_all();
+
+	if (options->queue_count > 1) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--per-cpu: how many queues there are is up to the processors; give the "
+			  "first one, -q %u",
+			  options->queue.queue_num);
+		return false;
+	}
+	if (count == -EPERM) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--per-cpu: this process may not run on all processors, on which packets "
+			  "come (see taskset(1), and systemd's CPUAffinity=); go without");
+		return false;
+	}
+	if (count <= 0 || count > OPTIONS_QUEUES_MAX ||
+	    options->queue.queue_num + count - 1 > UINT16_MAX) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--per-cpu: there is no queue for each of %d processors from %u up, and "
+			  "for at most %d",
+			  count, options->queue.queue_num, OPTIONS_QUEUES_MAX);
+		return false;
+	}
+	options->queue_count = (unsigned int)count;
+	options->pin = true;
+	return true;
+}
+
 static bool is_option(const char *word, const struct option_rule *rule)
 {
 	if (strncmp(word, "--", 2) == 0)
@@ -475,7 +508,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		return OPTIONS_RUN;
 	if (optind >= argc && !options->doctor && !options->print_rules)
 		return complain_no_script();
-	if (!combination_check(options, live) || !rules_check(options))
+	if (!combination_check(options, live) || !rules_check(options) ||
+	    (options->per_cpu && !queues_per_cpu(options)))
 		return OPTIONS_WRONG;
 	if (optind >= argc)
 		return OPTIONS_RUN;

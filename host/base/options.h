@@ -14,7 +14,8 @@ enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16 };
 struct options {
 	struct ipq_queue_options queue; /* the first of queue_count in a row */
 	unsigned int queue_count;
-	bool pin;
+	bool per_cpu; /* a queue for each processor, which packets reach on it */
+	bool pin;     /* with per_cpu, too */
 	uint32_t spin_us;
 	const char *user; /* for privileges_find(); NULL: none */
 	bool is_sandboxed;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <unistd.h>
 
 int affinity_count(void)
 {
@@ -24,6 +25,18 @@ int affinity_core(unsigned int index)
 		if (CPU_ISSET(core, &allowed) && skip-- == 0)
 			return core;
 	return -ENOENT;
+}
+
+int affinity_all(void)
+{
+	int allowed = affinity_count();
+
+	if (allowed < 0)
+		return allowed;
+	if (allowed != sysconf(_SC_NPROCESSORS_ONLN) ||
+	    affinity_core((unsigned int)allowed - 1) != allowed - 1)
+		return -EPERM;
+	return allowed;
 }
 
 int affinity_pin(int core)

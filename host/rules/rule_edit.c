@@ -56,6 +56,8 @@ static void add_target(struct rule_edit *edit, const struct options *options, bo
 	else
 		snprintf(edit->queues, sizeof(edit->queues), "%u:%u", first, last);
 	ADD(edit, first == last ? "--queue-num" : "--queue-balance", edit->queues);
+	if (options->per_cpu && first != last)
+		rule_edit_add(edit, "--queue-cpu-fanout");
 	if (is_bypass)
 		rule_edit_add(edit, "--queue-bypass");
 }

@@ -292,3 +292,45 @@ netns.describe("--spin", function()
       .. "for\n", output)
   end)
 end)
+
+netns.describe("--per-cpu", function()
+  local processors = tonumber(netns.shell "nproc":match "%d+")
+
+  it("judges a packet on the processor on which it was sent", function()
+    if processors < 2 then return pending "there is one processor alone" end
+    local output = netns.run [[
+      QUEUE=1 run accept --per-cpu --rule 'OUTPUT -p udp' scripts/accept.lua
+      wait_for grep -q 'is in place' "$DIR/accept.err"
+      send() { taskset -c "$1" bash -c "for i in \$(seq $2); do echo > /dev/udp/127.0.0.1/9; done"; }
+      had() { awk -v q="$1" -v n="$2" '$1 == q && $8 == n && $3 == 0 { f = 1 } END { exit !f }' \
+        /proc/net/netfilter/nfnetlink_queue; }
+      send 0 5
+      wait_for had 0 5
+      send 1 3
+      wait_for had 1 3
+      had 0 5 && echo apart
+      for pid in $(cat "/proc/$pid_accept/task/$pid_accept/children"); do
+        sed -n 's/^Cpus_allowed_list:\t/on /p' "/proc/$pid/status"
+      done
+      stop accept]]
+    assert.matches("apart\non 0\non 1\n", output)
+    assert.matches("queue 0: 5 packets, 5 accepted", output)
+    assert.matches("queue 1: 3 packets, 3 accepted", output)
+    assert.matches("exit 0\n", output)
+  end)
+
+  it("says why it cannot be, where not all processors may be used", function()
+    if processors < 2 then return pending "there is one processor alone" end
+    local output, status = netns.shell(("LD_PRELOAD= taskset -c 0 %s --per-cpu scripts/accept.lua")
+      :format(netns.program))
+    assert.matches("^ipq%-lua: error: %-%-per%-cpu: this process may not run on all processors", output)
+    assert.equal(64, status)
+  end)
+
+  it("takes the first queue, and not how many", function()
+    local output, status = netns.shell(("LD_PRELOAD= %s --per-cpu -q 3:4 scripts/accept.lua"):format(netns.program))
+    assert.matches("%-%-per%-cpu: how many queues there are is up to the processors; give the first one, %-q 3\n",
+      output)
+    assert.equal(64, status)
+  end)
+end)
