@@ -132,7 +132,7 @@ DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libseccomp-de
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_DEMO := $(DEPS_BUILD) iperf3
-DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev
+DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev openssl
 
 deps: deps-build deps-test deps-bench deps-demo
 deps-build: ; $(Q)$(DEPS) $(DEPS_BUILD)

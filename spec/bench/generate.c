@@ -3,6 +3,7 @@
 #include "lib/packet/checksum.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
