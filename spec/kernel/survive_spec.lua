@@ -31,7 +31,7 @@ netns.describe("a worker that dies", function()
     -- All ten wait when it comes to the fifth: four are judged, one kills it, five it has not seen.
     local output = run [[
       for i in 1 2 3 4 5 6 7 8 9 10; do rule -A INPUT -p udp --dport 9 -m mark --mark $i -j DROP; done
-      filter filter --on-error accept <<'END'
+      filter filter --time-limit 0 --on-error accept <<'END'
 local ffi = require "ffi"
 local count = 0
 return function(pkt)
