@@ -306,6 +306,8 @@ lint: deps-test
 		--error-exitcode=1 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -Ilib/libipq \
 		$(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC)
 	$(Q)luacheck --quiet bindings host scripts spec
+	$(Q)for file in $(wildcard spec/fuzz/*.c spec/bench/*.c); do $(CC) -fsyntax-only -Werror -std=gnu11 $(CPPFLAGS) \
+		$(WARNINGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) $$file || exit 1; done
 
 # Which room may include which: nothing includes upwards.
 layers: deps-build

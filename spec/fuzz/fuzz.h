@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/ipq_abi.h"
+#include "lib/netset/prefix.h"
+#include "lib/packet/packet.h"
+#include "lib/queue/batch.h"
+#include "lib/queue/messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 

@@ -91,8 +91,8 @@ end
 --- Whether the loop over packets has a trace that begins with it.
 function M.has_loop_trace() return has_loop_trace end
 
---- Throws away what is compiled, so that the loop is the first to be compiled again. Once in a process; false from the
---- second time on.
+--- Throws away what is compiled, so that the loop is the first to be compiled again. Once in a Lua state; false from
+--- the second time on.
 function M.start_anew()
   if M.has_started_anew then return false end
   M.has_started_anew = true
