@@ -71,7 +71,7 @@ netns.describe("packets that are lost unseen", function()
       holds() { [ "$(grep -c holding "$DIR/slow.out")" -eq "$1" ]; }
       lost() { awk '$1 == 0 && $6 == 1 { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
       rule -A OUTPUT -p udp --dport 9 -j QUEUE
-      filter slow <<'END'
+      filter slow --time-limit 0 <<'END'
 local n = 0
 return function()
   n = n + 1
