@@ -10,7 +10,7 @@ local error, tostring, type = error, tostring, type -- a script may overwrite gl
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.counter then return core.counter end
 
-local cast, huge = ffi.cast, math.huge
+local C, cast, huge = abi.C, ffi.cast, math.huge
 local u64 = ffi.typeof "uint64_t"
 local MAX = ffi.C.IPQ_SCRIPT_COUNTERS_MAX
 local NAME_MAX = ffi.C.IPQ_COUNTER_NAME_SIZE - 1
@@ -81,13 +81,6 @@ local function find(name)
   end
 end
 
--- The first byte last: who reads meanwhile finds no name, and not half of one.
-local function write_name(counter, name)
-  ffi.copy(counter.name + 1, name:sub(2), #name - 1)
-  counter.value = 0
-  counter.name[0] = name:byte()
-end
-
 --- The counter of that name, which begins at 0, or goes on from where a worker before this one left it.
 ---@param name string letters a to z, digits, "_"; no digit at its beginning; 63 characters at most
 ---@return ipq.Counter
@@ -98,7 +91,7 @@ function M.counter(name)
   end
   local number, is_new = find(name)
   if not number then error(("ipq.counter(): there are %d already, which is the most"):format(MAX), 2) end
-  if is_new then write_name(scripted.counters[number], name) end
+  if is_new then C.ipq_counter_name(scripted.counters[number], name, #name) end
   return (cast(pointer, number + 1))
 end
 

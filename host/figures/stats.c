@@ -5,13 +5,26 @@
 #include <string.h>
 #include <time.h>
 
+/* A name is there as a whole once its first byte is: ipq_counter_name(). So that byte is read first,
+ * which on arm64 has to be said. */
+static void read_script(struct ipq_counter *to, const struct ipq_counter *from)
+{
+	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
+		if (__atomic_load_n(&from[i].name[0], __ATOMIC_ACQUIRE))
+			to[i] = from[i];
+		else
+			to[i] = (struct ipq_counter){.value = 0};
+	}
+}
+
 void stats_read_batch(struct stats *stats, const struct ipq_batch *batch,
 		      const struct ipq_batch *made)
 {
-	/* Each is one aligned word with one writer: it is old or new, and never between. */
+	/* Each is one aligned word with one writer: it is old or new, and never between. Which of
+	 * them are new already is in no order. */
 	stats->counters = batch->counters;
 	stats->filter_ns = *made->filter_ns;
-	memcpy(stats->script, made->script_counters, sizeof(stats->script));
+	read_script(stats->script, made->script_counters);
 }
 
 static uint64_t cpu_ns(pid_t pid)
