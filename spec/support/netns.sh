@@ -6,8 +6,8 @@ unset LD_PRELOAD
 XTABLES_LOCKFILE="$DIR/xtables.lock"
 export XTABLES_LOCKFILE
 ip link set lo up
-# So many seconds ping waits for the last reply, which may be slow on a busy machine.
-REPLY=$((2 * ${IPQ_SLOW:-1}))
+# So many seconds ping waits for the last reply, which may be slow on a busy machine. Shells in a shell use it, too.
+export REPLY=$((2 * ${IPQ_SLOW:-1}))
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
