@@ -135,7 +135,7 @@ local LIVE = [[
   host peer
   ip link add v0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:02 netns $host_peer
   ip addr add 10.9.0.1/24 dev v0
-  ip addr add fd09::1/64 dev v0 nodad
+  ip addr add fd09::1/64 dev v0
   ip link set v0 up
   on peer ip addr add 10.9.0.2/24 dev eth0
   on peer ip link set eth0 up

@@ -6,6 +6,9 @@ unset LD_PRELOAD
 XTABLES_LOCKFILE="$DIR/xtables.lock"
 export XTABLES_LOCKFILE
 ip link set lo up
+# IPv6 addresses are of use at once. The kernel would see for seconds whether another has them, and ask for no neighbour.
+no_dad='for which in all default; do { echo 0 > /proc/sys/net/ipv6/conf/$which/accept_dad; } 2> /dev/null || :; done'
+eval "$no_dad"
 # So many seconds ping waits for the last reply, which may be slow on a busy machine. Shells in a shell use it, too.
 export REPLY=$((2 * ${IPQ_SLOW:-1}))
 
@@ -80,7 +83,7 @@ host() {
 	unshare -n sleep infinity &
 	eval "host_$1=$!"
 	wait_for in_other $!
-	on "$1" ip link set lo up
+	on "$1" sh -c "$no_dad; ip link set lo up"
 }
 in_other() { [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$1/ns/net")" ]; }
 on() {
@@ -88,6 +91,9 @@ on() {
 	shift
 	nsenter -t "$pid" -n "$@"
 }
+
+# is_up COMMAND...: it shows a link. Until the kernel says so, which it does in its own time, the link drops all.
+is_up() { "$@" | grep -q "state UP"; }
 
 # router: hosts a (10.1.0.2, fd01::2) and b (10.2.0.2, fd02::2), this namespace between them.
 router() {
@@ -97,13 +103,15 @@ router() {
 		eval "pid=\$host_$side"
 		ip link add "to_$side" type veth peer name eth0 netns "$pid"
 		ip addr add "10.$net.0.1/24" dev "to_$side"
-		ip -6 addr add "fd0$net::1/64" dev "to_$side" nodad
+		ip -6 addr add "fd0$net::1/64" dev "to_$side"
 		ip link set "to_$side" up
 		on $side ip addr add "10.$net.0.2/24" dev eth0
-		on $side ip -6 addr add "fd0$net::2/64" dev eth0 nodad
+		on $side ip -6 addr add "fd0$net::2/64" dev eth0
 		on $side ip link set eth0 up
 		on $side ip route add default via "10.$net.0.1"
 		on $side ip -6 route add default via "fd0$net::1"
+		wait_for is_up ip link show "to_$side"
+		wait_for is_up on $side ip link show eth0
 	done
 	echo 1 > /proc/sys/net/ipv4/ip_forward
 	echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
