@@ -22,6 +22,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 CC ?= cc
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 BUSTED ?= busted
 CFLAGS ?= -O2 -g
 # SANITIZE=address,undefined builds with these; give it a BUILD of its own.
@@ -177,7 +178,7 @@ $(BUILD)/libipq.a: $(LIBIPQ_OBJ) lib/libipq/libipq.symbols
 	$(call say,AR,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(if $(findstring -flto,$(CFLAGS)),-flinker-output=nolto-rel) \
 		-r -nostdlib -o $(BUILD)/libipq.o $(LIBIPQ_OBJ)
-	$(Q)objcopy --keep-global-symbols=lib/libipq/libipq.symbols $(BUILD)/libipq.o
+	$(Q)$(OBJCOPY) --keep-global-symbols=lib/libipq/libipq.symbols $(BUILD)/libipq.o
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $(BUILD)/libipq.o
 
