@@ -4,9 +4,15 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+
+/* The bits of a pointer are a packet's handle: see ipq_abi.h. lib/libipq has none. */
+_Static_assert(
+	sizeof(void *) == sizeof(uint64_t),
+	"ipq-lua takes a machine with pointers of 64 bits; on others there is libipq: make libipq");
 
 #define DEVICES "ipq.core.devices"
 
