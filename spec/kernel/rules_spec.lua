@@ -71,6 +71,7 @@ netns.describe("--rule", function()
       ours
       kill -KILL $pid_accept
       wait_for unread 0
+      wait_for unread 1
       ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed]]
     assert.matches("iptables %-A OUTPUT [^\n]* %-j NFQUEUE %-%-queue%-balance 0:1 %-%-queue%-bypass\n", output)
     assert.matches("passed\n", output)

@@ -416,7 +416,7 @@ END
           cat "$DIR/shown" >> "$DIR/all"
           ! grep -q "$(printf '\033')" "$DIR/shown" || echo escape
         done
-        [ $many != 1 ] || "$PROGRAM" --top 2> "$DIR/several" | grep -o 'queues.*owned'
+        [ $many != 1 ] || "$PROGRAM" --top 2> "$DIR/several" | grep "^ *$fake " | grep -o 'queues.*owned'
         kill $fake
       done
       grep -o 'script .*owned' "$DIR/all" | sort -u
