@@ -9,14 +9,6 @@ trap 'exit 130' INT TERM
 bench=$IPQ_BUILD/bench
 last=$(($(nproc) - 1))
 
-# host NAME, as the specs have it, but for as long as a measurement may take.
-host() {
-	unshare -n sleep 600 &
-	eval "host_$1=$!"
-	wait_for in_other $!
-	on "$1" ip link set lo up
-}
-
 # The columns of the queues in the kernel's list: packets judged, and packets that met a full queue.
 judged_packets() { awk '{ n += $8 - $7 - $3 } END { print n + 0 }' /proc/net/netfilter/nfnetlink_queue; }
 turned_away() { awk '{ n += $6 } END { print n + 0 }' /proc/net/netfilter/nfnetlink_queue; }

@@ -1,4 +1,4 @@
-/* Sends the packets of a capture (pcap of raw IPv4, in this machine's byte order) by a raw socket, as
+/* Sends the IPv4 packets of a capture (pcap of raw IP, in this machine's byte order) by a raw socket, as
  * they are, time and again: inject CAPTURE SECONDS. It costs less than any queue program. */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -37,10 +37,13 @@ static void send_some(int fd, const uint8_t **at, const uint8_t *end)
 	static struct iovec iov[AT_ONCE];
 	unsigned int count = 0;
 
-	for (; count < AT_ONCE && *at + FRAME_HEADER <= end; count++) {
+	while (count < AT_ONCE && *at + FRAME_HEADER <= end) {
 		const uint8_t *packet = *at + FRAME_HEADER;
 		uint32_t len = length_at(*at);
 
+		*at = packet + len;
+		if (packet[0] >> 4 != 4)
+			continue;
 		to[count].sin_family = AF_INET;
 		memcpy(&to[count].sin_addr, packet + IP_DESTINATION, sizeof(to->sin_addr));
 		iov[count] = (struct iovec){(void *)packet, len};
@@ -48,7 +51,7 @@ static void send_some(int fd, const uint8_t **at, const uint8_t *end)
 							  .msg_namelen = sizeof(to[count]),
 							  .msg_iov = &iov[count],
 							  .msg_iovlen = 1};
-		*at = packet + len;
+		count++;
 	}
 	/* A full queue answers with an error, which is what is wanted: it stays full. */
 	for (unsigned int sent = 0; sent < count;) {

@@ -12,6 +12,7 @@ shift 2
 
 ip addr add 127.1.0.0/16 dev lo
 ip addr add 127.2.0.0/16 dev lo
+ip route add local 10.0.0.0/8 dev lo
 rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
 rule -t mangle -A OUTPUT -j DROP
 
