@@ -207,7 +207,7 @@ END
 return function(pkt) pkt.mark = 7 end
 END
       wait_for in_place mark
-      ping -W $REPLY -c 100 -i 0.01 -q 127.0.0.1 > "$DIR/ping" & ping=$!
+      pings 100 127.0.0.1 > "$DIR/ping" & ping=$!
       for i in 2 3; do
         kill -USR2 $pid_mark
         wait_for sh -c "[ \$(grep -c 'is in place' $DIR/mark.err) = $i ]"

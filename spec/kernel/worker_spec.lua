@@ -264,7 +264,7 @@ netns.describe("--spin", function()
     run accept %s scripts/accept.lua
     sleeps() { awk '/^voluntary/ { print $2 }' /proc/$(worker accept)/status; }
     before=$(sleeps)
-    ping -W $REPLY -c 20 -i 0.03 -q 127.0.0.1
+    pings 20 127.0.0.1
     echo "slept $(($(sleeps) - before))"
     start=$(date +%%s%%N)
     stop accept

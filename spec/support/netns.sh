@@ -9,7 +9,8 @@ ip link set lo up
 # IPv6 addresses are of use at once. The kernel would see for seconds whether another has them, and ask for no neighbour.
 no_dad='for which in all default; do { echo 0 > /proc/sys/net/ipv6/conf/$which/accept_dad; } 2> /dev/null || :; done'
 eval "$no_dad"
-# So many seconds ping waits for the last reply, which may be slow on a busy machine. Shells in a shell use it, too.
+# So many seconds ping waits for replies, which may be slow on a busy machine. Shells in a shell use it, too. Once ping has
+# one of several, it waits as long as the interval alone: "ping -c N -l N -i $REPLY" sends all at once, and waits for all.
 export REPLY=$((2 * ${IPQ_SLOW:-1}))
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
@@ -90,6 +91,11 @@ on() {
 	eval "pid=\$host_$1"
 	shift
 	nsenter -t "$pid" -n "$@"
+}
+
+# pings N ADDRESS: one after the other, and how many replies came.
+pings() {
+	for _ in $(seq "$1"); do ping -c 1 -W $REPLY "$2"; done | awk '/bytes from/ { n++ } END { print n + 0, "received" }'
 }
 
 # is_up COMMAND...: it shows a link. Until the kernel says so, which it does in its own time, the link drops all.
