@@ -17,10 +17,20 @@ end
 
 local refusals = {}
 
---- Why what is needed cannot be had here, nil where it can: "user namespaces", which are not permitted in a chroot, or
---- "mounts", which are not in a container without CAP_SYS_ADMIN.
+local probes = { ["user namespaces"] = "unshare -Ur true", mounts = "unshare -m true" }
+-- AF_NETLINK, SOCK_RAW, and NETLINK_USERSOCK or NETLINK_NETFILTER
+probes["netlink sockets"] = [[luajit -e '
+  local ffi = require "ffi"
+  ffi.cdef "int socket(int domain, int type, int protocol); char *strerror(int error);"
+  if ffi.C.socket(16, 3, 2) >= 0 and ffi.C.socket(16, 3, 12) >= 0 then os.exit(0) end
+  print(ffi.string(ffi.C.strerror(ffi.errno())))
+  os.exit(1)']]
+
+--- Why what is needed cannot be had here, nil where it can: "user namespaces", which are not permitted in a chroot,
+--- "mounts", which are not in a container without CAP_SYS_ADMIN, or "netlink sockets", which are not where QEMU runs
+--- the programs of another architecture.
 function M.lacks(needed)
-  local probe = ({ ["user namespaces"] = "unshare -Ur true", mounts = "unshare -m true" })[needed]
+  local probe = probes[needed]
   if refusals[needed] == nil then
     local output, status = shell(probe)
     refusals[needed] = status ~= 0 and ("%s are not permitted here: %s"):format(needed, output:match "[^\n]*")

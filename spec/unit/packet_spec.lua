@@ -1,5 +1,6 @@
 local ipq = require "ipq"
 local m = require "spec.support.message"
+local netns = require "spec.support.netns"
 local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
 local source = require "spec.support.source"
@@ -106,6 +107,9 @@ describe("packet", function()
   }
   for name, value in pairs(values) do
     it("reads " .. name, function()
+      -- The kernel is asked for an interface's.
+      local why = (name:find "dev_name$" or name == "hw_type") and netns.lacks "netlink sockets"
+      if why then return pending(why) end
       assert.equal(value[3], field(m.packet(m.hdr(1) .. m.attr(value[1], value[2])), name))
     end)
   end

@@ -413,6 +413,7 @@ end }
   end)
 
   it("takes no more memory for a million packets, and loses none of it", function()
+    if os.getenv "IPQ_EMULATED" then return pending "QEMU takes memory of its own" end
     local FRAMES = 50000
     local path, frames = os.tmpname(), {}
     finally(function() os.remove(path) end)
