@@ -118,7 +118,7 @@ END
       export LD_PRELOAD
       run accept scripts/accept.lua
       unset LD_PRELOAD
-      ping -W $REPLY -c 10 -l 10 -i $REPLY -q 127.0.0.1
+      pings 10 127.0.0.1
       stop accept]]
     assert.matches("warning: queue 0: the socket's buffer overran %d+ times; give it more with %-%-rcvbuf\n", output)
     assert.matches("queue 0: 10 packets, 10 accepted", output)
