@@ -13,7 +13,7 @@ local shell = [[
   # preload NAME [VARIABLE=VALUE]: the program runs with that library before its own.
   preload() {
     PROGRAM="$DIR/preloaded"
-    { echo '#!/bin/sh'; echo "exec env ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 $2 \
+    { echo '#!/bin/sh'; echo "exec env ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $2 \
       LD_PRELOAD=$PWD/$IPQ_BUILD/spec/$1 $PWD/$IPQ_BUILD/ipq-lua \"\$@\""; } > "$PROGRAM"
     chmod +x "$PROGRAM"
   }

@@ -6,7 +6,7 @@ local function damaged(how)
   return netns.run(([[
     rule -A OUTPUT -p udp --dport 9 -j QUEUE
     rule -A INPUT -p udp --dport 9 -j DROP
-    export IPQ_SPEC_MANGLE=%s ASAN_OPTIONS=verify_asan_link_order=0
+    export IPQ_SPEC_MANGLE=%s ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
     LD_PRELOAD=./$IPQ_BUILD/spec/mangle_messages.so
     export LD_PRELOAD
     filter accept <<'END'

@@ -113,7 +113,7 @@ END
   it("are told when the socket says that its buffer overran", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
-      export IPQ_SPEC_MANGLE=overrun ASAN_OPTIONS=verify_asan_link_order=0
+      export IPQ_SPEC_MANGLE=overrun ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
       LD_PRELOAD=./$IPQ_BUILD/spec/mangle_messages.so
       export LD_PRELOAD
       run accept scripts/accept.lua
@@ -128,7 +128,7 @@ end)
 netns.describe("a kernel that cannot fail open", function()
   it("is told, and nothing runs, where that was asked for", function()
     local output = netns.run [[
-      export IPQ_SPEC_FLAGS=1 ASAN_OPTIONS=verify_asan_link_order=0
+      export IPQ_SPEC_FLAGS=1 ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
       preload() { LD_PRELOAD=./$IPQ_BUILD/spec/refuse_flags.so "$@" 2>&1; echo "exit $?"; }
       preload timeout 10 "$PROGRAM" --fail-open scripts/accept.lua]]
     assert.matches("error: cannot set queue 0 to fail open: this kernel lacks it", output)

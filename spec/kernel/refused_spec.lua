@@ -10,7 +10,7 @@ local function refuse(number, times, wait)
   return netns.run(([[
     rule -A OUTPUT -p udp --dport 9 -j QUEUE
     rule -A INPUT -p udp --dport 9 -j DROP
-    export IPQ_SPEC_ERRNO=%d IPQ_SPEC_TIMES=%d ASAN_OPTIONS=verify_asan_link_order=0
+    export IPQ_SPEC_ERRNO=%d IPQ_SPEC_TIMES=%d ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
     LD_PRELOAD=./$IPQ_BUILD/spec/refuse_verdicts.so
     export LD_PRELOAD
     run accept scripts/accept.lua

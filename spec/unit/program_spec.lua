@@ -244,7 +244,7 @@ describe("ipq-lua", function()
   for _, errno in ipairs { 93, 97, 22 } do
     it("exits 69 where the kernel has no NFQUEUE (errno " .. errno .. "), and says what to do", function()
       local path = script "return function() end"
-      local preload = ("env ASAN_OPTIONS=verify_asan_link_order=0 IPQ_SPEC_ERRNO=%d "
+      local preload = ("env ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 IPQ_SPEC_ERRNO=%d "
         .. "LD_PRELOAD=./%s/spec/refuse_socket.so"):format(errno, os.getenv "IPQ_BUILD" or "build")
       local output, status = ipq_lua(path, preload)
       assert.matches("error: cannot bind queue 0: [^\n]*this kernel has no NFQUEUE: try \"modprobe "
