@@ -3,8 +3,8 @@ local bench = require "spec.bench.bench"
 
 local PEERS = [[
 The same jobs by other programs, as measured on another machine of this kind on 2026-11-29, with their processor's time;
-its figures of ipq-lua were 29.7, 22.9 and 5.3 to 5.7. They are not part of this run: Debian 12 has none of these
-programs.
+its figures of ipq-lua were 29.7, 22.9 and 5.3 to 5.7. They are not part of this run: of these programs Debian 12 has
+Suricata in its backports, and dpkt alone without a queue.
 
 | job | Suricata tuned, stock | nfqws2 | python, dpkt |
 |---|---|---|---|

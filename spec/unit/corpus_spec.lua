@@ -33,8 +33,9 @@ describe("a realistic filter", function()
       it(name .. " is compiled", function()
         local interpreted, samples = profile(filter)
         assert.is_true(samples >= ENOUGH, samples .. " samples")
-        -- A trace may still be recorded.
-        assert.is_true(interpreted <= samples * 0.1, ("%d of %d samples"):format(interpreted, samples))
+        -- One that LuaJIT has given up meets it in nearly all. Of gsub's some do, for traces are stitched around it;
+        -- and a trace may still be recorded.
+        assert.is_true(interpreted <= samples * 0.25, ("%d of %d samples"):format(interpreted, samples))
       end)
     end
   end
