@@ -16,13 +16,6 @@ ip route add local 10.0.0.0/8 dev lo
 rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
 rule -t mangle -A OUTPUT -j DROP
 
-figures() {
-	judged_packets
-	date +%s%N
-	cpu_of "$program"
-	turned_away
-}
-
 serve 0 taskset -c "$last" "$@"
 taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" &
 inject=$!

@@ -23,13 +23,6 @@ rule -t raw -A $from -p udp --dport 9 -j NFQUEUE --queue-num 0
 rule -t mangle -A $to -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
 rule -t mangle -A $to -p udp --dport 9 -j DROP
 
-figures() {
-	judged_packets
-	date +%s%N
-	cpu_of "$program"
-	turned_away
-}
-
 serve 0 taskset -c "$last" "$@"
 taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" &
 flood=$!

@@ -13,12 +13,6 @@ to="--queue-num 0"
 rule -t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE $to
 rule -t mangle -A PREROUTING -p udp --dport 9 -j DROP
 
-figures() {
-	judged_packets
-	date +%s%N
-	cpu_of "$program"
-}
-
 serve "$(seq -s ' ' 0 $((queues - 1)))" "$@"
 taskset -c 0 "$bench/flood" 9 18 "$((seconds + 1))" 64 &
 flood=$!
@@ -32,6 +26,6 @@ wait "$flood"
 still_serves
 wait_for nothing_waits
 [ "$(counted PREROUTING 1)" -eq "$(judged_packets)" ] || fail "packets that were judged did not go on"
-echo "packets=$(($4 - $1)) ns=$(($5 - $2)) cpu=$(($6 - $3))" \
+echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3))" \
 	"least=$(awk 'NR == 1 || $8 < least { least = $8 } END { print least }' /proc/net/netfilter/nfnetlink_queue)"
 end_program
