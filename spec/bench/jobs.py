@@ -1,7 +1,8 @@
 # jobs.py FOLDER: what the jobs are measured with. TLS connections as OpenSSL makes them, once both directions (tls.pcap)
 # and once the client's packets alone (client.pcap); DNS queries (dns.pcap), a new port each; and the lists of names that
-# are blocked (tls.txt, dns.txt). One connection or query in ten is of a blocked name. 64 clients.
-import random, ssl, struct, subprocess, sys
+# are blocked (tls.txt, dns.txt), with rules for Suricata that say the same (tls.rules, dns.rules). One connection or
+# query in ten is of a blocked name. 64 clients.
+import base64, random, ssl, struct, subprocess, sys
 
 folder = sys.argv[1]
 random.seed(1)
@@ -47,9 +48,14 @@ def write(name, packets):
             file.write(struct.pack("=IIII", 0, 0, len(packet), len(packet)) + packet)
 
 
-def write_names(name, names):
-    with open(folder + "/" + name, "w") as file:
+def write_names(job, field, names):
+    with open(f"{folder}/{job}.txt", "w") as file:
         file.write("\n".join(names) + "\n")
+    with open(f"{folder}/{job}.set", "w") as file:
+        file.write("\n".join(base64.b64encode(name.encode()).decode() for name in names) + "\n")
+    with open(f"{folder}/{job}.rules", "w") as file:
+        file.write(f'drop {job} any any -> any any (msg:"blocked"; {field}; '
+                   f'dataset:isset,blocked,type string,load {folder}/{job}.set; sid:1;)\n')
 
 
 def client(i):
@@ -84,7 +90,7 @@ def handshake(name):
 
 
 blocked = ["host%d.blocked%d.example" % (i, i % 97) for i in range(TLS_NAMES)]
-write_names("tls.txt", blocked)
+write_names("tls", "tls.sni", blocked)
 both, alone = [], []
 for i in range(CONNECTIONS):
     name = random.choice(blocked) if i % 10 == 0 else "www%d.fine.example" % i
@@ -113,7 +119,7 @@ write("tls.pcap", both)
 write("client.pcap", alone)
 
 sinkhole = ["ads%d.track%d.example" % (i, i % 997) for i in range(DNS_NAMES)]
-write_names("dns.txt", sinkhole)
+write_names("dns", "dns.query", sinkhole)
 
 
 def query(i):

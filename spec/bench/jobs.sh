@@ -1,14 +1,14 @@
 #!/bin/sh
-# jobs.sh CAPTURE SECONDS COMMAND...: sends the packets of a capture to a queue program, which has the last processor, as
-# fast as it takes them. What it accepts is dropped by the hook's next table. Prints
+# jobs.sh CAPTURE SECONDS RATE COMMAND...: sends the packets of a capture to a queue program, which has the last
+# processor, so many a second, or with 0 as fast as they go. What it accepts is dropped by the hook's next table. Prints
 #     packets, ns, cpu     judged by it in a time, and what processor time that took it, the system calls' too
 #     dropped              that met a full queue meanwhile: above 0, the program is what was measured
 #     kb                   resident memory
-#     all, blocked         all that it judged, and those that it dropped
+#     all, blocked         all that it judged, and those that did not come out of it
 set -e
 . spec/bench/common.sh
-capture=$1 seconds=$2
-shift 2
+capture=$1 seconds=$2 rate=$3
+shift 3
 
 ip addr add 127.1.0.0/16 dev lo
 ip addr add 127.2.0.0/16 dev lo
@@ -17,7 +17,7 @@ rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
 rule -t mangle -A OUTPUT -j DROP
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" &
+taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" "$rate" &
 inject=$!
 sleep 0.5
 # shellcheck disable=SC2046
@@ -27,10 +27,12 @@ sleep "$seconds"
 set -- "$@" $(figures)
 wait "$inject"
 still_serves
+wait_for nothing_waits
+all=$(judged_packets) passed=$(counted OUTPUT 1)
 kb=0
 for pid in $(family "$program"); do
 	kb=$((kb + $(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")))
 done
 end_program
 echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4)) kb=$kb" \
-	"$(sed -n 's/.*: \([0-9]*\) packets, [0-9]* accepted, \([0-9]*\) dropped.*/all=\1 blocked=\2/p' "$DIR/program.out")"
+	"all=$all blocked=$((all - passed))"
