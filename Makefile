@@ -320,7 +320,7 @@ format:
 
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS) $(BENCH_PROGRAMS)
-	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(BENCH_ARGS)
+	$(Q)$(SPEC_ENV) luajit spec/bench/run.lua $(foreach name,only seconds repetitions,$(addprefix $(name)=,$($(name))))
 
 # All specs again, in a build of its own, where Lua does what else it does seldom: collects garbage all the
 # time, interprets all, compiles all at once. The program of that build is linked with spec/c/machine.c.

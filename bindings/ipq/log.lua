@@ -11,11 +11,14 @@ local LINES_A_SECOND = 100
 local M = {}
 
 local function escape(c) return (("\\x%02x"):format(c:byte())) end
+local function escape_all(text) return (text:gsub(".", escape)) end
 
---- Where lines go: function(level, text), which has to see to it that bytes of a packet are harmless in a terminal.
+--- Where lines go: function(level, text), which has to see to it that bytes of a packet are harmless in a terminal,
+--- C0's controls and C1's in UTF-8, and that they begin no message of their own: further lines begin with a tab.
 --- The host sets its own.
 M.sink = function(level, text)
-  io.stderr:write("ipq: ", level, ": ", (text:gsub("[%z\1-\8\11-\31\127]", escape)), "\n")
+  text = text:gsub("[%z\1-\8\11-\31\127]", escape):gsub("\194[\128-\159]", escape_all):gsub("\n\t?", "\n\t")
+  io.stderr:write("ipq: ", level, ": ", text, "\n")
 end
 
 local ranks = { debug = 0, info = 1, warn = 2, error = 3 }

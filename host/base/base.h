@@ -27,5 +27,6 @@
 #include "options.h"
 #include "output.h"
 #include "signals.h"
+#include "text.h"
 
 #endif

@@ -1,6 +1,7 @@
 #include "log.h"
 #include "json.h"
 #include "output.h"
+#include "text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -67,23 +68,23 @@ static void put_priority(FILE *out, enum log_level level)
 		fprintf(out, "<%c>", levels[level].priority);
 }
 
-/* Bytes of packets may be in what a script says: a terminal must not take them for commands. */
-static void put_plain(FILE *out, char c)
-{
-	if ((unsigned char)c >= 0x20 ? c != 0x7f : c == '\n' || c == '\t')
-		putc(c, out);
-	else
-		fprintf(out, "\\x%02x", (unsigned int)c);
-}
-
+/* A message may have several lines; those behind the first begin with a tab, so that nothing that
+ * was in a packet or a script can look like another message. */
 static void put_text(FILE *out, enum log_level level, const char *text)
 {
 	put_priority(out, level);
 	fprintf(out, "ipq-lua: %s", levels[level].word);
-	for (; *text; text++) {
-		put_plain(out, *text);
-		if (*text == '\n' && text[1])
-			put_priority(out, level);
+	for (;;) {
+		size_t len = strcspn(text, "\n");
+
+		text_put(out, text, len);
+		text += len;
+		if (!*text || !*++text)
+			break;
+		putc('\n', out);
+		put_priority(out, level);
+		if (*text != '\t')
+			putc('\t', out);
 	}
 	putc('\n', out);
 }
@@ -119,7 +120,7 @@ static void put(enum log_level level, int queue_num, const char *text)
 	else
 		put_text(out, level, text);
 	if (fclose(out) == 0)
-		output_write(STDERR_FILENO, line, len);
+		output_put(OUTPUT_ERR, line, len);
 	free(line);
 }
 
@@ -167,8 +168,8 @@ void log_last(const char *text)
 			   log_state.is_journal ? "<3>" : "", text);
 
 	if (len > 0)
-		output_write(STDERR_FILENO, line,
-			     (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+		output_put(OUTPUT_ERR, line,
+			   (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
 }
 
 bool log_level_find(const char *name, enum log_level *level)

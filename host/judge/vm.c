@@ -82,7 +82,7 @@ static int write_stdout(lua_State *L)
 struct replay {
 	struct vm *vm;
 	bool is_json;
-	int events;
+	enum output_stream events;
 };
 
 static int protected_replay(lua_State *L)
@@ -289,7 +289,7 @@ bool vm_has_start(struct vm *vm)
 	return has;
 }
 
-bool vm_replay(struct vm *vm, bool is_json, int events)
+bool vm_replay(struct vm *vm, bool is_json, enum output_stream events)
 {
 	struct replay replay = {vm, is_json, events};
 

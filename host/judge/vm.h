@@ -6,6 +6,7 @@
 
 #include <lua.h>
 
+#include "host/base/output.h"
 #include "lib/queue/queue.h"
 
 struct vm;
@@ -30,9 +31,9 @@ enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
 /* From here on the time is the packets' own; with is_json, each one judged is a line of JSON on
- * standard output. The script's events go to the descriptor. False with a message where there is no
+ * standard output. The script's events go to the stream. False with a message where there is no
  * lua-cjson. */
-bool vm_replay(struct vm *vm, bool is_json, int events);
+bool vm_replay(struct vm *vm, bool is_json, enum output_stream events);
 
 /* Its Lua state, which stays its own. */
 lua_State *vm_state(struct vm *vm);
@@ -79,9 +80,8 @@ lua_State *vm_state_new(void);
  * but memory, or the program's own: it is logged, and gives false. */
 bool vm_protect(lua_State *L, lua_CFunction function, void *data);
 
-/* Where the lines of ipq.event() go: standard output, until another descriptor is named. May raise.
- */
-void vm_events_to(lua_State *L, int fd);
+/* Where the lines of ipq.event() go: standard output, until another stream is named. May raise. */
+void vm_events_to(lua_State *L, enum output_stream stream);
 
 /* Pushes require(module)[name]. May raise. */
 void vm_push_member(lua_State *L, const char *module, const char *name);

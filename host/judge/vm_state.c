@@ -24,23 +24,23 @@ static int log_sink(lua_State *L)
 	return 0;
 }
 
-/* One write(2) a line: those of several workers stay whole. */
+/* Lines of several workers stay whole. */
 static int event_sink(lua_State *L)
 {
 	size_t len;
 	const char *line = luaL_checklstring(L, 1, &len);
-	int fd = (int)lua_tointeger(L, lua_upvalueindex(1));
+	enum output_stream stream = (enum output_stream)lua_tointeger(L, lua_upvalueindex(1));
 
-	output_line(fd, line, len);
+	output_line(stream, line, len);
 	return 0;
 }
 
-void vm_events_to(lua_State *L, int fd)
+void vm_events_to(lua_State *L, enum output_stream stream)
 {
 	lua_getglobal(L, "require");
 	lua_pushliteral(L, "ipq.event");
 	lua_call(L, 1, 1);
-	lua_pushinteger(L, fd);
+	lua_pushinteger(L, (lua_Integer)stream);
 	lua_pushcclosure(L, event_sink, 1);
 	lua_setfield(L, -2, "sink");
 	lua_pop(L, 1);
@@ -95,7 +95,7 @@ static int protected_setup(lua_State *L)
 	if (luaL_dostring(L, jit_settings))
 		lua_error(L);
 	log_prepare(L);
-	vm_events_to(L, STDOUT_FILENO);
+	vm_events_to(L, OUTPUT_OUT);
 	return 0;
 }
 

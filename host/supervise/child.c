@@ -78,6 +78,7 @@ void child_release(struct child *child)
 static void leave(struct children *children, const struct child *own)
 {
 	close(children->signals);
+	writers_leave(&children->writers);
 	if (children->page >= 0)
 		close(children->page);
 	for (unsigned int i = 0; i < children->count; i++) {

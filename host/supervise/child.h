@@ -7,6 +7,7 @@
 
 #include "limits.h"
 #include "inherit.h"
+#include "writer.h"
 #include "host/base/options.h"
 #include "host/figures/overflow.h"
 #include "host/judge/worker.h"
@@ -46,6 +47,7 @@ struct children {
 	unsigned int count;
 	int signals; /* the supervisor's signalfd */
 	int page;    /* and its statistics' page; -1: none */
+	struct writers writers;
 	sigset_t signals_before;
 	struct child of[OPTIONS_QUEUES_MAX];
 };

@@ -42,6 +42,7 @@ static void take_signals(struct supervisor *s)
 		case SIGCHLD:
 			takeover_reap(s);
 			crew_reap(s);
+			writers_tend(&s->children.writers);
 			break;
 		case SIGHUP: hang_up(s); break;
 		case SIGUSR1: statistics_tell(s); break;
@@ -101,6 +102,7 @@ static void tend(struct supervisor *s)
 		notify_send("WATCHDOG=1");
 		s->notify_at = now + notify_watchdog_ms() / 2;
 	}
+	writers_tend(&s->children.writers);
 	if (!s->is_stopping)
 		crew_restart_due(s);
 }
@@ -273,6 +275,7 @@ static int prepare(struct supervisor *s)
 		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-children->signals));
 		return EX_OSERR;
 	}
+	writers_start(&children->writers);
 	cores_check(s->options);
 	code = watch_open(&s->watch, s->options->watch);
 	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
@@ -292,6 +295,7 @@ static void clean_up(struct supervisor *s)
 	FOR_EACH_CHILD (s, child)
 		child_release(child);
 	watch_close(&s->watch);
+	writers_end(&s->children.writers);
 	if (s->children.signals >= 0)
 		close(s->children.signals);
 	/* One that waits is forgotten. */

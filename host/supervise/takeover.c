@@ -52,6 +52,7 @@ void takeover_exec(struct supervisor *s)
 		inheritance.sockets[inheritance.count++].queue_num = child->queue_num;
 	}
 	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
+	writers_end(&s->children.writers);
 	ret = inherit_exec(&inheritance, upgrade_path(), upgrade_argv());
 	log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-ret));
 	if (s->code == EX_OK)

@@ -168,11 +168,11 @@ static int files_check(struct ipq_capture *capture, int code)
 }
 
 /* Standard output, unless it is the capture. */
-static int events_to(const struct options *options)
+static enum output_stream events_to(const struct options *options)
 {
 	const char *write = options->capture.write;
 
-	return write && strcmp(write, "-") == 0 ? STDERR_FILENO : STDOUT_FILENO;
+	return write && strcmp(write, "-") == 0 ? OUTPUT_ERR : OUTPUT_OUT;
 }
 
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)

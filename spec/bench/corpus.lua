@@ -22,7 +22,7 @@ end
 
 --- The processor's time of a packet that was queued, in µs.
 local function live(name, path)
-  local command = ("sh spec/bench/jobs.sh %s %d %s --time-limit 0 spec/bench/filters/%s.lua"):format(
+  local command = ("sh spec/bench/jobs.sh %s %d 0 %s --time-limit 0 spec/bench/filters/%s.lua"):format(
     path, bench.options.seconds, bench.program, name)
   local f = bench.figures(bench.in_namespace(command))
   return f.cpu / f.packets / 1000

@@ -13,7 +13,7 @@ their processor's time; its figures of ipq-lua were 29.7, 22.9 and 5.3 to 5.7. T
 ]]
 
 -- Packets a second that each program beside ours can take: none may be lost, as who follows connections then sees gaps.
-local RATE = 40000
+local RATE = 20000
 
 --- One name in ten is blocked, and of a connection one packet has it. Who follows connections blocks the rest too.
 local function check(job, f)

@@ -2,7 +2,7 @@
 -- measured in turn, time and again, in one run; figures are medians, ratios are medians of those within
 -- a turn.
 --
---   BENCH_ARGS="seconds=2 repetitions=7 only=replay,queue"
+--   make bench seconds=2 repetitions=7 only=replay,queue
 local bench = require "spec.bench.bench"
 
 local tables = { "queue", "router", "latency", "workers", "replay", "filters", "corpus", "jobs", "start", "checksum",

@@ -19,7 +19,7 @@ return function(pkt)
   return #text > 0 and 1 or 0
 end
 END
-  read -r worker < "/proc/$pid_filter/task/$pid_filter/children"
+  worker=$(worker filter)
   "$IPQ_BUILD/spec/stream" 9 %d %d > "$DIR/stream" & stream=$!
   for i in $(seq %d); do
     sleep %s

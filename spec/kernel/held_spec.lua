@@ -169,7 +169,7 @@ END
     assert.equal(1, once)
     assert.matches("^tick 1\ntick 2\ntick 3\n", ticks)
     assert.matches("exit 0\n", output)
-    assert.matches("error: timer: /[^\n]*/tick.lua:8: two\nstack traceback:\n", output)
+    assert.matches("error: timer: /[^\n]*/tick.lua:8: two\n\tstack traceback:\n", output)
   end)
 
   it("keep their time while packets come, with --spin too", function()

@@ -241,7 +241,7 @@ END
         iptables-legacy -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
         ./ipq-lua accept.lua 2> told & pid=$!
         until grep -q waiting told; do sleep 0.01; done
-        grep -E "^(Cap|NoNew|Seccomp:)" /proc/$(cut -d" " -f1 /proc/$pid/task/$pid/children)/status
+        grep -E "^(Cap|NoNew|Seccomp:)" /proc/$(pgrep -P $pid -x ipq-lua)/status
         ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
         kill $pid; wait; cat told']]
     assert_net_admin_alone(output)

@@ -142,7 +142,7 @@ END
 end)
 
 netns.describe("events", function()
-  it("that cannot be written are told once", function()
+  it("that cannot be written are told once, and counted", function()
     local output = run [[
       echo 'return function(pkt) require("ipq").event { id = pkt.packet_id } end' > "$DIR/event.lua"
       "$PROGRAM" "$DIR/event.lua" > /dev/full 2> "$DIR/a.err" &
@@ -153,7 +153,10 @@ netns.describe("events", function()
       wait_for judged 20
       : > "$DIR/a.out"
       stop a]]
-    assert.equal(1, count(output, "warning: what is printed cannot be written: No space left on device\n"))
+    assert.equal(1, count(output, "warning: standard output cannot be written: No space left on device\n"))
+    local lost = 0
+    for lines in output:gmatch "standard output: (%d+) lines were lost" do lost = lost + lines end
+    assert.equal(20, lost)
     assert.matches("exit 0\n", output)
     assert.matches("queue 0: 20 packets, 20 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
   end)

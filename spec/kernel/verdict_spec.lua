@@ -154,7 +154,7 @@ END
         ping -c 20 -l 20 -i $REPLY -W $REPLY 127.0.0.1
         stop tenth]]):format(verdict))
       assert.equal(expected, received(output))
-      assert.matches("error: packet 10 of queue 0: /[^\n]*/tenth.lua:4: every tenth\nstack traceback:\n", output)
+      assert.matches("error: packet 10 of queue 0: /[^\n]*/tenth.lua:4: every tenth\n\tstack traceback:\n", output)
       assert.matches("error: packet 20 of queue 0", output)
       assert.matches("Its verdict: " .. verdict, output)
       assert.matches("20 packets, " .. expected .. " accepted, " .. 20 - expected .. " dropped, 0 other "

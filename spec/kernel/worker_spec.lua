@@ -5,7 +5,6 @@ local function received(output) return tonumber(output:match "(%d+) received") e
 
 -- Shell functions for what follows.
 local workers = [[
-  workers() { eval "pid=\$pid_$1"; cat "/proc/$pid/task/$pid/children"; }
   running() { [ "$(grep -c 'waiting for packets' "$DIR/$1.err")" -eq "$2" ]; }
   gone() { ! kill -0 "$1" 2> /dev/null; }
   ended() { ! queue_is_bound "$1"; }
@@ -309,7 +308,7 @@ netns.describe("--per-cpu", function()
       send 1 3
       wait_for had 1 3
       had 0 5 && echo apart
-      for pid in $(cat "/proc/$pid_accept/task/$pid_accept/children"); do
+      for pid in $(workers accept); do
         sed -n 's/^Cpus_allowed_list:\t/on /p' "/proc/$pid/status"
       done
       stop accept]]

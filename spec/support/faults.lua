@@ -10,10 +10,11 @@ local LONGEST = 600 -- seconds of load at most
 -- Shell functions for the faults. Each is called with the number of times that it is to happen.
 local functions = [[
   export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
-  worker() { cat "/proc/$pid_filter/task/$pid_filter/children"; }
-  runs() { [ -n "$(worker)" ]; }
+  runs() { [ -n "$(worker filter)" ]; }
   again() { for i in $(seq "$1"); do eval "$2"; done; }
-  kill_workers() { again "$1" 'wait_for runs; kill -KILL $(worker); wait_for logged filter "goes on" $i; sleep 0.05'; }
+  kill_workers() {
+    again "$1" 'wait_for runs; kill -KILL $(worker filter); wait_for logged filter "goes on" $i; sleep 0.05'
+  }
   reload() {
     for i in $(seq "$1"); do
       cp "$DIR/filter.lua" "$DIR/good.lua"
@@ -104,7 +105,7 @@ end
     act = "reload $N", await = "reloaded", same_worker = true, log = { "filter.lua was %l*%s?reloaded" } },
   { name = "SIGSTOP of the worker for 3 s",
     is_like_others = true, options = "--queue-maxlen 60000", times = { 1, 1 }, await = "its worker is ended",
-    gap = 1400, act = "kill -STOP $(worker)",
+    gap = 1400, act = "kill -STOP $(worker filter)",
     log = { "no progress for 1000 ms.*its worker is ended %(%-%-time%-limit%)" } },
 }
 
@@ -120,7 +121,7 @@ function M.run(fault, length)
     filter filter --on-error accept --queue-maxlen 20000 %s <<'END'
 %s
 END
-    before=$(worker)
+    before=$(worker filter)
     "$IPQ_BUILD/spec/stream" 9 %d %d > "$DIR/stream" & stream=$!
     wait_for seen 100
     %s
@@ -128,7 +129,7 @@ END
     wait_for runs
     kill -TERM $stream
     wait $stream
-    echo "worker $before $(worker)"
+    echo "worker $before $(worker filter)"
     stop filter
     cat "$DIR/stream"]]):format(times, fault.options or "", fault.filter and fault.filter:gsub("%%%%", "%%") or ACCEPT,
     RATE, LONGEST, fault.act or "", fault.await), LONGEST)

@@ -58,11 +58,15 @@ run() {
 	wait_for queue_is_bound "${QUEUE:-0}"
 }
 
-# worker NAME: the process that runs its filter, the first one where there are several.
-worker() {
-	eval "pid=\$pid_$1"
-	cut -d' ' -f1 "/proc/$pid/task/$pid/children"
+# workers_of PID: the processes that run the filter of a program, one a line; those that write what it says are none.
+workers_of() {
+	for child in $(cat "/proc/$1/task/$1/children"); do
+		[ "$(cat "/proc/$child/comm" 2> /dev/null)" = ipq-lua-output ] || echo "$child"
+	done
 }
+# workers NAME, worker NAME: those of the program that was started by that name; the first of them.
+workers() { eval "workers_of \$pid_$1"; }
+worker() { workers "$1" | head -n 1; }
 
 # logged NAME TEXT [TIMES]: whether the program of that name has logged TEXT (so often).
 logged() { [ "$(grep -cF -e "$2" "$DIR/$1.err")" -ge "${3:-1}" ]; }

@@ -185,10 +185,10 @@ return print]]
 
   it("gives a terminal no commands out of a packet, and ends nowhere", function()
     local text = [[require "ipq".log.warn("a\27]0;title\7\tb\0c\127\13\nd") return print]]
-    assert.matches("^ipq%-lua: warning: a\\x1b%]0;title\\x07\tb\\x00c\\x7f\\x0d\nd\nipq%-lua: [^\n]*\n$",
+    assert.matches("^ipq%-lua: warning: a\\x1b%]0;title\\x07\tb\\x00c\\x7f\\x0d\n\td\nipq%-lua: [^\n]*\n$",
       (ipq_lua("--check", text)))
     local as_module = "LUA_PATH='bindings/?.lua;bindings/?/init.lua' luajit " .. script(text)
-    assert.equal("ipq: warn: a\\x1b]0;title\\x07\tb\\x00c\\x7f\\x0d\nd\n", (netns.shell(as_module)))
+    assert.equal("ipq: warn: a\\x1b]0;title\\x07\tb\\x00c\\x7f\\x0d\n\td\n", (netns.shell(as_module)))
   end)
 
   it("is an object a line with --json", function()
@@ -216,9 +216,9 @@ return print]])
     local out = os.tmpname()
     finally(function() os.remove(out) end)
     local output = netns.shell(("{ %s; } 2> %s; cat %s"):format(run, out, out))
-    assert.equal("<3>ipq-lua: error: one\n<3>two\n<6>ipq-lua: " .. path .. ": can be used\n", output)
+    assert.equal("<3>ipq-lua: error: one\n<3>\ttwo\n<6>ipq-lua: " .. path .. ": can be used\n", output)
     -- Another file than the journal's.
     output = netns.shell(("{ %s; } 2> %s; cat %s"):format(run:gsub("%%i ", "%%i0 "), out, out))
-    assert.equal("ipq-lua: error: one\ntwo\nipq-lua: " .. path .. ": can be used\n", output)
+    assert.equal("ipq-lua: error: one\n\ttwo\nipq-lua: " .. path .. ": can be used\n", output)
   end)
 end)

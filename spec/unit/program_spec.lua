@@ -170,7 +170,7 @@ describe("ipq-lua", function()
     assert.equal("ipq-lua: " .. path .. ": can be used; its start(), which may do anything, was not called\n", output)
     assert.equal(0, status)
     output, status = ipq_lua("--check " .. script "error 'no'")
-    assert.matches("1: no\nstack traceback:", output)
+    assert.matches("1: no\n\tstack traceback:", output)
     assert.equal(65, status)
   end)
 
@@ -389,7 +389,7 @@ END
       "$PROGRAM" "$DIR/start.lua" what=way
       echo "exit $?"
       ! queue_is_bound 0 && echo free]]
-    assert.matches("error: start%(%): [^\n]*start.lua:1: no way\nstack traceback:", output)
+    assert.matches("error: start%(%): [^\n]*start.lua:1: no way\n\tstack traceback:", output)
     assert.matches("exit 65\nfree\n", output)
   end)
 

@@ -45,7 +45,7 @@ fail() {
 queue() { grep -q '^ *0 ' /proc/net/netfilter/nfnetlink_queue; }
 queued() { awk '$1 == 0 { print $8 }' /proc/net/netfilter/nfnetlink_queue; }
 supervisor() { systemctl show -p MainPID --value ipq-lua@ping; }
-worker() { pgrep -P "$(supervisor)" | head -n 1; }
+worker() { pgrep -P "$(supervisor)" -x ipq-lua | head -n 1; }
 passes() { ping -c 1 -W 5 "$@" 127.0.0.1 > /dev/null; }
 # wait_for COMMAND...: two minutes at most.
 wait_for() {

@@ -1,0 +1,421 @@
+#include "writer.h"
+#include "host/base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum {
+	READ_SIZE = 64 << 10,
+	LONGEST = 1 << 20, /* of what is said by one call */
+	TALKERS = 16,	   /* that say something long at the same time */
+	RESTART_MS = 1000,
+	TELL_MS = 1000, /* how often the log says that something was lost */
+	STUCK_MS = 500, /* a reader that took nothing for so long is not waited for in the end */
+	ORPHAN_S = 2	/* and by a writer whose supervisor is gone */
+};
+
+/* In the writer */
+
+/* What came in parts, until the last one is there. */
+struct talker {
+	uint32_t pid;
+	char *text;
+	size_t len;
+};
+
+struct desk {
+	struct output_counts *counts;
+	struct talker talkers[TALKERS];
+	bool is_terminal[3];
+	bool is_told[3]; /* that it cannot be written */
+	bool is_ended;
+};
+
+static const char *name_of(enum output_stream stream)
+{
+	return stream == OUTPUT_OUT ? "standard output" : "standard error";
+}
+
+static void write_out(struct desk *desk, enum output_stream stream, const char *text, size_t len)
+{
+	char *plain = NULL;
+	size_t size = 0;
+	FILE *out = desk->is_terminal[stream] ? open_memstream(&plain, &size) : NULL;
+	int ret;
+
+	if (out) {
+		text_put(out, text, len);
+		fclose(out);
+	}
+	ret = plain ? output_write((int)stream, plain, size) : output_write((int)stream, text, len);
+	free(plain);
+	if (ret == 0)
+		__atomic_fetch_add(&desk->counts->written, 1, __ATOMIC_RELAXED);
+	else
+		output_lost(desk->counts, stream, text, len);
+	if (ret < 0 && !desk->is_told[stream])
+		log_write(LOG_LEVEL_WARN, "%s cannot be written: %s", name_of(stream),
+			  strerror(-ret));
+	desk->is_told[stream] = ret < 0;
+}
+
+static struct talker *talker_of(struct desk *desk, uint32_t pid)
+{
+	struct talker *unused = NULL;
+
+	for (struct talker *t = desk->talkers; t < desk->talkers + TALKERS; t++) {
+		if (t->text && t->pid == pid)
+			return t;
+		if (!t->text)
+			unused = t;
+	}
+	/* One that said the beginning of something, and died. */
+	if (!unused) {
+		unused = &desk->talkers[pid % TALKERS];
+		free(unused->text);
+	}
+	*unused = (struct talker){.pid = pid};
+	return unused;
+}
+
+static void take_part(struct desk *desk, const struct output_frame *frame, const char *bytes)
+{
+	struct talker *talker = talker_of(desk, frame->pid);
+	char *text;
+
+	if (frame->flags & OUTPUT_FIRST)
+		talker->len = 0;
+	else if (talker->len == 0)
+		return;
+	text = talker->len + frame->size <= LONGEST
+		       ? realloc(talker->text, talker->len + frame->size)
+		       : NULL;
+	if (text) {
+		memcpy(text + talker->len, bytes, frame->size);
+		talker->text = text;
+		talker->len += frame->size;
+		if (!(frame->flags & OUTPUT_LAST))
+			return;
+		write_out(desk, frame->stream, text, talker->len);
+	} else {
+		output_lost(desk->counts, frame->stream, "", 0);
+	}
+	free(talker->text);
+	*talker = (struct talker){0};
+}
+
+static bool is_sound(const struct output_frame *frame)
+{
+	return frame->size <= OUTPUT_FRAME_MOST &&
+	       (frame->stream == OUTPUT_OUT || frame->stream == OUTPUT_ERR) &&
+	       frame->flags <= (OUTPUT_FIRST | OUTPUT_LAST | OUTPUT_END);
+}
+
+/* What is whole of the bytes; what is whole in one frame, and follows others of the same stream, is
+ * written with them. Gives how many bytes it took. */
+static size_t take(struct desk *desk, const char *bytes, size_t len)
+{
+	const unsigned int whole = OUTPUT_FIRST | OUTPUT_LAST;
+	static char text[READ_SIZE];
+	enum output_stream stream = OUTPUT_OUT;
+	struct output_frame frame;
+	size_t at = 0, size = 0;
+
+	while (len - at >= sizeof(frame)) {
+		memcpy(&frame, bytes + at, sizeof(frame));
+		/* A worker that anybody may have taken over has written something else: it goes. */
+		if (!is_sound(&frame)) {
+			output_lost(desk->counts, OUTPUT_ERR, "", 0);
+			at = len;
+			break;
+		}
+		if (len - at - sizeof(frame) < frame.size)
+			break;
+		if (size && (frame.stream != stream || (frame.flags & whole) != whole)) {
+			write_out(desk, stream, text, size);
+			size = 0;
+		}
+		if (frame.flags & OUTPUT_END) {
+			desk->is_ended = true;
+		} else if ((frame.flags & whole) == whole) {
+			stream = frame.stream;
+			memcpy(text + size, bytes + at + sizeof(frame), frame.size);
+			size += frame.size;
+		} else {
+			take_part(desk, &frame, bytes + at + sizeof(frame));
+		}
+		at += sizeof(frame) + frame.size;
+	}
+	if (size)
+		write_out(desk, stream, text, size);
+	return at;
+}
+
+static void serve(struct desk *desk, int fd)
+{
+	static char bytes[READ_SIZE];
+	size_t len = 0, taken;
+
+	while (!desk->is_ended) {
+		ssize_t ret = read(fd, bytes + len, sizeof(bytes) - len);
+
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret <= 0)
+			return;
+		len += (size_t)ret;
+		taken = take(desk, bytes, len);
+		len -= taken;
+		memmove(bytes, bytes + taken, len);
+	}
+}
+
+/* The supervisor is gone, and nobody waits for the reader. */
+static void on_orphaned(int number)
+{
+	signal(number, SIG_DFL);
+	alarm(ORPHAN_S);
+}
+
+static void close_all_but(int fd, int other)
+{
+	int next = STDERR_FILENO + 1;
+
+	/* Sockets are among them, which would keep their queues. */
+	for (; next <= fd || next <= other; next++)
+		if (next != fd && next != other)
+			close(next);
+	closefrom(next);
+}
+
+/* Signals stay blocked: what they ask for is the supervisor's to do. */
+static void run(const struct writers *writers, const struct writer *own, pid_t parent)
+{
+	struct desk desk = {.counts = writers->counts};
+	int log_pipe = -1;
+
+	prctl(PR_SET_NAME, "ipq-lua-output");
+	signal(SIGALRM, on_orphaned);
+	if (prctl(PR_SET_PDEATHSIG, SIGALRM) < 0 || getppid() != parent)
+		return;
+	for (unsigned int i = 0; i < writers->count; i++)
+		if (writers->of[i].serves[OUTPUT_ERR] && &writers->of[i] != own)
+			log_pipe = writers->of[i].ends[1];
+	close_all_but(own->ends[0], log_pipe);
+	for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++) {
+		desk.is_terminal[stream] = isatty((int)stream);
+		if (own->serves[stream])
+			output_restore(stream);
+	}
+	serve(&desk, own->ends[0]);
+}
+
+/* In the supervisor */
+
+static bool start(struct writers *writers, struct writer *writer)
+{
+	pid_t parent = getpid();
+
+	writer->since = clock_ms();
+	writer->pid = fork();
+	if (writer->pid == 0) {
+		run(writers, writer, parent);
+		_exit(0);
+	}
+	if (writer->pid < 0)
+		writer->pid = 0;
+	return writer->pid != 0;
+}
+
+static bool are_same(int fd, int other)
+{
+	struct stat one, two;
+
+	return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_dev == two.st_dev &&
+	       one.st_ino == two.st_ino;
+}
+
+static bool make(struct writers *writers, enum output_stream stream)
+{
+	struct writer *writer = &writers->of[writers->count];
+
+	*writer = (struct writer){.ends = {-1, -1}};
+	writer->serves[stream] = true;
+	if (pipe2(writer->ends, O_CLOEXEC) < 0)
+		return false;
+	writers->count++;
+	/* Who may not have so much has 64 KiB. */
+	(void)fcntl(writer->ends[1], F_SETPIPE_SZ, (int)WRITER_KEEPS);
+	return fcntl(writer->ends[1], F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* With a name, which tells it from the batches. */
+static bool make_counts(struct writers *writers)
+{
+	const size_t size = sizeof(*writers->counts);
+	int fd = memfd_create("output-counts", MFD_CLOEXEC);
+	void *counts = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+		counts = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	writers->counts = counts == MAP_FAILED ? NULL : counts;
+	return writers->counts != NULL;
+}
+
+static bool start_all(struct writers *writers)
+{
+	bool done = make(writers, OUTPUT_ERR);
+
+	if (done && are_same(OUTPUT_OUT, OUTPUT_ERR))
+		writers->of[0].serves[OUTPUT_OUT] = true;
+	else
+		done = done && make(writers, OUTPUT_OUT);
+	/* The last first: it says what was lost to the one before. */
+	for (unsigned int i = writers->count; done && i-- > 0;)
+		done = start(writers, &writers->of[i]);
+	return done;
+}
+
+static void close_all(struct writers *writers)
+{
+	for (unsigned int i = 0; i < writers->count; i++) {
+		close(writers->of[i].ends[0]);
+		close(writers->of[i].ends[1]);
+	}
+	writers->count = 0;
+}
+
+void writers_start(struct writers *writers)
+{
+	*writers = (struct writers){0};
+	if (!make_counts(writers) || !start_all(writers)) {
+		log_write(LOG_LEVEL_WARN,
+			  "cannot start a process that writes the log, which a slow reader may "
+			  "hold up: %s",
+			  strerror(errno));
+		writers_end(writers);
+		return;
+	}
+	for (unsigned int i = 0; i < writers->count; i++)
+		for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++)
+			if (writers->of[i].serves[stream])
+				output_divert(stream, writers->of[i].ends[1], writers->counts);
+}
+
+/* How much was lost, where there is room to say so. */
+static void tell_lost(struct writers *writers)
+{
+	struct pollfd room = {.fd = writers->of[0].ends[1], .events = POLLOUT};
+
+	writers->told_at = clock_ms();
+	if (poll(&room, 1, 0) <= 0)
+		return;
+	for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++) {
+		uint64_t lost = __atomic_load_n(&writers->counts->lost[stream], __ATOMIC_RELAXED);
+
+		if (lost != writers->told[stream])
+			log_write(LOG_LEVEL_WARN,
+				  "%s: %" PRIu64 " lines were lost, as nobody read them in time",
+				  name_of(stream), lost - writers->told[stream]);
+		writers->told[stream] = lost;
+	}
+}
+
+static void reap(struct writer *writer)
+{
+	if (writer->pid && waitpid(writer->pid, NULL, WNOHANG) == writer->pid)
+		writer->pid = 0;
+}
+
+void writers_tend(struct writers *writers)
+{
+	for (unsigned int i = 0; i < writers->count; i++) {
+		struct writer *writer = &writers->of[i];
+
+		reap(writer);
+		if (!writer->pid && clock_ms() - writer->since >= RESTART_MS)
+			(void)start(writers, writer);
+	}
+	if (writers->counts && clock_ms() - writers->told_at >= TELL_MS)
+		tell_lost(writers);
+}
+
+void writers_leave(struct writers *writers)
+{
+	output_detach();
+	close_all(writers);
+}
+
+/* Until what was asked for is done, or the readers have not read for a while. */
+struct patience {
+	struct output_counts *counts;
+	uint64_t written;
+	int64_t since;
+};
+
+static bool is_over(struct patience *patience)
+{
+	uint64_t written = __atomic_load_n(&patience->counts->written, __ATOMIC_RELAXED);
+
+	if (written != patience->written || !patience->since)
+		patience->since = clock_ms();
+	patience->written = written;
+	return clock_ms() - patience->since >= STUCK_MS;
+}
+
+static void end(struct writers *writers, struct writer *writer)
+{
+	struct patience patience = {.counts = writers->counts};
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	struct output_frame last = {.stream = OUTPUT_ERR, .flags = OUTPUT_END};
+
+	if (!writer->pid)
+		(void)start(writers, writer);
+	while (writer->pid && write(writer->ends[1], &last, sizeof(last)) < 0) {
+		struct pollfd room = {.fd = writer->ends[1], .events = POLLOUT};
+
+		if (is_over(&patience))
+			break;
+		(void)poll(&room, 1, STUCK_MS / 10);
+		reap(writer);
+	}
+	for (reap(writer); writer->pid && !is_over(&patience); reap(writer))
+		nanosleep(&moment, NULL);
+	if (!writer->pid)
+		return;
+	if (!writer->serves[OUTPUT_ERR])
+		log_write(LOG_LEVEL_WARN,
+			  "%s: its reader has stopped; what it has not read is lost",
+			  name_of(OUTPUT_OUT));
+	kill(writer->pid, SIGKILL);
+	(void)waitpid(writer->pid, NULL, 0);
+}
+
+void writers_end(struct writers *writers)
+{
+	/* The last first: it says what was lost to the one before. */
+	for (unsigned int i = writers->count; i-- > 0;) {
+		tell_lost(writers);
+		end(writers, &writers->of[i]);
+	}
+	close_all(writers);
+	output_restore(OUTPUT_OUT);
+	output_restore(OUTPUT_ERR);
+	if (writers->counts)
+		munmap(writers->counts, sizeof(*writers->counts));
+	writers->counts = NULL;
+}
