@@ -211,6 +211,10 @@ struct ipq_batch {
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
 	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
 	uint32_t unanswered;	  /* verdicts of settled packets, which may be too late */
+	/* Not 0: the queue may have packets that wait for a verdict and that this batch knows
+	 * nothing of, so that no verdict is merged into one of all packets up to an id. Who sees
+	 * the queue without a packet may set it to 0. */
+	uint32_t unknown;
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
 	uint8_t *slots;	 /* capacity × slot_size bytes */

@@ -67,9 +67,7 @@ int child_prepare(struct child *child, const struct options *options, unsigned i
 void child_release(struct child *child)
 {
 	ipq_queue_close(child->queue);
-	if (child->batch)
-		ipq_batch_repair(child->batch, &child->made);
-	ipq_batch_free(child->batch);
+	ipq_batch_unmap(child->batch, &child->made);
 }
 
 /* Starting */
@@ -89,7 +87,8 @@ static void leave(struct children *children, const struct child *own)
 		if (child == own)
 			continue;
 		ipq_queue_close(child->queue);
-		ipq_batch_free(child->batch);
+		/* Its worker may have overwritten what it says of itself. */
+		ipq_batch_unmap(child->batch, &child->made);
 	}
 }
 
@@ -193,11 +192,12 @@ void child_died(struct child *child, int status)
 	char death[64], work[160];
 	int count;
 
-	ipq_batch_repair(child->batch, &child->made);
 	report_work(child->batch, &child->made, "packet", work, sizeof(work));
 	child->batch->in_timer = 0;
 	describe_death(status, death, sizeof(death));
-	count = ipq_settle(ipq_queue_source(child->queue), child->batch);
+	count = ipq_settle(ipq_queue_source(child->queue), child->batch, &child->made);
+	if (count >= 0)
+		count = child_restore_queue(child);
 	log_queue(LOG_LEVEL_ERROR, child->queue_num, ": its worker, process %d, %s%s", child->pid,
 		  death, work);
 	if (count < 0)
@@ -205,13 +205,27 @@ void child_died(struct child *child, int status)
 			  ": cannot judge what it had in hand: %s", strerror(-count));
 }
 
+int child_restore_queue(struct child *child)
+{
+	struct ipq_queue_options settings = child->settings;
+
+	settings.queue_num = child->queue_num;
+	child->is_odd = false;
+	return ipq_queue_restore(child->queue, &settings);
+}
+
+/* In a batch of our own: a process that the worker has forked may still write into the other. */
 void child_drain(struct child *child)
 {
-	struct ipq_driver driver = {.source = ipq_queue_source(child->queue),
-				    .batch = child->batch};
+	struct ipq_driver driver = {.source = ipq_queue_source(child->queue)};
 
-	if (driver.source->stop(driver.source) < 0)
+	if (ipq_batch_new(&driver.batch, child->made.capacity, child->made.slot_size) < 0)
 		return;
-	while (ipq_driver_next(&driver) > 0)
-		ipq_batch_fail_rest(driver.batch);
+	driver.batch->error_verdict = child->made.error_verdict;
+	driver.batch->unknown = 1;
+	if (driver.source->stop(driver.source) == 0)
+		while (ipq_driver_next(&driver) > 0)
+			ipq_batch_fail_rest(driver.batch);
+	ipq_counters_add(&child->batch->counters, &driver.batch->counters);
+	ipq_batch_free(driver.batch);
 }

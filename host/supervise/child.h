@@ -22,6 +22,10 @@ struct child {
 	int queue_error; /* why there is none */
 	struct ipq_batch *batch;
 	struct ipq_batch made; /* as it was made: a worker may write over it */
+	/* How its worker wants packets copied, and everything else of the command line's. */
+	struct ipq_queue_options settings;
+	bool is_odd;  /* the queue was not as it is to be when it was looked at last */
+	bool is_told; /* and that is in the log */
 	struct overflow overflow;
 	pid_t pid;   /* 0: it does not run */
 	int channel; /* -1: none */
@@ -37,6 +41,7 @@ struct child {
 	unsigned int restarts;
 	int64_t restart_at; /* ms; 0: no successor is due */
 	struct backoff backoff;
+	struct backoff fork_backoff;
 	struct watchdog watchdog;
 };
 
@@ -73,6 +78,9 @@ bool child_read(struct child *child, struct worker_message *message);
 /* Tells what a worker that has ended had in hand, and gives those packets their verdicts. status is
  * wait(2)'s. */
 void child_died(struct child *child, int status);
+
+/* Its queue is bound, and is as it was made, whatever a worker did to it. */
+int child_restore_queue(struct child *child);
 
 /* Gives the error verdict to all packets that still wait, when there is nobody left to judge them;
  * no more will come. */

@@ -4,6 +4,7 @@
 #include "host/base/base.h"
 #include "host/figures/report.h"
 
+#include <limits.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -32,6 +33,7 @@ void crew_stop(struct supervisor *s)
 	if (s->is_bound)
 		statistics_overflow(s);
 	s->overflow_at = NEVER;
+	s->survey_at = NEVER;
 	s->statistics.look_at = NEVER;
 	FOR_EACH_CHILD (s, child) {
 		if (child->restart_at) {
@@ -65,10 +67,16 @@ void crew_kill(struct supervisor *s, int number)
 
 void crew_start(struct supervisor *s, struct child *child)
 {
-	if (child_start(&s->children, child))
+	if (child_start(&s->children, child)) {
+		child->fork_backoff = (struct backoff){0};
 		s->running++;
-	else
+	} else if (s->is_bound) {
+		/* Packets wait, and what is short may be there again in a moment. */
+		child->restart_at =
+			clock_ms() + backoff_next(&child->fork_backoff, clock_ms(), true, UINT_MAX);
+	} else {
 		crew_fail(s, EX_OSERR);
+	}
 }
 
 static void tell_running(struct supervisor *s, struct child *child,
@@ -148,6 +156,7 @@ static void take_message(struct supervisor *s, struct child *child,
 		if (child->stage != CHILD_LOADING)
 			break;
 		child->stage = CHILD_LOADED;
+		child->settings = message->settings;
 		if (s->is_bound)
 			child_let_go(child);
 		else
@@ -170,6 +179,7 @@ static void take_message(struct supervisor *s, struct child *child,
 		break;
 	case WORKER_RELOADED:
 		child->loading_since = 0;
+		child->settings = message->settings;
 		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
 			  s->options->script);
 		end_reload(s, child);

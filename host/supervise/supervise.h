@@ -9,6 +9,7 @@
  *             child.c is a worker as the supervisor sees it, limits.c the time and memory that it
  *             may take and the back-off of its successors. statistics.c has what is counted,
  *             takeover.c the program or process that follows (upgrade.c, inherit.c, notify.c),
+ *             survey.c what workers may have done to their queues,
  *             watch.c the script's files, writer.c the processes that write what all say. takeover.c may call crew.c, to end the workers; crew.c
  *             does not call it.
  *

@@ -66,6 +66,7 @@ static int64_t earliest(const struct supervisor *s)
 {
 	int64_t at = s->overflow_at;
 
+	at = s->survey_at < at ? s->survey_at : at;
 	at = s->look_at < at ? s->look_at : at;
 	at = s->memory_at < at ? s->memory_at : at;
 	at = s->notify_at < at ? s->notify_at : at;
@@ -113,6 +114,8 @@ static void do_what_is_due(struct supervisor *s)
 
 	if (s->overflow_at <= now)
 		statistics_overflow(s);
+	if (s->survey_at <= now)
+		survey_look(s);
 	if (s->statistics.look_at <= now)
 		statistics_look(s);
 	if (watch_is_due(&s->watch, now))
@@ -190,6 +193,7 @@ static void bind_all(struct supervisor *s)
 	s->is_bound = true;
 	takeover_store(s);
 	s->overflow_at = clock_ms();
+	s->survey_at = clock_ms();
 	s->statistics.look_at = clock_ms();
 	if (s->options->time_limit_ms)
 		s->look_at = clock_ms();
@@ -311,6 +315,7 @@ int supervisor_run(const struct options *options)
 		.has_terminal = isatty(STDERR_FILENO),
 		.statistics.look_at = NEVER,
 		.overflow_at = NEVER,
+		.survey_at = NEVER,
 		.look_at = NEVER,
 		.memory_at = NEVER,
 		.notify_at = NEVER,

@@ -42,6 +42,8 @@ struct supervisor {
 	int last_signal; /* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
 	int64_t overflow_at;
+	int64_t survey_at;
+	int64_t surveyed_at; /* when all of it was done last */
 	int64_t look_at;
 	int64_t memory_at;
 	int64_t notify_at;
@@ -81,6 +83,12 @@ void crew_kill(struct supervisor *s, int number);
 void limits_progress(struct supervisor *s);
 /* Kills workers that take too much memory. */
 void limits_memory(struct supervisor *s);
+
+/* survey.c */
+
+/* Looks whether the queues are as they were made, and undoes what workers did to them; sets when to
+ * look next. */
+void survey_look(struct supervisor *s);
 
 /* statistics.c: in the page that others read, in the log, and in the file of metrics */
 

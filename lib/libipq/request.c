@@ -92,7 +92,7 @@ int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned
 		packet.data = (uint8_t *)data;
 		packet.data_len = data_len < UINT32_MAX ? (uint32_t)data_len : UINT32_MAX;
 	}
-	ret = ipq_verdict_encode(&buffer, &one, 0, SIZE_MAX, false);
+	ret = ipq_verdict_encode(&buffer, &one, 0, SIZE_MAX);
 	if (ret < 0)
 		return ret;
 	if (!valid)

@@ -100,10 +100,15 @@ bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32
 	return offset <= size && len <= size - offset;
 }
 
-void ipq_batch_free(struct ipq_batch *batch)
+void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made)
 {
 	if (batch)
-		munmap(batch, layout_of(batch->capacity, batch->slot_size).end);
+		munmap(batch, layout_of(made->capacity, made->slot_size).end);
+}
+
+void ipq_batch_free(struct ipq_batch *batch)
+{
+	ipq_batch_unmap(batch, batch);
 }
 
 void ipq_batch_clear(struct ipq_batch *batch)
@@ -162,6 +167,26 @@ void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet)
 	counters->bytes += packet->data_len;
 	counters->marked += (packet->set & IPQ_SET_MARK) != 0;
 	count_verdict(counters, packet->verdict);
+}
+
+void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from)
+{
+	to->batches += from->batches;
+	to->packets += from->packets;
+	to->bytes += from->bytes;
+	to->accepted += from->accepted;
+	to->dropped += from->dropped;
+	to->queued += from->queued;
+	to->repeated += from->repeated;
+	to->stopped += from->stopped;
+	to->marked += from->marked;
+	to->errors += from->errors;
+	to->settled += from->settled;
+	to->malformed += from->malformed;
+	to->refused += from->refused;
+	to->overruns += from->overruns;
+	if (from->refused)
+		to->last_refusal = from->last_refusal;
 }
 
 void ipq_batch_tally(struct ipq_batch *batch)

@@ -40,13 +40,12 @@ struct ipq_verdict_buffer {
 /* Encodes verdicts of batch from packet number next on, as many as one sendmsg() of at most limit
  * bytes takes (a single message may be longer), and gives the number of the packet to go on with,
  * batch->count at the end. Held packets are left out. Packets in a row with the same verdict, mark
- * and priority become one NFQNL_MSG_VERDICT_BATCH, which is the verdict of every id up to its own;
- * may_merge is false where an earlier packet of the queue waits for a verdict of its own that is
- * not held. Payloads are pointed to, not copied: they must stay until the buffer is sent. Packet
+ * and priority become one NFQNL_MSG_VERDICT_BATCH, which is the verdict of every id up to its own,
+ * unless packets are held, or may wait that the batch knows nothing of. Payloads are pointed to, not copied: they must stay until the buffer is sent. Packet
  * number next, which is not held, may be impossible, and nothing is encoded then: -EMSGSIZE for a
  * payload over IPQ_PAYLOAD_MAX, -EINVAL for a verdict that the kernel would refuse. */
 int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
-		       uint32_t next, size_t limit, bool may_merge);
+		       uint32_t next, size_t limit);
 
 /* netlink.c */
 

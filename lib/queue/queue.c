@@ -4,6 +4,7 @@
 #include "wait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,9 +35,6 @@ struct ipq_queue {
 	uint16_t queue_num;
 	uint32_t flags;
 	uint32_t seq;
-	/* A packet came whose id could not be read. It waits in the kernel, and a batch verdict
-	 * would be its own, unseen. */
-	bool outstanding;
 	int failed; /* what receive() gives once the packets that came before it are judged */
 	struct ipq_batch *attached; /* whose slots iov points to */
 	uint32_t filled;	    /* of them: they have messages in them */
@@ -201,8 +199,7 @@ static int verdicts_commit(struct ipq_queue *queue, struct ipq_batch *batch)
 			next++;
 			continue;
 		}
-		ret = ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT,
-					 !queue->outstanding);
+		ret = ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT);
 		if (ret < 0) {
 			batch->packets[next].verdict = ipq_verdict_valid(batch->error_verdict)
 							       ? batch->error_verdict
@@ -269,7 +266,8 @@ static int fail_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
 	batch->counters.malformed++;
 	if (malformed->present & IPQ_HAS_PACKET_HDR)
 		return verdicts_commit(queue, &one);
-	queue->outstanding = true;
+	/* It waits in the kernel, and a batch verdict would be its own, unseen. */
+	batch->unknown++;
 	return 0;
 }
 
@@ -370,6 +368,37 @@ int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *op
 		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, options->flags & mask));
 	queue->flags = options->flags & mask;
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
+}
+
+int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	uint32_t mask = queue->flags | IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN;
+	uint16_t num = queue->queue_num;
+	int flags = fcntl(queue->wait.fd, F_GETFL);
+	struct ipq_procfs_queue listed;
+	char buf[IPQ_CONFIG_SIZE];
+	int ret = 0;
+
+	if (flags >= 0 && flags & O_NONBLOCK)
+		ret = fcntl(queue->wait.fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
+	/* What the kernel refuses is told among the packets, as if it were a verdict. */
+	if (ret == 0 && ipq_procfs_queue(num, &listed) == -ENOENT)
+		ret = tell_kernel(queue, ipq_netlink_bind(buf, num));
+	if (ret == 0)
+		ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
+	if (ret == 0)
+		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
+	return ret < 0 ? ret : ipq_queue_copy(queue, options);
+}
+
+bool ipq_queue_is(const struct ipq_queue *queue, const struct ipq_queue_options *options,
+		  const struct ipq_procfs_queue *listed)
+{
+	int flags = fcntl(queue->wait.fd, F_GETFL);
+
+	return listed->portid == ipq_queue_portid(queue) &&
+	       listed->copy_mode == options->copy_mode && listed->copy_range == range_of(options) &&
+	       flags >= 0 && !(flags & O_NONBLOCK);
 }
 
 /* With length 0 the kernel turns new packets away (or lets them through, when failing open) while

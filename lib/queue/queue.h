@@ -71,6 +71,10 @@ struct ipq_source {
 int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_size);
 void ipq_batch_free(struct ipq_batch *batch);
 
+/* The same for a batch that a process shared which may have overwritten anything in it: what is
+ * unmapped goes by made, a copy of the batch from its making. */
+void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made);
+
 /* After the death of a process that shared the batch, and may have overwritten anything in it:
  * puts right where its memory is, as in made, a copy of the batch from its making, and brings
  * count and current in range. */
@@ -91,6 +95,9 @@ void ipq_batch_fail_rest(struct ipq_batch *batch);
 
 /* Adds the batch's packets and verdicts to its counters, but for those that are held. */
 void ipq_batch_tally(struct ipq_batch *batch);
+
+/* Adds the numbers of one to those of the other. */
+void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from);
 
 /* Lets at most half of the maxlen packets that a queue takes be held, and at most IPQ_HELD_MAX.
  * Until it is called, that is half of ipq_queue_defaults()'s maxlen. */
@@ -126,14 +133,18 @@ int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
 
 /* Gives verdicts to all packets that a process had from the source when it died: those that its
  * filter had judged get theirs; those that it had not, those that it held, and those that it had
- * received and not looked at get the error verdict. batch is the one that it shared, repaired.
+ * received and not looked at get the error verdict. batch is the one that it shared, and may have
+ * overwritten, or still overwrite by a process that it forked; made is a copy from its making.
  * Verdicts that it had already sent are sent again, which the kernel takes for too late. Counts
- * them, and empties the batch. Gives their number, or a negative errno of the source. */
-int ipq_settle(struct ipq_source *source, struct ipq_batch *batch);
+ * them, and empties and repairs the batch. As nobody knows whether it told of all, the batch's
+ * unknown goes up. Gives their number, or a negative errno of the source; -ENOMEM. */
+int ipq_settle(struct ipq_source *source, struct ipq_batch *batch, const struct ipq_batch *made);
 
 /* The queue (queue.c, wait.c) */
 
 struct ipq_queue;
+
+struct ipq_procfs_queue;
 
 enum ipq_queue_flag {
 	IPQ_QUEUE_FAIL_OPEN = 1, /* NFQA_CFG_F_* */
@@ -178,6 +189,16 @@ int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num);
  * person's is for. What the kernel says to them is among the refusals of its packets. */
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
+/* What a process that shares the socket may have done to the queue is undone: it is bound where it
+ * is not, its options are those, and receiving waits. Packets come and wait meanwhile, so that the
+ * kernel is asked for no answer: ipq_queue_is() tells what came of it. */
+int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options);
+
+/* Whether a queue of the kernel's list is this one: the socket owns it, and packets are copied as
+ * options say, and receiving waits. */
+bool ipq_queue_is(const struct ipq_queue *queue, const struct ipq_queue_options *options,
+		  const struct ipq_procfs_queue *listed);
+
 /* The queue's socket, which stays its own, and its netlink port. */
 int ipq_queue_fd(const struct ipq_queue *queue);
 uint32_t ipq_queue_portid(const struct ipq_queue *queue);
@@ -218,6 +239,8 @@ bool ipq_has_net_admin(void);
 struct ipq_procfs_queue {
 	uint32_t portid;       /* of the netlink socket that owns it */
 	uint32_t waiting;      /* packets in it, without a verdict */
+	uint32_t copy_mode;    /* NFQNL_COPY_* */
+	uint32_t copy_range;   /* bytes, 0 but with NFQNL_COPY_PACKET */
 	uint32_t dropped;      /* packets that found it full, since it was bound */
 	uint32_t user_dropped; /* packets for which the socket had no room; the same */
 };

@@ -159,14 +159,15 @@ static int check(const struct ipq_packet *packet)
 }
 
 int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
-		       uint32_t next, size_t limit, bool may_merge)
+		       uint32_t next, size_t limit)
 {
+	/* A batch verdict would be that of what is held, too, and of what nobody has seen. */
+	bool may_merge = batch->held_count == 0 && batch->unknown == 0;
+
 	buffer->used = 0;
 	buffer->iovlen = 0;
 	buffer->total = 0;
 	buffer->messages = 0;
-	/* A batch verdict would be that of what is held, too. */
-	may_merge = may_merge && batch->held_count == 0;
 	while (next < batch->count) {
 		const struct ipq_packet *packet = &batch->packets[next];
 		uint32_t last = run_end(batch, next, may_merge);

@@ -29,13 +29,16 @@ static void verdict_check(const struct ipq_packet *packet)
 {
 	static struct ipq_verdict_buffer buffer;
 	struct ipq_packet packets[VERDICTS] = {*packet, *packet, *packet};
-	struct ipq_batch batch = {.packets = packets, .count = VERDICTS, .capacity = VERDICTS};
+	struct ipq_batch batch = {.packets = packets,
+				  .count = VERDICTS,
+				  .capacity = VERDICTS,
+				  .unknown = packet->hook & 1};
 	size_t total = 0;
 	int next;
 
 	packets[1].set = packet->mark & 7;
 	for (uint32_t at = 0; at < VERDICTS; at = (uint32_t)next) {
-		next = ipq_verdict_encode(&buffer, &batch, at, packet->len, packet->hook & 1);
+		next = ipq_verdict_encode(&buffer, &batch, at, packet->len);
 		CHECK(next > (int)at && next <= VERDICTS);
 		CHECK(buffer.used <= sizeof(buffer.bytes));
 		total = 0;

@@ -87,6 +87,187 @@ END
   end)
 end)
 
+netns.describe("a worker that has written over its batch", function()
+  it("takes no other queue's worker with it", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
+      rule -A INPUT -p udp --dport 10
+      QUEUE=1 filter filter --no-sandbox -q 0:1 <<'END'
+local ffi = require "ffi"
+return function(pkt)
+  if pkt.queue_num == 1 then return end
+  for line in io.lines "/proc/self/maps" do
+    local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
+    -- All but where its packets are, so that it lives on.
+    if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 12, 4, 0x41)
+      ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 36, 4, 0x41) end
+  end
+  io.open(arg[0] .. ".seen", "w"):close()
+end
+END
+      echo > /dev/udp/127.0.0.1/9 || bash -c 'echo > /dev/udp/127.0.0.1/9'
+      wait_for test -e "$DIR/filter.lua.seen"
+      for i in 1 2 3; do
+        kill -KILL $(workers filter | tail -n 1)
+        wait_for logged filter 'goes on' $i
+      done
+      bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/10; done'
+      came() { iptables-legacy -nvxL INPUT | awk '/dpt:10/ && $1 == 3 { found = 1 } END { exit !found }'; }
+      wait_for came
+      kill $pid_filter
+      wait $pid_filter
+      echo "exit $?"]]
+    assert.matches("exit 0\n$", output)
+  end)
+
+  it("has packets that nobody knows of accepted by nobody", function()
+    -- Ten are in hand when it wipes all that tells of them; those that come later are accepted, with greater ids.
+    local output = netns.run [[
+      export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
+      rule -A OUTPUT -p udp --dport 9:10 -j NFQUEUE --queue-num 0
+      rule -A INPUT -p udp --dport 9
+      rule -A INPUT -p udp --dport 10
+      send() { bash -c "for i in \$(seq $2); do echo > /dev/udp/127.0.0.1/$1; done"; }
+      came() { iptables-legacy -nvxL INPUT | awk -v n="$1" '/dpt:10/ && $1 == n { found = 1 } END { exit !found }'; }
+      # The first one judges its batch when all ten are in it.
+      filter filter --time-limit 0 <<'END'
+local ffi = require "ffi"
+ffi.cdef "int usleep(unsigned int);"
+local is_first = not io.open(arg[0] .. ".seen")
+return function(pkt)
+  if not is_first then return end
+  if pkt.packet_id < 3 then ffi.C.usleep(300000) return end
+  for line in io.lines "/proc/self/maps" do
+    local first, last = line:match "^(%x+)%-(%x+) rw%-s .*/dev/zero"
+    if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 8, 400000, 0) end
+  end
+  io.open(arg[0] .. ".seen", "w"):close()
+  ffi.cast("int *", 8)[0] = 1
+end
+END
+      send 9 12
+      wait_for logged filter "goes on"
+      for i in 1 2 3 4 5; do send 10 20; done
+      wait_for came 100
+      iptables-legacy -nvxL INPUT | awk '/dpt:9/ { print "arrived", $1 }'
+      stop filter]]
+    -- The two that were judged before.
+    assert.matches("^arrived [0-2]\n", output)
+    assert.matches("goes on", output)
+  end)
+
+  it("may have left a process that writes on: the supervisor lives", function()
+    local output = netns.run [[
+      export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      rule -A INPUT -p udp --dport 9
+      filter filter --no-sandbox --max-restarts 1000 <<'END'
+local ffi = require "ffi"
+ffi.cdef "int fork(void); void _exit(int); unsigned int alarm(unsigned int);"
+local regions = {}
+for line in io.lines "/proc/self/maps" do
+  local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
+  if first then regions[#regions + 1] = ffi.cast("uint32_t *", tonumber(first, 16)) end
+end
+return function(pkt)
+  if pkt.packet_id % 5 ~= 0 then return end
+  if ffi.C.fork() == 0 then
+    ffi.C.alarm(1)
+    -- Counts and sizes that are too large, and small ones, by turns, over all but the slots' pages.
+    while true do
+      for value = 0, 0x7fffffff, 0x1fffffff do
+        for _, region in ipairs(regions) do for at = 0, 20000 do region[at] = value + at % 64 end end
+      end
+    end
+  end
+  ffi.cast("int *", 8)[0] = 1
+end
+END
+      for i in $(seq 20); do
+        bash -c 'for i in 1 2 3 4 5; do echo > /dev/udp/127.0.0.1/9; done'
+        wait_for logged filter 'goes on' $i
+      done
+      kill $pid_filter
+      wait $pid_filter
+      echo "exit $?"]]
+    -- A worker that still meets such a process when it is asked to stop may fail; the supervisor may not.
+    assert.is_true(tonumber(output:match "exit (%d+)\n$") < 128, output)
+  end)
+end)
+
+netns.describe("what a worker did to its queue", function()
+  -- Sends a configuration message (linux/netfilter/nfnetlink_queue.h) on its queue's socket, or sets the descriptor.
+  local function spoiled(act)
+    return netns.run(([==[
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      rule -A INPUT -p udp --dport 9
+      filter filter <<'END'
+local ffi = require "ffi"
+ffi.cdef [=[
+  long send(int, const void *, size_t, int);
+  int fcntl(int, int, ...);
+  int getsockopt(int, int, int, void *, int *);
+]=]
+-- The socket of NETLINK_NETFILTER (12).
+local socket
+local value, size = ffi.new "int[1]", ffi.new("int[1]", 4)
+for fd = 3, 100 do
+  if ffi.C.getsockopt(fd, 1, 38, value, size) == 0 and value[0] == 12 then socket = fd end
+end
+--- Family 0, queue 0; attributes as text.
+local function config(attributes)
+  local message = ffi.string(ffi.new("uint32_t[1]", 20 + #attributes), 4) .. "\2\3\1\0" .. ("\0"):rep(8)
+    .. "\0\0\0\0" .. attributes
+  ffi.C.send(socket, message, #message, 0)
+end
+local is_first = not io.open(arg[0] .. ".seen")
+return function(pkt)
+  if is_first and pkt.packet_id == 1 then
+    is_first = false
+    io.open(arg[0] .. ".seen", "w"):close()
+    %s
+  end
+end
+END
+      send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
+      send 1
+      wait_for test -e "$DIR/filter.lua.seen"]==]):format(act) .. [[
+
+      settings() { awk '$1 == 0 { print $4, $5 }' /proc/net/netfilter/nfnetlink_queue; }
+      as_before() { [ "$(settings)" = "2 65531" ]; }
+      wait_for as_before
+      wait_for grep -q 'undone\|goes on' "$DIR/filter.err"
+      send 5
+      wait_for arrived 5
+      grep -o 'its worker.*' "$DIR/filter.err" | sed 's/process [0-9]*/process N/'
+      kill $pid_filter
+      wait $pid_filter
+      echo "exit $?"]])
+  end
+
+  it("is undone where it has unbound it", function()
+    local output = spoiled [[config "\8\0\1\0\2\0\0\0"]]
+    assert.matches("its worker, process N, has unbound it; that was undone\n", output)
+  end)
+
+  it("is undone where it has changed what is copied", function()
+    local output = spoiled [[config "\9\0\2\0\0\0\0\0\1\0\0\0"]]
+    assert.matches("its worker, process N, has changed its settings; that was undone\n", output)
+  end)
+
+  it("is undone where its socket does not wait any more", function()
+    local output = spoiled [[ffi.C.fcntl(socket, 4, ffi.cast("int", 2048))]]
+    assert.matches("its worker, process N, has changed its settings; that was undone\n", output)
+  end)
+
+  it("is undone for its successor", function()
+    local output = spoiled [[config "\8\0\1\0\2\0\0\0" ffi.cast("int *", 8)[0] = 1]]
+    assert.matches("exit 0\n", output)
+    assert.is_nil(output:find("undone", 1, true))
+  end)
+end)
+
 netns.describe("a packet of which a script writes what cannot be sent", function()
   it("gets the error verdict alone, and its worker goes on", function()
     local output = netns.run [[

@@ -17,7 +17,7 @@ if not core.spec_declared then
     void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet);
     int ipq_attr_parse(struct ipq_packet *packet, const void *message, size_t len);
     int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch *batch,
-                           uint32_t next, size_t limit, bool may_merge);
+                           uint32_t next, size_t limit);
     uint64_t ipq_histogram_least(uint32_t bucket);
     void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count);
     void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before);

@@ -18,7 +18,7 @@ local structs = {
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",
     "marked", "errors", "settled", "malformed", "refused", "overruns", "last_refusal" },
-  ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict", "current", "unanswered",
+  ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict", "current", "unanswered", "unknown",
     "slot_size", "spares", "slots", "held", "held_count", "held_limit", "in_timer", "wake_ns", "counters",
     "timed_each", "filter_ns", "script_counters" },
   ipq_histogram = { "count", "sum", "buckets" },

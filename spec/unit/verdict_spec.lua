@@ -57,8 +57,7 @@ end
 local function encode(b, options)
   options = options or {}
   local buffer = ffi.new "struct ipq_verdict_buffer"
-  local ret = C.ipq_verdict_encode(buffer, b, options.next or 0, options.limit or LIMIT,
-    options.may_merge ~= false)
+  local ret = C.ipq_verdict_encode(buffer, b, options.next or 0, options.limit or LIMIT)
   return ret, ret >= 0 and decode(buffer), buffer
 end
 
@@ -81,8 +80,10 @@ describe("ipq_verdict_encode", function()
     }, messages)
   end)
 
-  it("merges nothing where an earlier packet is outstanding", function()
-    local _, messages = encode(with { A, A, A }, { may_merge = false })
+  it("merges nothing where packets may wait that nobody knows of", function()
+    local b = with { A, A, A }
+    b.unknown = 1
+    local _, messages = encode(b)
     assert.equal(3, #messages)
     for i, message in ipairs(messages) do
       assert.same({ type = VERDICT, queue_num = 0, verdict = A, id = i }, message)
