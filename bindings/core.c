@@ -92,6 +92,8 @@ static void core_push(lua_State *L)
 	lua_setfield(L, -2, "version");
 	devices_push(L);
 	lua_setfield(L, -2, "devices");
+	ipq_core_json_push(L);
+	lua_setfield(L, -2, "json");
 	library_push(L);
 	lua_setfield(L, -2, "library");
 }

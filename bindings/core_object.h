@@ -56,6 +56,9 @@ int ipq_core_open(lua_State *L);
 void ipq_core_queue_class(lua_State *L);
 int ipq_core_capture(lua_State *L);
 void ipq_core_capture_class(lua_State *L);
+/* Pushes json(value, convert, ending) (core_json.c). */
+void ipq_core_json_push(lua_State *L);
+
 int ipq_core_memory(lua_State *L);
 void ipq_core_memory_class(lua_State *L);
 

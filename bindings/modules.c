@@ -8,6 +8,7 @@
 	M(arguments, "ipq.arguments", "arguments.lua")                            \
 	M(counter, "ipq.counter", "counter.lua")                                  \
 	M(event, "ipq.event", "event.lua")                                        \
+	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
 	M(netset, "ipq.netset", "netset.lua")                                     \
 	M(test, "ipq.test", "test.lua")                                           \

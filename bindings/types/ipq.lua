@@ -79,8 +79,8 @@ function ipq.takes(...) end
 function ipq.netset(networks) end
 
 ---Writes a table as a line of JSON on standard output, at once and whole; what is nil is left out. Raises for what JSON
----has not (functions, Buffers, NaN), and where there is no lua-cjson. Numbers have 14 digits: a time with microseconds
----is better text, ("%.6f"):format(ipq.now()).
+---has not (functions, Buffers, NaN). Keys are in order, numbers have as many digits as they need, 64-bit integers are
+---text beyond 2^53, and bytes that are no UTF-8 become \\xNN.
 ---@param fields table
 function ipq.event(fields) end
 

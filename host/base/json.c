@@ -1,5 +1,5 @@
 #include "json.h"
-#include "text.h"
+#include "lib/utf8.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -22,12 +22,13 @@ void json_put_string(FILE *out, const char *text)
 
 	putc('"', out);
 	while (left) {
-		size_t len = text_character(text, left);
+		const uint8_t *bytes = (const uint8_t *)text;
+		size_t len = ipq_utf8_length(bytes, left);
 
 		if (!len)
 			fputs("\\ufffd", out);
-		else if (!text_printable(text, left))
-			put_control(out, (const uint8_t *)text);
+		else if (!ipq_utf8_printable(bytes, left))
+			put_control(out, bytes);
 		else if (*text == '"' || *text == '\\')
 			fprintf(out, "\\%c", *text);
 		else

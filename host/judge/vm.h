@@ -32,7 +32,7 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
 /* From here on the time is the packets' own; with is_json, each one judged is a line of JSON on
  * standard output. The script's events go to the stream. False with a message where there is no
- * lua-cjson. */
+ * memory. */
 bool vm_replay(struct vm *vm, bool is_json, enum output_stream events);
 
 /* Its Lua state, which stays its own. */

@@ -263,6 +263,7 @@ netns.describe("an upgrade", function()
       cp "$PROGRAM" "$DIR/installed"
       PROGRAM="$DIR/installed"
       run filter -q 0:1 --queue-maxlen 20000 scripts/accept.lua
+      wait_for logged filter 'waiting for packets' 2
       "$IPQ_BUILD/spec/stream" 9 20000 2 > "$DIR/stream" & stream=$!
       wait_for seen 100
       cp "$PROGRAM" "$DIR/new"

@@ -30,7 +30,7 @@ local structs = {
   ipq_driver = { "source", "batch", "interrupt", "woken", "idle_turns", "look_at", "handed_ns" },
   ipq_source = { "receive", "commit", "commit_held", "stop", "close" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
-  ipq_procfs_queue = { "portid", "waiting", "dropped", "user_dropped" },
+  ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }
 
 local function compiled()

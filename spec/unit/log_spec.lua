@@ -110,7 +110,7 @@ describe("ipq.event", function()
   loop.loop = loop
   local bad = {
     ["a function"] = { f = print }, ["a number that is none"] = { n = 0 / 0 }, ["a table in itself"] = loop,
-    ["a table for a key"] = { [{}] = 1 }, ["cdata"] = { n = 5ULL },
+    ["a table for a key"] = { [{}] = 1 }, ["cdata"] = { n = require "ffi".new "int[1]" },
     ["text for a table"] = "text", ["nothing"] = nil,
   }
   for what, value in pairs(bad) do

@@ -1,9 +1,10 @@
 --- What became of each packet: as a table, and as a line of JSON.
 local bit = require "bit"
 local ffi = require "ffi"
+local encode = require "ipq.json".encode
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
-local concat, ipairs, require, tonumber, tostring = table.concat, ipairs, require, tonumber, tostring
+local concat, ipairs, tonumber, tostring = table.concat, ipairs, tonumber, tostring
 
 local M = {}
 
@@ -14,7 +15,7 @@ local names = { "number", "time", "verdict", "mark", "changed", "packet", "error
 function M.of(p, pkt, why)
   return {
     number = p.packet_id,
-    -- As text: cjson writes 14 digits of a number, and microseconds need 16.
+    -- As text, which has all six digits of the microseconds.
     time = ("%d.%06d"):format(tonumber(p.timestamp_sec), tonumber(p.timestamp_usec)),
     verdict = verdict.name(p.verdict),
     mark = p.mark,
@@ -28,7 +29,6 @@ end
 ---@param record table
 ---@return string
 function M.line(record)
-  local encode = require "cjson".encode
   local members = {}
   for _, name in ipairs(names) do
     if record[name] ~= nil then members[#members + 1] = ("%q:%s"):format(name, encode(record[name])) end
@@ -36,10 +36,9 @@ function M.line(record)
   return "{" .. concat(members, ",") .. "}\n"
 end
 
---- The observer (see dispatch.lua) that hands lines to write. Raises where there is no lua-cjson.
+--- The observer (see dispatch.lua) that hands lines to write.
 ---@param write fun(line: string)
 function M.new(write)
-  require "cjson"
   return function(p, pkt, why) write(M.line(M.of(p, pkt, why))) end
 end
 
