@@ -4,7 +4,7 @@
 _ipq_lua_options="--check --copy-range --default --doctor --fail-open --filter --help --json --log-level
 	--max-restarts --memory-limit --metrics --new --no-gso --no-sandbox --on-error --on-give-up --per-cpu
 	--pin --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --rule --spin --stats --test
-	--time-limit --top --user --version --watch --write"
+	--time-limit --top --user --version --watch --writable --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
@@ -12,7 +12,7 @@ _ipq_lua_takes_value() {
 	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --max-restarts | --memory-limit | \
 		--metrics | --new | --on-error | --on-give-up | --print-rules | --queue-maxlen | \
 		--queue-num | --rcvbuf | --read | --rule | --spin | --test | \
-		--time-limit | --user | --write) return 0 ;;
+		--time-limit | --user | --writable | --write) return 0 ;;
 	esac
 	return 1
 }

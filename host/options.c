@@ -223,15 +223,26 @@ static bool set_copy_range(struct options *options, const struct option_rule *ru
 	return set_number(options, rule, value);
 }
 
-static bool set_rule(struct options *options, const struct option_rule *rule, const char *value)
+/* One of an option that may be there several times. */
+static bool add(const char **list, unsigned int *count, unsigned int most,
+		const struct option_rule *rule, const char *value)
 {
-	if (options->rule_count == OPTIONS_RULES_MAX) {
-		log_write(LOG_LEVEL_ERROR, "--%s: %d of them are the most", rule->name,
-			  OPTIONS_RULES_MAX);
+	if (*count == most) {
+		log_write(LOG_LEVEL_ERROR, "--%s: %u of them are the most", rule->name, most);
 		return false;
 	}
-	options->rules[options->rule_count++] = value;
+	list[(*count)++] = value;
 	return true;
+}
+
+static bool set_rule(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return add(options->rules, &options->rule_count, OPTIONS_RULES_MAX, rule, value);
+}
+
+static bool set_writable(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return add(options->writable, &options->writable_count, OPTIONS_WRITABLE_MAX, rule, value);
 }
 
 static bool set_print_rules(struct options *options, const struct option_rule *rule,
@@ -270,6 +281,7 @@ static const struct option_rule rules[] = {
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, true},
 	{"user", 0, true, set_text, AT(user), 0, 0, 0, true},
 	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0, true},
+	{"writable", 0, true, set_writable, 0, 0, 0, 0, true},
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, true},
 	{"rule", 0, true, set_rule, 0, 0, 0, 0, true},
 	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, true},
@@ -304,7 +316,8 @@ static const char usage_text[] =
 	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll before waiting\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
-	"      --user NAME, --no-sandbox  judge as NAME; may start programs, open sockets\n"
+	"      --user NAME, --writable DIR, --no-sandbox  judge as NAME; write in DIR, or\n"
+	"                            open files, sockets and programs as one likes\n"
 	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
 	"      --print-rules iptables|nft   only print what --rule would do\n"
 	"      --check, --watch, --doctor  load the script; reload it; look at the system\n"

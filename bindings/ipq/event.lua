@@ -16,8 +16,8 @@ M.sink = function(line)
   io.stdout:flush()
 end
 
---- Writes a table as a line of JSON (see json.lua): what is nil is left out. Raises, at the caller's line, for what JSON
---- has not: functions, Buffers, NaN and infinity, tables that contain themselves.
+--- Writes a table as a line of JSON (see json.lua): what is nil is left out. Raises, at the caller's line, for what
+--- JSON has not: functions, Buffers, NaN and infinity, tables that contain themselves.
 ---@param fields table
 function M.event(fields)
   if type(fields) ~= "table" then error("ipq.event() takes a table, not a " .. type(fields), 2) end

@@ -9,7 +9,7 @@
 #include "log.h"
 #include "lib/queue/queue.h"
 
-enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16 };
+enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16, OPTIONS_WRITABLE_MAX = 16 };
 
 struct options {
 	struct ipq_queue_options queue; /* the first of queue_count in a row */
@@ -29,6 +29,8 @@ struct options {
 	uint32_t max_restarts;	  /* within a minute */
 	bool exit_on_give_up;	  /* rather than judge without the script */
 	bool watch;
+	const char *writable[OPTIONS_WRITABLE_MAX]; /* folders, in the sandbox */
+	unsigned int writable_count;
 	const char *rules[OPTIONS_RULES_MAX]; /* of iptables, to be in place meanwhile */
 	unsigned int rule_count;
 	bool queue_bypass; /* of the rules */

@@ -92,7 +92,7 @@ static int become(const struct privileges_user *user)
 
 /* Capabilities are a thread's; the C library changes the user of all, which takes those of others
  * away. */
-static bool has_threads(void)
+bool privileges_has_threads(void)
 {
 	struct stat tasks;
 
@@ -113,7 +113,7 @@ int privileges_drop(const struct privileges_user *user)
 	bool bounds;
 	int ret = 0;
 
-	if (!user && has_threads())
+	if (!user && privileges_has_threads())
 		return -EBUSY;
 	if (capng_get_caps_process() < 0)
 		return -EIO;

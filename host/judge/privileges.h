@@ -2,6 +2,7 @@
 #ifndef HOST_PRIVILEGES_H
 #define HOST_PRIVILEGES_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum { PRIVILEGES_GROUPS_MAX = 256 };
@@ -22,6 +23,9 @@ int privileges_find(struct privileges_user *user, const char *text);
  * that the parent's death is to send is kept. 0 or a negative errno, with some of it given up:
  * -EBUSY where other threads would keep theirs. */
 int privileges_drop(const struct privileges_user *user);
+
+/* Whether the process has other threads, which would keep what is the calling one's to give up. */
+bool privileges_has_threads(void);
 
 /* No program that is executed from here on gains privileges. 0 or a negative errno. */
 int privileges_seal(void);

@@ -34,12 +34,12 @@ static const int calls[] = {
 	/* Files: the script's lists and logs. No change of owners and modes, no links, no devices.
 	 */
 	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(pwrite64),
-	CALL(open), CALL(openat), CALL(creat), CALL(close), CALL(lseek), CALL(dup), CALL(dup2),
-	CALL(dup3), CALL(pipe), CALL(pipe2), CALL(stat), CALL(lstat), CALL(fstat), CALL(newfstatat),
-	CALL(statx), CALL(access), CALL(faccessat), CALL(faccessat2), CALL(readlink),
-	CALL(readlinkat), CALL(getdents64), CALL(getcwd), CALL(flock), CALL(fsync), CALL(fdatasync),
-	CALL(truncate), CALL(ftruncate), CALL(rename), CALL(renameat), CALL(renameat2),
-	CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(rmdir),
+	CALL(close), CALL(lseek), CALL(dup), CALL(dup2), CALL(dup3), CALL(pipe), CALL(pipe2),
+	CALL(stat), CALL(lstat), CALL(fstat), CALL(newfstatat), CALL(statx), CALL(access),
+	CALL(faccessat), CALL(faccessat2), CALL(readlink), CALL(readlinkat), CALL(getdents64),
+	CALL(getcwd), CALL(flock), CALL(fsync), CALL(fdatasync), CALL(ftruncate), CALL(rename),
+	CALL(renameat), CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat),
+	CALL(rmdir),
 	/* Time, and timers that are there already. */
 	CALL(clock_gettime), CALL(clock_getres), CALL(gettimeofday), CALL(time), CALL(nanosleep),
 	CALL(clock_nanosleep), CALL(timer_settime), CALL(timer_gettime), CALL(timer_getoverrun),
@@ -105,7 +105,24 @@ static int allow_device_socket(scmp_filter_ctx filter)
 				SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, NETLINK_USERSOCK));
 }
 
-static int allow_all(scmp_filter_ctx filter)
+static int allow_files(scmp_filter_ctx filter, bool may_truncate)
+{
+	static const int truncating[] = {CALL(open), CALL(openat), CALL(creat), CALL(truncate)};
+	const struct scmp_arg_cmp open_keeps = SCMP_A1_64(SCMP_CMP_MASKED_EQ, O_TRUNC, 0);
+	const struct scmp_arg_cmp openat_keeps = SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_TRUNC, 0);
+	int ret = 0;
+
+	for (size_t i = 0; may_truncate && i < COUNT(truncating) && ret == 0; i++)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, truncating[i], 0);
+	if (!may_truncate)
+		ret = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, CALL(open), 1, &open_keeps);
+	if (!may_truncate && ret == 0)
+		ret = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, CALL(openat), 1,
+					     &openat_keeps);
+	return ret;
+}
+
+static int allow_all(scmp_filter_ctx filter, bool may_truncate)
 {
 	int ret = 0;
 
@@ -116,6 +133,8 @@ static int allow_all(scmp_filter_ctx filter)
 			       conditions[i].value);
 	for (size_t i = 0; i < COUNT(own_process) && ret == 0; i++)
 		ret = allow_if(filter, own_process[i], 0, (uint32_t)getpid());
+	if (ret == 0)
+		ret = allow_files(filter, may_truncate);
 	return ret == 0 ? allow_device_socket(filter) : ret;
 }
 
@@ -134,7 +153,7 @@ static int set_up(scmp_filter_ctx filter)
 	return ret;
 }
 
-int sandbox_enter(void)
+int sandbox_enter(bool may_truncate)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int ret;
@@ -143,7 +162,7 @@ int sandbox_enter(void)
 		return -ENOMEM;
 	ret = set_up(filter);
 	if (ret == 0)
-		ret = allow_all(filter);
+		ret = allow_all(filter, may_truncate);
 	if (ret == 0)
 		ret = seccomp_load(filter);
 	seccomp_release(filter);

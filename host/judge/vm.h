@@ -86,8 +86,8 @@ void vm_events_to(lua_State *L, enum output_stream stream);
 /* Pushes require(module)[name]. May raise. */
 void vm_push_member(lua_State *L, const char *module, const char *name);
 
-/* Has os.execute() and io.popen() say that the sandbox (sandbox.h) stops them, which the C library
- * would not. May raise. */
+/* Has what the sandbox (sandbox.h, landlock.h) stops say so, which the C library would not:
+ * os.execute(), io.popen(), and what writes files. May raise. */
 void vm_state_confine(lua_State *L);
 
 #endif

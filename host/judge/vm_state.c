@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <lauxlib.h>
 #include <lualib.h>
@@ -159,8 +160,50 @@ static void replace(lua_State *L, const char *library, const char *name, lua_CFu
 	lua_pop(L, 2);
 }
 
+/* What the sandbox keeps a function from, it says as the C library does: which option would let it
+ * is added. */
+static int explain_writable(lua_State *L)
+{
+	bool reads =
+		lua_toboolean(L, lua_upvalueindex(2)) && !strpbrk(luaL_optstring(L, 2, "r"), "wa+");
+	int error;
+
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	if (lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0) != 0) {
+		luaL_where(L, 1);
+		lua_insert(L, -2);
+		lua_pushliteral(L, ", see --writable");
+		lua_concat(L, 3);
+		return lua_error(L);
+	}
+	error = (int)lua_tointeger(L, 3);
+	if (lua_gettop(L) == 3 && lua_isnil(L, 1) && !reads &&
+	    (error == EACCES || error == EPERM)) {
+		lua_pushfstring(L, "%s, see --writable", lua_tostring(L, 2));
+		lua_replace(L, 2);
+	}
+	return lua_gettop(L);
+}
+
+static void wrap(lua_State *L, const char *library, const char *name, bool has_mode)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+	lua_getfield(L, -1, library);
+	lua_getfield(L, -1, name);
+	lua_pushboolean(L, has_mode);
+	lua_pushcclosure(L, explain_writable, 2);
+	lua_setfield(L, -2, name);
+	lua_pop(L, 2);
+}
+
 void vm_state_confine(lua_State *L)
 {
 	replace(L, "os", "execute", refuse_execute);
 	replace(L, "io", "popen", refuse_popen);
+	wrap(L, "io", "open", true);
+	wrap(L, "io", "tmpfile", false);
+	wrap(L, "os", "remove", false);
+	wrap(L, "os", "rename", false);
+	wrap(L, "os", "tmpname", false);
 }

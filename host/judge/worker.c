@@ -1,14 +1,18 @@
 #include "worker.h"
 #include "affinity.h"
+#include "landlock.h"
 #include "reload.h"
 #include "sandbox.h"
 #include "session.h"
 #include "host/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -109,11 +113,39 @@ static int cannot(const struct worker_task *task, const char *what, const char *
 	return error == -EPERM ? EX_NOPERM : EX_OSERR;
 }
 
+/* What a worker reads from a terminal nobody types for it. */
+static int close_input(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* Landlock first: its system calls are not among the sandbox's. */
+static int enter_sandbox(const struct options *options, const char **folder)
+{
+	int version = landlock_version();
+	int ret = privileges_has_threads() ? -EBUSY : close_input();
+
+	if (ret == 0)
+		ret = landlock_enter(options, folder);
+	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)
+		ret = -errno;
+	/* Where the kernel has no landlock, nothing is kept from a file's content anyway. */
+	return ret == 0 ? sandbox_enter(version == LANDLOCK_NONE || version >= LANDLOCK_TRUNCATES)
+			: ret;
+}
+
 /* vm is NULL where there is no script. After start(), so that a script can open and connect what it
  * needs: until then nobody but its owner has had a word. */
 static int lock_down(const struct worker_task *task, struct vm *vm)
 {
 	const struct options *options = task->options;
+	const char *folder = NULL;
 	int ret = 0;
 
 	if (options->is_sandboxed && vm && !vm_confine(vm))
@@ -127,7 +159,9 @@ static int lock_down(const struct worker_task *task, struct vm *vm)
 	if (ret < 0)
 		return cannot(task, "give privileges up", "", ret);
 	if (options->is_sandboxed)
-		ret = sandbox_enter();
+		ret = enter_sandbox(options, &folder);
+	if (ret < 0 && folder)
+		return cannot(task, "have --writable ", folder, ret);
 	return ret < 0 ? cannot(task, "enter the sandbox, see --no-sandbox", "", ret) : EX_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "host/base/base.h"
 #include "host/figures/report.h"
 #include "host/judge/affinity.h"
+#include "host/judge/landlock.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
@@ -262,6 +263,15 @@ static void cores_check(const struct options *options)
 			  options->queue_count, cores);
 }
 
+/* What the sandbox lacks is no reason not to start. */
+static void sandbox_check(const struct options *options)
+{
+	if (options->is_sandboxed && landlock_version() == LANDLOCK_NONE)
+		log_write(LOG_LEVEL_WARN,
+			  "this kernel has no Landlock: workers may write the files of %s",
+			  options->user ? options->user : "root");
+}
+
 static int prepare(struct supervisor *s)
 {
 	struct children *children = &s->children;
@@ -281,6 +291,7 @@ static int prepare(struct supervisor *s)
 	}
 	writers_start(&children->writers);
 	cores_check(s->options);
+	sandbox_check(s->options);
 	code = watch_open(&s->watch, s->options->watch);
 	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
 		code = child_prepare(&children->of[children->count], s->options, children->count,

@@ -1,5 +1,6 @@
 #include "tools.h"
 #include "host/base/finding.h"
+#include "host/judge/landlock.h"
 #include "host/judge/session.h"
 #include "host/rules/rule_findings.h"
 #include "bindings/explain.h"
@@ -44,6 +45,23 @@ static void permission_check(struct findings *findings)
 			"start "
 			"it from outside (systemd: NoNewPrivileges=no, docker: without "
 			"no-new-privileges)");
+}
+
+static void sandbox_check(struct findings *findings)
+{
+	int version = landlock_version();
+
+	if (version >= LANDLOCK_TRUNCATES)
+		finding(findings, FINDING_OK,
+			"sandbox: Landlock keeps workers from writing files, but below --writable");
+	else if (version != LANDLOCK_NONE)
+		finding(findings, FINDING_OK,
+			"sandbox: Landlock keeps workers from writing files, but below --writable; "
+			"they cut none off, for which Linux 6.2 is needed");
+	else
+		finding(findings, FINDING_WARNING,
+			"sandbox: this kernel has no Landlock, and a worker may write the files of "
+			"its user; give it --user, or take Linux 5.13 with lsm=landlock");
 }
 
 static bool is_of_seccomp(int error)
@@ -186,6 +204,7 @@ int doctor_run(const struct options *options)
 
 	script_check(&findings, options, &settings);
 	permission_check(&findings);
+	sandbox_check(&findings);
 	queue = probe(&settings, &error);
 	kernel_check(&findings, queue, error);
 	buffer_check(&findings, &settings, queue);

@@ -15,6 +15,7 @@ local probes = {
     nft 'add rule ip t c meta l4proto udp dnat to 10.0.0.1:7; add rule ip t c ct zone set 5'
   ]],
   ["a queue that tells connections"] = "\"$PROGRAM\" --doctor scripts/accept.lua | grep 'pkt.ct is told'",
+  ["Landlock"] = "\"$PROGRAM\" --doctor scripts/accept.lua | grep 'Landlock keeps'",
   ["tunnels"] = [[
     ip link add t1 type vxlan id 7 local 10.0.0.1 remote 10.0.0.2 dstport 4789
     ip link add t2 type gre local 10.0.0.1 remote 10.0.0.2

@@ -82,7 +82,7 @@ describe("README.md", function()
     source.new { m.simple(1, packets.ip(6, packets.tcp("", { dport = 23, flags = 2 }))) }
       :verdicts(load "event.lua".filter)
     assert.same({ time = line.time, saddr = "10.0.0.1", dport = 23 }, line)
-    assert.matches("^%d+%.%d%d%d%d%d%d$", line.time)
+    assert.is_true(math.abs(line.time - os.time()) < 60 * (tonumber(os.getenv "IPQ_SLOW") or 1))
   end)
 
   it("changes packets in its example", function()
