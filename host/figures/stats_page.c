@@ -170,6 +170,26 @@ static bool is_page(int folder, const char *name)
 	return strcmp(target, "/memfd:" NAME " (deleted)") == 0;
 }
 
+/* Whoever has the process may have called anything so, in a file system of his own: it is looked at
+ * before it is opened, which a FIFO would never be. */
+static int open_page(int folder, const char *name)
+{
+	int looked_at = openat(folder, name, O_PATH | O_CLOEXEC);
+	struct stat status;
+	char path[64];
+	int fd = -1;
+
+	if (looked_at < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", looked_at);
+	if (fstat(looked_at, &status) < 0 || !S_ISREG(status.st_mode))
+		errno = ENOENT;
+	else
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	close(looked_at);
+	return fd;
+}
+
 static enum stats_page_result read_in(struct stats_snapshot *snapshot, DIR *folder)
 {
 	struct dirent *entry;
@@ -180,7 +200,7 @@ static enum stats_page_result read_in(struct stats_snapshot *snapshot, DIR *fold
 
 		if (!is_page(dirfd(folder), entry->d_name))
 			continue;
-		fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_CLOEXEC);
+		fd = open_page(dirfd(folder), entry->d_name);
 		if (fd < 0)
 			return errno == EACCES || errno == EPERM ? STATS_PAGE_DENIED
 								 : STATS_PAGE_NONE;

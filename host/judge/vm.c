@@ -89,9 +89,7 @@ static int protected_replay(lua_State *L)
 {
 	struct replay *replay = lua_touserdata(L, 1);
 
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "ipq.engine.live");
-	lua_call(L, 1, 1);
+	vm_push_module(L, "ipq.engine.live");
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "is_replay");
 	lua_pushboolean(L, 1);

@@ -83,7 +83,10 @@ bool vm_protect(lua_State *L, lua_CFunction function, void *data);
 /* Where the lines of ipq.event() go: standard output, until another stream is named. May raise. */
 void vm_events_to(lua_State *L, enum output_stream stream);
 
-/* Pushes require(module)[name]. May raise. */
+/* Pushes a module of the program's own. May raise. */
+void vm_push_module(lua_State *L, const char *name);
+
+/* Pushes module[name] of such a module. May raise. */
 void vm_push_member(lua_State *L, const char *module, const char *name);
 
 /* Has what the sandbox (sandbox.h, landlock.h) stops say so, which the C library would not:

@@ -38,9 +38,7 @@ static int event_sink(lua_State *L)
 
 void vm_events_to(lua_State *L, enum output_stream stream)
 {
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "ipq.event");
-	lua_call(L, 1, 1);
+	vm_push_module(L, "ipq.event");
 	lua_pushinteger(L, (lua_Integer)stream);
 	lua_pushcclosure(L, event_sink, 1);
 	lua_setfield(L, -2, "sink");
@@ -54,9 +52,7 @@ static void log_prepare(lua_State *L)
 
 	while (!log_takes((enum log_level)least))
 		least++;
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "ipq.log");
-	lua_call(L, 1, 1);
+	vm_push_module(L, "ipq.log");
 	lua_pushcfunction(L, log_sink);
 	lua_setfield(L, -2, "sink");
 	lua_pushinteger(L, least);
@@ -64,35 +60,117 @@ static void log_prepare(lua_State *L)
 	lua_pop(L, 1);
 }
 
-static int load_module(lua_State *L)
-{
-	const struct ipq_module *module = lua_touserdata(L, lua_upvalueindex(1));
+/* The program's modules have a require of their own, so that a script's reaches but two of them:
+ * the others are not made for misuse. What they have loaded is in its table (upvalue 1), and what
+ * is no module of the program's is for Lua's (upvalue 2). */
 
-	if (luaL_loadbuffer(L, module->begin, (size_t)(module->end - module->begin), module->chunk))
-		return lua_error(L);
-	lua_pushstring(L, module->name);
-	lua_call(L, 1, 1);
+static bool is_public(const char *name)
+{
+	return strcmp(name, "ipq") == 0 || strcmp(name, "ipq.test") == 0;
+}
+
+static const struct ipq_module *find_module(const char *name)
+{
+	const struct ipq_module *module = ipq_modules;
+
+	while (module->name && strcmp(module->name, name) != 0)
+		module++;
+	return module->name ? module : NULL;
+}
+
+/* Keeps what is on top of the stack as the module of that name, true where it is nil. */
+static int keep_module(lua_State *L)
+{
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		lua_pushboolean(L, true);
+	}
+	lua_pushvalue(L, 1);
+	lua_pushvalue(L, -2);
+	lua_rawset(L, lua_upvalueindex(1));
 	return 1;
 }
 
-static void preload_modules(lua_State *L)
+static int require_own(lua_State *L)
 {
+	const char *name = luaL_checkstring(L, 1);
+	const struct ipq_module *module = find_module(name);
+
+	lua_settop(L, 1);
+	lua_pushvalue(L, 1);
+	lua_rawget(L, lua_upvalueindex(1));
+	if (!lua_isnil(L, -1))
+		return 1;
+	if (strcmp(name, "ipq.core") == 0) {
+		luaopen_ipq_core(L);
+		return keep_module(L);
+	}
+	if (!module) {
+		lua_pushvalue(L, lua_upvalueindex(2));
+		lua_pushvalue(L, 1);
+		lua_call(L, 1, 1);
+		return 1;
+	}
+	if (luaL_loadbuffer(L, module->begin, (size_t)(module->end - module->begin), module->chunk))
+		return lua_error(L);
+	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.environment");
+	lua_setfenv(L, -2);
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
+	return keep_module(L);
+}
+
+void vm_push_module(lua_State *L, const char *name)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.require");
+	lua_pushstring(L, name);
+	lua_call(L, 1, 1);
+}
+
+static int load_public(lua_State *L)
+{
+	vm_push_module(L, luaL_checkstring(L, 1));
+	return 1;
+}
+
+/* Not left to what is installed as files, which would find the program's own through the C half. */
+static int refuse_inner(lua_State *L)
+{
+	return luaL_error(L, "%s is the program's own; a script has \"ipq\" and \"ipq.test\"",
+			  luaL_checkstring(L, 1));
+}
+
+/* The environment of the program's modules: Lua's globals, but for require. */
+static void prepare_modules(lua_State *L)
+{
+	lua_newtable(L);
+	lua_getglobal(L, "require");
+	lua_pushcclosure(L, require_own, 2);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "ipq.require");
+	lua_createtable(L, 0, 1);
+	lua_insert(L, -2);
+	lua_setfield(L, -2, "require");
+	lua_createtable(L, 0, 1);
+	lua_pushvalue(L, LUA_GLOBALSINDEX);
+	lua_setfield(L, -2, "__index");
+	lua_setmetatable(L, -2);
+	lua_setfield(L, LUA_REGISTRYINDEX, "ipq.environment");
 	lua_getglobal(L, "package");
 	lua_getfield(L, -1, "preload");
-	lua_pushcfunction(L, luaopen_ipq_core);
-	lua_setfield(L, -2, "ipq.core");
 	for (const struct ipq_module *module = ipq_modules; module->name; module++) {
-		lua_pushlightuserdata(L, (void *)module);
-		lua_pushcclosure(L, load_module, 1);
+		lua_pushcfunction(L, is_public(module->name) ? load_public : refuse_inner);
 		lua_setfield(L, -2, module->name);
 	}
+	lua_pushcfunction(L, refuse_inner);
+	lua_setfield(L, -2, "ipq.core");
 	lua_pop(L, 2);
 }
 
 static int protected_setup(lua_State *L)
 {
 	luaL_openlibs(L);
-	preload_modules(L);
+	prepare_modules(L);
 	if (luaL_dostring(L, jit_settings))
 		lua_error(L);
 	log_prepare(L);
@@ -125,9 +203,7 @@ lua_State *vm_state_new(void)
 
 void vm_push_member(lua_State *L, const char *module, const char *name)
 {
-	lua_getglobal(L, "require");
-	lua_pushstring(L, module);
-	lua_call(L, 1, 1);
+	vm_push_module(L, module);
 	lua_getfield(L, -1, name);
 	lua_remove(L, -2);
 }

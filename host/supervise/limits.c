@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,23 +175,35 @@ void limits_progress(struct supervisor *s)
 	s->look_at = now + interval;
 }
 
-/* Bytes resident that are the process' own: not shared with others, and not files. 0 where it is
- * gone. */
-static uint64_t memory_of(pid_t pid)
+/* A number of KiB behind a word in /proc/PID/status, in bytes. */
+static uint64_t bytes_behind(const char *line, const char *word)
 {
-	uint64_t resident = 0, shared = 0;
-	char path[64];
+	uint64_t kib = 0;
+
+	if (strncmp(line, word, strlen(word)) == 0)
+		(void)sscanf(line + strlen(word), "%" SCNu64, &kib);
+	return kib << 10;
+}
+
+/* Bytes resident that are the worker's own (proc(5)): not files, and of shared memory not what the
+ * program has made. 0 where it is gone. */
+static uint64_t memory_of(const struct child *child)
+{
+	uint64_t made = ipq_batch_resident(child->batch, &child->made);
+	uint64_t own = 0, shared = 0;
+	char path[64], line[256];
 	FILE *file;
 
-	/* proc(5): in pages; shared counts files and shared memory. */
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)child->pid);
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
-	if (fscanf(file, "%*u %" SCNu64 " %" SCNu64, &resident, &shared) != 2)
-		resident = shared = 0;
+	while (fgets(line, sizeof(line), file)) {
+		own += bytes_behind(line, "RssAnon:");
+		shared += bytes_behind(line, "RssShmem:");
+	}
 	fclose(file);
-	return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+	return own + (shared > made ? shared - made : 0);
 }
 
 void limits_memory(struct supervisor *s)
@@ -198,7 +211,7 @@ void limits_memory(struct supervisor *s)
 	uint64_t limit = (uint64_t)s->options->memory_limit_mb << 20;
 
 	FOR_EACH_CHILD (s, child) {
-		uint64_t used = child->pid ? memory_of(child->pid) : 0;
+		uint64_t used = child->pid ? memory_of(child) : 0;
 
 		if (used <= limit)
 			continue;

@@ -100,9 +100,7 @@ static int guard(lua_State *L)
 static int protected_set(lua_State *L)
 {
 	overtime_init(L, &limit.overtime);
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "ipq.engine.live");
-	lua_call(L, 1, 1);
+	vm_push_module(L, "ipq.engine.live");
 	lua_pushcfunction(L, guard);
 	lua_setfield(L, -2, "guard");
 	return 0;

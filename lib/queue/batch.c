@@ -2,6 +2,7 @@
 #include "batch.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include <sys/mman.h>
 
 enum {
@@ -98,6 +99,23 @@ bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32
 	uintptr_t offset = (uintptr_t)bytes - start;
 
 	return offset <= size && len <= size - offset;
+}
+
+size_t ipq_batch_resident(const struct ipq_batch *batch, const struct ipq_batch *made)
+{
+	unsigned char pages[64] = {0};
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t size = layout_of(made->capacity, made->slot_size).end, count = 0;
+
+	for (size_t at = 0; at < size; at += sizeof(pages) * PAGE) {
+		size_t len = size - at < sizeof(pages) * PAGE ? size - at : sizeof(pages) * PAGE;
+
+		if (mincore((uint8_t *)batch + at, len, pages) < 0)
+			return 0;
+		for (size_t i = 0; i < (len + page - 1) / page; i++)
+			count += pages[i] & 1;
+	}
+	return count * page;
 }
 
 void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made)

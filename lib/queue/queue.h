@@ -75,6 +75,10 @@ void ipq_batch_free(struct ipq_batch *batch);
  * unmapped goes by made, a copy of the batch from its making. */
 void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made);
 
+/* Bytes of the batch's memory that are there, in whole pages: those that some process has
+ * touched. 0 also where the kernel does not say. */
+size_t ipq_batch_resident(const struct ipq_batch *batch, const struct ipq_batch *made);
+
 /* After the death of a process that shared the batch, and may have overwritten anything in it:
  * puts right where its memory is, as in made, a copy of the batch from its making, and brings
  * count and current in range. */

@@ -9,7 +9,7 @@ local function overwrite(bytes)
     local first = line:match "^(%%x+)%%-%%x+ rw%%-s .*/dev/zero"
     if first then ffi.fill(ffi.cast("void *", tonumber(first, 16)), bytes, 0x41) end
   end
-  io.open(arg[0] .. ".seen", "w"):close()
+  io.open(arg[0] .. ".seen", "a"):close()
 end
 local is_first = not io.open(arg[0] .. ".seen")
 return function(pkt)
@@ -27,7 +27,7 @@ local function run(bytes, rest)
     came() { iptables-legacy -nvxL INPUT | awk '/dpt:10/ && $1 == 10 { found = 1 } END { exit !found }'; }
     rule -A OUTPUT -p udp --dport 9:10 -j NFQUEUE --queue-num 0
     rule -A INPUT -p udp --dport 10 -j ACCEPT
-    filter filter --time-limit 0.4 --metrics "$DIR/metrics" <<'END'
+    filter filter --writable "$DIR" --time-limit 0.4 --metrics "$DIR/metrics" <<'END'
 %s
 END
     send 9
@@ -65,8 +65,7 @@ netns.describe("a worker that writes over the size of its batch", function()
     local output = netns.run [[
       export ASAN_OPTIONS=detect_leaks=0
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
-      filter filter <<'END'
-require "ipq.engine.abi"
+      filter filter --writable "$DIR" <<'END'
 local ffi = require "ffi"
 return { filter = function() end, stop = function()
   for line in io.lines "/proc/self/maps" do
@@ -103,7 +102,7 @@ return function(pkt)
     if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 12, 4, 0x41)
       ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 36, 4, 0x41) end
   end
-  io.open(arg[0] .. ".seen", "w"):close()
+  io.open(arg[0] .. ".seen", "a"):close()
 end
 END
       echo > /dev/udp/127.0.0.1/9 || bash -c 'echo > /dev/udp/127.0.0.1/9'
@@ -131,7 +130,7 @@ END
       send() { bash -c "for i in \$(seq $2); do echo > /dev/udp/127.0.0.1/$1; done"; }
       came() { iptables-legacy -nvxL INPUT | awk -v n="$1" '/dpt:10/ && $1 == n { found = 1 } END { exit !found }'; }
       # The first one judges its batch when all ten are in it.
-      filter filter --time-limit 0 <<'END'
+      filter filter --writable "$DIR" --time-limit 0 <<'END'
 local ffi = require "ffi"
 ffi.cdef "int usleep(unsigned int);"
 local is_first = not io.open(arg[0] .. ".seen")
@@ -142,7 +141,7 @@ return function(pkt)
     local first, last = line:match "^(%x+)%-(%x+) rw%-s .*/dev/zero"
     if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 8, 400000, 0) end
   end
-  io.open(arg[0] .. ".seen", "w"):close()
+  io.open(arg[0] .. ".seen", "a"):close()
   ffi.cast("int *", 8)[0] = 1
 end
 END
@@ -202,7 +201,7 @@ netns.describe("what a worker did to its queue", function()
     return netns.run(([==[
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A INPUT -p udp --dport 9
-      filter filter <<'END'
+      filter filter --writable "$DIR" <<'END'
 local ffi = require "ffi"
 ffi.cdef [=[
   long send(int, const void *, size_t, int);
@@ -225,7 +224,7 @@ local is_first = not io.open(arg[0] .. ".seen")
 return function(pkt)
   if is_first and pkt.packet_id == 1 then
     is_first = false
-    io.open(arg[0] .. ".seen", "w"):close()
+    io.open(arg[0] .. ".seen", "a"):close()
     %s
   end
 end
@@ -276,7 +275,6 @@ netns.describe("a packet of which a script writes what cannot be sent", function
       rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
       rule -A INPUT -p udp --dport 9 -j ACCEPT
       filter filter --time-limit 0.4 --on-error accept <<'END'
-require "ipq.engine.abi"
 local ffi = require "ffi"
 local E, batch = ffi.C, nil
 for line in io.lines "/proc/self/maps" do

@@ -138,7 +138,7 @@ return { filter = function() log:write "judged\n" end, start = function()
   log:setvbuf "no"
   print("popen", io.popen "echo hello":read())
 end, stop = function()
-  assert(io.open(os.getenv "DIR" .. "/out/end", "w")):write "ended\n"
+  assert(io.open(os.getenv "DIR" .. "/out/end", "a")):write "ended\n"
 end }
 END
       send 1

@@ -427,6 +427,22 @@ END
     assert.matches("^queues 0:0  %?]0;owned[^\n]*\nscript %?]0;owned[^\n]*\nexit 0\n", output)
   end)
 
+  it("does not wait for what a stranger calls like it", function()
+    local output = run [[
+      unshare -m sh -c '
+        mount -t tmpfs none /mnt
+        mkfifo "/mnt/memfd:ipq-lua (deleted)"
+        exec 9<> "/mnt/memfd:ipq-lua (deleted)"
+        exec sleep infinity' & pid=$!
+      has_it() { ls -l /proc/$pid/fd 2> /dev/null | grep -q '/memfd:ipq-lua (deleted)'; }
+      wait_for has_it
+      timeout $((20 * ${IPQ_SLOW:-1})) "$PROGRAM" --top $pid
+      echo "exit $?"
+      kill $pid]]
+    assert.is_nil(output:find("exit 124", 1, true))
+    assert.matches("exit %d+\n", output)
+  end)
+
   it("reads memory that no other process can change, and that no worker has", function()
     local output = run [[
       run a "$DIR/count.lua"

@@ -93,6 +93,18 @@ return function(pkt)
   if count %% 50 == 0 then ipq.after(0.1, release, pkt:hold()) end
 end
 ]], act = "kill_workers $N", log = { "was killed by signal 9 %(Killed%)" } },
+  { name = "shared memory eaten by the script, limit 64 MB",
+    is_like_others = true, options = "--memory-limit 64",
+    await = "(--memory-limit)", times = { 1, 3 }, gap = 500, filter = [[
+local ffi = require "ffi"
+ffi.cdef "void *mmap(void *, size_t, int, int, int, long);"
+local count = 0
+return function()
+  count = count + 1
+  -- MAP_SHARED and MAP_ANONYMOUS, 1 MiB.
+  if count %% 10 == 0 then ffi.fill(ffi.C.mmap(nil, 1048576, 3, 0x21, -1, 0), 1048576, 1) end
+end
+]], log = { "its worker takes %d+ MB; it is ended %(%-%-memory%-limit%)" } },
   { name = "memory eaten by the script, limit 64 MB",
     is_like_others = true, options = "--memory-limit 64",
     await = "(--memory-limit)", times = { 1, 3 }, gap = 500, filter = [[

@@ -160,6 +160,15 @@ describe("ipq-lua", function()
     assert.equal(65, status)
   end)
 
+  it("lets no script require what is its own", function()
+    for _, name in ipairs { "ipq.engine.live", "ipq.core", "ipq.packet.view", "ipq.log" } do
+      local path = script(("require 'ipq' require 'ipq.test' require '%s'"):format(name))
+      local output, status = ipq_lua("--check " .. path)
+      assert.equal(65, status)
+      assert.matches(name:gsub("%p", "%%%0") .. " is the program's own; a script has \"ipq\" and \"ipq.test\"", output)
+    end
+  end)
+
   it("checks a script without root and without a queue", function()
     local path = script "return function() end"
     local output, status = ipq_lua("--check " .. path)
