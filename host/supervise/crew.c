@@ -14,45 +14,57 @@ enum { NEWS_AT_ONCE = 64 };
 
 /* Ending */
 
-void crew_stop(struct supervisor *s)
+/* Nobody looks at the queues any more; with length 0 they are always full. */
+static void look_last(struct supervisor *s)
 {
-	if (s->is_stopping)
-		return;
-	s->is_stop_due = s->is_ruling;
-	if (s->is_ruling)
-		return;
-	s->is_stopping = true;
-	if (!s->is_leaving)
-		notify_send("STOPPING=1");
-	/* First, so that no packet comes that nobody will judge. */
-	if (!s->is_leaving)
-		rules_remove(&s->rules);
-	else if (!s->is_upgrading)
-		rules_leave(&s->rules);
-	/* Before: with length 0 a queue is always full. */
-	if (s->is_bound)
-		statistics_overflow(s);
+	statistics_overflow(s);
 	s->overflow_at = NEVER;
 	s->survey_at = NEVER;
 	s->statistics.look_at = NEVER;
-	FOR_EACH_CHILD (s, child) {
-		if (child->restart_at) {
-			child->restart_at = 0;
-			if (!s->is_leaving)
-				child_drain(child);
-		}
-		if (!child->pid)
-			continue;
-		shutdown(child->channel, SHUT_WR);
-		kill(child->pid, s->is_leaving ? SIGUSR2 : SIGTERM);
+}
+
+static void end_child(const struct supervisor *s, struct child *child)
+{
+	if (child->restart_at) {
+		child->restart_at = 0;
+		if (s->phase == PHASE_STOPPING)
+			child_drain(child);
 	}
+	if (!child->pid)
+		return;
+	shutdown(child->channel, SHUT_WR);
+	kill(child->pid, s->phase == PHASE_STOPPING ? SIGTERM : SIGUSR2);
+}
+
+void crew_end(struct supervisor *s, enum phase phase)
+{
+	bool was_bound = s->phase >= PHASE_BOUND;
+
+	if (is_ending(s))
+		return;
+	if (s->phase == PHASE_RULING) {
+		s->after_rules = phase;
+		return;
+	}
+	s->phase = phase;
+	/* Rules first, so that no packet comes that nobody will judge. */
+	if (phase == PHASE_STOPPING) {
+		notify_send("STOPPING=1");
+		rules_remove(&s->rules);
+	} else if (phase == PHASE_LEAVING) {
+		rules_leave(&s->rules);
+	}
+	if (was_bound)
+		look_last(s);
+	FOR_EACH_CHILD (s, child)
+		end_child(s, child);
 }
 
 void crew_fail(struct supervisor *s, int code)
 {
 	if (s->code == EX_OK)
 		s->code = code;
-	crew_stop(s);
+	crew_end(s, PHASE_STOPPING);
 }
 
 void crew_kill(struct supervisor *s, int number)
@@ -70,7 +82,7 @@ void crew_start(struct supervisor *s, struct child *child)
 	if (child_start(&s->children, child)) {
 		child->fork_backoff = (struct backoff){0};
 		s->running++;
-	} else if (s->is_bound) {
+	} else if (s->phase >= PHASE_BOUND) {
 		/* Packets wait, and what is short may be there again in a moment. */
 		child->restart_at =
 			clock_ms() + backoff_next(&child->fork_backoff, clock_ms(), true, UINT_MAX);
@@ -92,22 +104,22 @@ static void tell_running(struct supervisor *s, struct child *child,
 			  child->pid);
 }
 
-/* Packets may come. False where they cannot, which ends all. */
-static bool rules_start(struct supervisor *s)
+/* Packets may come. Where they cannot all ends. */
+static void rules_start(struct supervisor *s)
 {
 	int code = EX_OK;
 
-	s->is_ruling = true;
+	s->phase = PHASE_RULING;
+	s->after_rules = PHASE_READY;
 	if (s->options->rule_count)
 		code = rules_put(&s->rules);
 	else if (s->children.of[0].is_adopted)
 		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
-	s->is_ruling = false;
+	s->phase = PHASE_READY;
 	if (code != EX_OK)
 		crew_fail(s, code);
-	else if (s->is_stop_due)
-		crew_stop(s);
-	return !s->is_stopping;
+	else if (s->after_rules != PHASE_READY)
+		crew_end(s, s->after_rules);
 }
 
 static bool all_run(const struct supervisor *s)
@@ -120,10 +132,10 @@ static bool all_run(const struct supervisor *s)
 
 void crew_ready(struct supervisor *s)
 {
-	if (s->is_ready || s->is_stopping || !all_run(s))
+	if (s->phase != PHASE_BOUND || !all_run(s))
 		return;
-	s->is_ready = true;
-	if (!rules_start(s))
+	rules_start(s);
+	if (s->phase != PHASE_READY)
 		return;
 	notify_send("READY=1");
 	if (notify_watchdog_ms())
@@ -136,7 +148,7 @@ static void tell_reloaded(struct supervisor *s)
 	FOR_EACH_CHILD (s, child)
 		if (child->is_reloading)
 			return;
-	if (s->is_reloading && !s->is_stopping)
+	if (s->is_reloading && !is_ending(s))
 		notify_send("READY=1");
 	s->is_reloading = false;
 }
@@ -157,7 +169,7 @@ static void take_message(struct supervisor *s, struct child *child,
 			break;
 		child->stage = CHILD_LOADED;
 		child->settings = message->settings;
-		if (s->is_bound)
+		if (s->phase >= PHASE_BOUND)
 			child_let_go(child);
 		else
 			s->settings = message->settings;
@@ -253,7 +265,7 @@ static void resume(struct supervisor *s, struct child *child)
 static void bury(struct supervisor *s, struct child *child, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
-	bool has_left = WIFEXITED(status) && (s->is_stopping || (child->is_given_up && code == 0));
+	bool has_left = WIFEXITED(status) && (is_ending(s) || (child->is_given_up && code == 0));
 
 	crew_read(s, child);
 	if (child->channel >= 0)
@@ -265,11 +277,11 @@ static void bury(struct supervisor *s, struct child *child, int status)
 	child->pid = 0;
 	if (!child->has_run) {
 		crew_fail(s, code);
-	} else if (s->is_stopping) {
+	} else if (is_ending(s)) {
 		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)
 			s->code = code;
-		if (!has_left && !s->last_signal && !s->is_leaving)
+		if (!has_left && !s->last_signal && s->phase == PHASE_STOPPING)
 			child_drain(child);
 	} else if (has_left) {
 		resume(s, child);
@@ -295,7 +307,7 @@ void crew_reap(struct supervisor *s)
 
 void crew_reload(struct supervisor *s)
 {
-	s->is_reloading = s->is_ready && !s->is_stopping;
+	s->is_reloading = s->phase == PHASE_READY;
 	if (s->is_reloading)
 		notify_reloading();
 	FOR_EACH_CHILD (s, child) {

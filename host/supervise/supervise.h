@@ -13,11 +13,11 @@
  *             watch.c the script's files, writer.c the processes that write what all say. takeover.c may call crew.c, to end the workers; crew.c
  *             does not call it.
  *
- * States      of the supervisor: it starts (the first worker loads the script; then the queues are
- *             bound, for what the script needs is known; then the other workers start), it is
- *             ready (all workers run: rules are put in place, then the service manager is told),
- *             it stops (rules are gone, workers judge what waits) or leaves (packets wait for a
- *             program that follows).
+ * States      of the supervisor, as enum phase (supervisor.h): it is loading (the first worker loads
+ *             the script), bound (the queues are, for what the script needs; the other workers
+ *             start), ruling (all run, rules are put in place), ready (the service manager is
+ *             told), and then stopping (rules are gone, workers judge what waits), leaving or
+ *             upgrading (packets wait for a process or a program that follows).
  *             of a worker, as enum child_stage: loading, loaded (waits for its queue), running.
  *             One that dies gets a successor, after a while if it judged nothing; after too many
  *             deaths the queue is judged without the script ("given up").

@@ -21,8 +21,9 @@
 /* Where the service manager keeps the sockets, another process may follow: packets wait for it. */
 static void stop_as_asked(struct supervisor *s)
 {
-	s->is_leaving = s->is_ready && notify_can_store();
-	crew_stop(s);
+	bool has_run = s->phase == PHASE_RULING || s->phase == PHASE_READY;
+
+	crew_end(s, has_run && notify_can_store() ? PHASE_LEAVING : PHASE_STOPPING);
 }
 
 /* Somebody asks for the script anew, or the terminal was closed. */
@@ -51,11 +52,11 @@ static void take_signals(struct supervisor *s)
 		/* Nobody reads its messages any more. */
 		case SIGPIPE: break;
 		case SIGQUIT:
-			crew_stop(s);
+			crew_end(s, PHASE_STOPPING);
 			crew_kill(s, SIGQUIT);
 			break;
 		default:
-			if (s->is_stopping)
+			if (is_ending(s))
 				crew_kill(s, (int)info.ssi_signo);
 			else
 				stop_as_asked(s);
@@ -105,7 +106,7 @@ static void tend(struct supervisor *s)
 		s->notify_at = now + notify_watchdog_ms() / 2;
 	}
 	writers_tend(&s->children.writers);
-	if (!s->is_stopping)
+	if (!is_ending(s))
 		crew_restart_due(s);
 }
 
@@ -131,7 +132,7 @@ static void tend_meanwhile(void *data)
 {
 	struct supervisor *s = data;
 
-	if (!s->is_stopping) {
+	if (!is_ending(s)) {
 		FOR_EACH_CHILD (s, child)
 			crew_read(s, child);
 		takeover_reap(s);
@@ -191,7 +192,7 @@ static void bind_all(struct supervisor *s)
 			return;
 		}
 	}
-	s->is_bound = true;
+	s->phase = PHASE_BOUND;
 	takeover_store(s);
 	s->overflow_at = clock_ms();
 	s->survey_at = clock_ms();
@@ -205,7 +206,7 @@ static void bind_all(struct supervisor *s)
 /* Until the worker has got so far, or all are to end. */
 static void await(struct supervisor *s, const struct child *child, enum child_stage stage)
 {
-	while (!s->is_stopping && child->stage < stage)
+	while (!is_ending(s) && child->stage < stage)
 		handle_events(s);
 }
 
@@ -215,14 +216,14 @@ static void supervise(struct supervisor *s)
 
 	crew_start(s, first);
 	await(s, first, CHILD_LOADED);
-	if (!s->is_stopping)
+	if (!is_ending(s))
 		bind_all(s);
-	if (!s->is_stopping)
+	if (!is_ending(s))
 		child_let_go(first);
 	await(s, first, CHILD_RUNNING);
-	for (unsigned int i = 1; i < s->children.count && !s->is_stopping; i++)
+	for (unsigned int i = 1; i < s->children.count && !is_ending(s); i++)
 		crew_start(s, &s->children.of[i]);
-	while (s->running || (!s->is_stopping && earliest(s) != NEVER))
+	while (s->running || (!is_ending(s) && earliest(s) != NEVER))
 		handle_events(s);
 }
 
@@ -339,7 +340,7 @@ int supervisor_run(const struct options *options)
 		supervise(&s);
 		tell_end(&s);
 		statistics_end(&s);
-		if (s.is_upgrading && !s.last_signal)
+		if (s.phase == PHASE_UPGRADING && !s.last_signal)
 			takeover_exec(&s);
 		code = s.code;
 	}

@@ -19,6 +19,26 @@ struct statistics {
 	int64_t look_at;
 };
 
+/*
+ * How far the supervisor is. From top to bottom, and never back:
+ *
+ *   LOADING ──> BOUND ──> RULING ──> READY ──┬──> LEAVING
+ *      │          │          │         │     └──> UPGRADING
+ *      └──────────┴──────────┴─────────┴────────> STOPPING
+ *
+ * Who asks for an end while rules are put in place gets it when they are: rules that are half there
+ * could not be taken away.
+ */
+enum phase {
+	PHASE_LOADING,	/* the first worker loads the script, which says what the queues need */
+	PHASE_BOUND,	/* packets may come; the other workers start */
+	PHASE_RULING,	/* all run: rules are put in place */
+	PHASE_READY,	/* the service manager has been told */
+	PHASE_STOPPING, /* rules are gone, and workers judge what waits */
+	PHASE_LEAVING,	/* workers go, and packets wait for another process of the service */
+	PHASE_UPGRADING /* the same for the program that is installed now */
+};
+
 struct supervisor {
 	const struct options *options;
 	struct ipq_queue_options settings;
@@ -28,18 +48,13 @@ struct supervisor {
 	struct rules rules;
 	struct command_meanwhile meanwhile; /* while iptables runs */
 	unsigned int running;
-	bool has_terminal; /* which its messages go to */
-	bool is_bound;
-	bool is_stopping;
-	bool is_leaving; /* packets wait for a program that follows */
-	bool is_upgrading;
-	bool is_ready;	  /* all workers run */
-	bool is_ruling;	  /* rules are being put in place: */
-	bool is_stop_due; /* it has to wait for that */
-	bool is_reloading;
-	pid_t upgrade;	 /* the check of the program that is installed now; 0: none */
-	int code;	 /* the first that is not EX_OK */
-	int last_signal; /* the second that asked to end */
+	enum phase phase;
+	enum phase after_rules; /* what follows PHASE_RULING */
+	bool has_terminal;	/* which its messages go to */
+	bool is_reloading;	/* the service manager waits to hear that it is over */
+	pid_t upgrade;		/* the check of the program that is installed now; 0: none */
+	int code;		/* the first that is not EX_OK */
+	int last_signal;	/* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
 	int64_t overflow_at;
 	int64_t survey_at;
@@ -52,6 +67,11 @@ struct supervisor {
 #define FOR_EACH_CHILD(s, child)                     \
 	for (struct child *child = (s)->children.of; \
 	     child < (s)->children.of + (s)->children.count; child++)
+
+static inline bool is_ending(const struct supervisor *s)
+{
+	return s->phase >= PHASE_STOPPING;
+}
 
 /* When nothing is to be done. */
 #define NEVER INT64_MAX
@@ -69,9 +89,9 @@ void crew_reap(struct supervisor *s);
 void crew_restart_due(struct supervisor *s);
 /* Has them take the script anew. */
 void crew_reload(struct supervisor *s);
-/* Ends them. Those that wait for their queue end at once; those that run judge what waits in
- * theirs, but when they leave it to another program. */
-void crew_stop(struct supervisor *s);
+/* Ends them, for one of the three last phases. Those that wait for their queue end at once; those
+ * that run judge what waits in theirs, but when they leave it to another program. */
+void crew_end(struct supervisor *s, enum phase phase);
 /* The same, with an exit code for the supervisor unless it has one already. */
 void crew_fail(struct supervisor *s, int code);
 /* Kills them, for the signal of that number. */

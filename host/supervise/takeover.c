@@ -12,7 +12,7 @@ void takeover_begin(struct supervisor *s)
 {
 	pid_t pid;
 
-	if (!s->is_ready || s->is_stopping || s->upgrade)
+	if (s->phase != PHASE_READY || s->upgrade)
 		return;
 	pid = upgrade_check();
 	if (pid < 0)
@@ -29,7 +29,7 @@ void takeover_reap(struct supervisor *s)
 		return;
 	s->upgrade = 0;
 	/* It was asked to end meanwhile. */
-	if (s->is_stopping)
+	if (is_ending(s))
 		return;
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) {
 		log_write(LOG_LEVEL_ERROR,
@@ -37,9 +37,7 @@ void takeover_reap(struct supervisor *s)
 			  upgrade_path(), WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 		return;
 	}
-	s->is_leaving = true;
-	s->is_upgrading = true;
-	crew_stop(s);
+	crew_end(s, PHASE_UPGRADING);
 }
 
 void takeover_exec(struct supervisor *s)

@@ -94,7 +94,7 @@ return function(pkt)
 end
 END
       stuck fifo
-      "$PROGRAM" "$DIR/talk.lua" 2> "$DIR/fifo" &
+      "$PROGRAM" --time-limit 0 "$DIR/talk.lua" 2> "$DIR/fifo" &
       pid=$!
       wait_for serves
       pass 1 > "$DIR/passed"
@@ -186,7 +186,7 @@ END
 return function() for _ = 1, 10000 do print(("x"):rep(300)) end end
 END
       stuck fifo
-      "$PROGRAM" "$DIR/talk.lua" > "$DIR/fifo" 2> "$DIR/err" &
+      "$PROGRAM" --time-limit 0 "$DIR/talk.lua" > "$DIR/fifo" 2> "$DIR/err" &
       pid=$!
       wait_for serves
       pass 1 > "$DIR/passed"

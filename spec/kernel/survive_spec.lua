@@ -257,6 +257,34 @@ END
   end)
 end)
 
+netns.describe("a worker that cannot be started", function()
+  it("is tried again, and ends no other", function()
+    local output = run [[
+      rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
+      rule -A INPUT -p udp --dport 9
+      rule -A INPUT -p udp --dport 10
+      QUEUE=1 run filter -q 0:1 scripts/accept.lua
+      wait_for logged filter 'waiting for packets' 2
+      # One descriptor is left when the worker's channel is closed, and another one's takes two.
+      n=0
+      while [ -e /proc/$pid_filter/fd/$n ]; do n=$((n + 1)); done
+      prlimit --pid $pid_filter --nofile=$n:4096
+      kill -KILL $(worker filter)
+      wait_for logged filter 'cannot start a worker for queue 0: Too many open files' 2
+      bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; echo > /dev/udp/127.0.0.1/10; done'
+      came() { iptables-legacy -nvxL INPUT | awk '/dpt:10/ && $1 == 3 { found = 1 } END { exit !found }'; }
+      wait_for came
+      echo "the other goes on"
+      prlimit --pid $pid_filter --nofile=1024:4096
+      wait_for arrived 3
+      stop filter > "$DIR/told"
+      grep -v 'cannot start' "$DIR/told"]]
+    assert.matches("^the other goes on\nexit 0\n", output)
+    assert.matches("queue 0: a new worker, process %d+, goes on", output)
+    assert.matches("all queues: 6 packets, 6 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+  end)
+end)
+
 netns.describe("an upgrade", function()
   it("starts the program that is installed now, on the same queues, and loses nothing", function()
     local output = run [[
