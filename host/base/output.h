@@ -45,8 +45,7 @@ struct output_frame {
 
 enum output_flag {
 	OUTPUT_FIRST = 1, /* of what was said by one call */
-	OUTPUT_LAST = 2,
-	OUTPUT_END = 4 /* the writer is to end: nothing follows */
+	OUTPUT_LAST = 2
 };
 
 enum { OUTPUT_FRAME_MOST = 4096 - sizeof(struct output_frame) };

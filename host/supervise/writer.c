@@ -36,11 +36,11 @@ struct talker {
 };
 
 struct desk {
+	const struct writer *own;
 	struct output_counts *counts;
 	struct talker talkers[TALKERS];
 	bool is_terminal[3];
 	bool is_told[3]; /* that it cannot be written */
-	bool is_ended;
 };
 
 static const char *name_of(enum output_stream stream)
@@ -116,11 +116,11 @@ static void take_part(struct desk *desk, const struct output_frame *frame, const
 	*talker = (struct talker){0};
 }
 
-static bool is_sound(const struct output_frame *frame)
+static bool is_sound(const struct desk *desk, const struct output_frame *frame)
 {
 	return frame->size <= OUTPUT_FRAME_MOST &&
 	       (frame->stream == OUTPUT_OUT || frame->stream == OUTPUT_ERR) &&
-	       frame->flags <= (OUTPUT_FIRST | OUTPUT_LAST | OUTPUT_END);
+	       desk->own->serves[frame->stream] && frame->flags <= (OUTPUT_FIRST | OUTPUT_LAST);
 }
 
 /* What is whole of the bytes; what is whole in one frame, and follows others of the same stream, is
@@ -136,7 +136,7 @@ static size_t take(struct desk *desk, const char *bytes, size_t len)
 	while (len - at >= sizeof(frame)) {
 		memcpy(&frame, bytes + at, sizeof(frame));
 		/* A worker that anybody may have taken over has written something else: it goes. */
-		if (!is_sound(&frame)) {
+		if (!is_sound(desk, &frame)) {
 			output_lost(desk->counts, OUTPUT_ERR, "", 0);
 			at = len;
 			break;
@@ -147,9 +147,7 @@ static size_t take(struct desk *desk, const char *bytes, size_t len)
 			write_out(desk, stream, text, size);
 			size = 0;
 		}
-		if (frame.flags & OUTPUT_END) {
-			desk->is_ended = true;
-		} else if ((frame.flags & whole) == whole) {
+		if ((frame.flags & whole) == whole) {
 			stream = frame.stream;
 			memcpy(text + size, bytes + at + sizeof(frame), frame.size);
 			size += frame.size;
@@ -163,16 +161,42 @@ static size_t take(struct desk *desk, const char *bytes, size_t len)
 	return at;
 }
 
+/* The supervisor asks it to end, which nobody else can: whatever is in the pipe was said before. */
+static volatile sig_atomic_t is_to_end;
+static pid_t supervisor;
+
+static void on_end(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	if (info->si_pid == supervisor)
+		is_to_end = 1;
+}
+
+/* Bytes that wait, once there are some. 0 or less: there will be none. */
+static ssize_t receive(int fd, char *bytes, size_t room)
+{
+	static const struct timespec at_once;
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	sigset_t meanwhile;
+	int ret;
+
+	sigprocmask(SIG_BLOCK, NULL, &meanwhile);
+	sigdelset(&meanwhile, SIGTERM);
+	do
+		ret = ppoll(&poll_fd, 1, is_to_end ? &at_once : NULL, &meanwhile);
+	while (ret < 0 && errno == EINTR);
+	return ret > 0 ? read(fd, bytes, room) : 0;
+}
+
 static void serve(struct desk *desk, int fd)
 {
 	static char bytes[READ_SIZE];
 	size_t len = 0, taken;
 
-	while (!desk->is_ended) {
-		ssize_t ret = read(fd, bytes + len, sizeof(bytes) - len);
+	for (;;) {
+		ssize_t ret = receive(fd, bytes + len, sizeof(bytes) - len);
 
-		if (ret < 0 && errno == EINTR)
-			continue;
 		if (ret <= 0)
 			return;
 		len += (size_t)ret;
@@ -203,10 +227,13 @@ static void close_all_but(int fd, int other)
 /* Signals stay blocked: what they ask for is the supervisor's to do. */
 static void run(const struct writers *writers, const struct writer *own, pid_t parent)
 {
-	struct desk desk = {.counts = writers->counts};
+	struct sigaction action = {.sa_sigaction = on_end, .sa_flags = SA_SIGINFO};
+	struct desk desk = {.own = own, .counts = writers->counts};
 	int log_pipe = -1;
 
 	prctl(PR_SET_NAME, "ipq-lua-output");
+	supervisor = parent;
+	sigaction(SIGTERM, &action, NULL);
 	signal(SIGALRM, on_orphaned);
 	if (prctl(PR_SET_PDEATHSIG, SIGALRM) < 0 || getppid() != parent)
 		return;
@@ -381,18 +408,11 @@ static void end(struct writers *writers, struct writer *writer)
 {
 	struct patience patience = {.counts = writers->counts};
 	static const struct timespec moment = {.tv_nsec = 1000000};
-	struct output_frame last = {.stream = OUTPUT_ERR, .flags = OUTPUT_END};
 
 	if (!writer->pid)
 		(void)start(writers, writer);
-	while (writer->pid && write(writer->ends[1], &last, sizeof(last)) < 0) {
-		struct pollfd room = {.fd = writer->ends[1], .events = POLLOUT};
-
-		if (is_over(&patience))
-			break;
-		(void)poll(&room, 1, STUCK_MS / 10);
-		reap(writer);
-	}
+	if (writer->pid)
+		kill(writer->pid, SIGTERM);
 	for (reap(writer); writer->pid && !is_over(&patience); reap(writer))
 		nanosleep(&moment, NULL);
 	if (!writer->pid)
