@@ -18,6 +18,8 @@
 
 /* Events */
 
+enum { WITHOUT_POLL_MS = 20 };
+
 /* Where the service manager keeps the sockets, another process may follow: packets wait for it. */
 static void stop_as_asked(struct supervisor *s)
 {
@@ -141,6 +143,20 @@ static void tend_meanwhile(void *data)
 	tend(s);
 }
 
+/* Waits for them. Where the kernel does not let it, as beyond RLIMIT_NOFILE, all are looked at from
+ * time to time. */
+static bool wait_for(struct pollfd *fds, unsigned int count, int timeout)
+{
+	if (poll(fds, count, timeout) >= 0)
+		return true;
+	if (errno == EINTR)
+		return false;
+	(void)poll(NULL, 0, WITHOUT_POLL_MS);
+	for (unsigned int i = 0; i < count; i++)
+		fds[i].revents = fds[i].fd >= 0 ? POLLIN : 0;
+	return true;
+}
+
 static void handle_events(struct supervisor *s)
 {
 	struct pollfd fds[OPTIONS_QUEUES_MAX + 2];
@@ -150,7 +166,7 @@ static void handle_events(struct supervisor *s)
 		fds[i] = (struct pollfd){.fd = s->children.of[i].channel, .events = POLLIN};
 	fds[count] = (struct pollfd){.fd = s->children.signals, .events = POLLIN};
 	fds[count + 1] = (struct pollfd){.fd = s->watch.fd, .events = POLLIN};
-	if (poll(fds, count + 2, timeout_ms(s)) >= 0) {
+	if (wait_for(fds, count + 2, timeout_ms(s))) {
 		for (unsigned int i = 0; i < count; i++)
 			if (fds[i].revents)
 				crew_read(s, &s->children.of[i]);

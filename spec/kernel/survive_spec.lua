@@ -265,10 +265,8 @@ netns.describe("a worker that cannot be started", function()
       rule -A INPUT -p udp --dport 10
       QUEUE=1 run filter -q 0:1 scripts/accept.lua
       wait_for logged filter 'waiting for packets' 2
-      # One descriptor is left when the worker's channel is closed, and another one's takes two.
-      n=0
-      while [ -e /proc/$pid_filter/fd/$n ]; do n=$((n + 1)); done
-      prlimit --pid $pid_filter --nofile=$n:4096
+      # No descriptor is left for the channel to a worker, nor may so many be waited for.
+      prlimit --pid $pid_filter --nofile=3:4096
       kill -KILL $(worker filter)
       wait_for logged filter 'cannot start a worker for queue 0: Too many open files' 2
       bash -c 'for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; echo > /dev/udp/127.0.0.1/10; done'
