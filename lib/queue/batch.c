@@ -65,30 +65,33 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 	return 0;
 }
 
+/* Somebody may write there meanwhile: what is followed is made's. */
 void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
 {
+	uint32_t count = __atomic_load_n(&batch->count, __ATOMIC_RELAXED);
+	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
+	uint32_t held = 0;
+
+	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
+		held += made->held[i] != 0;
+	for (uint32_t i = 0; i < made->capacity; i++)
+		made->packets[i].spare = made->spares + (size_t)i * IPQ_PACKET_MAX;
 	batch->packets = made->packets;
 	batch->slots = made->slots;
 	batch->spares = made->spares;
 	batch->held = made->held;
 	batch->held_limit = made->held_limit;
+	batch->held_count = held;
 	batch->timed_each = made->timed_each;
 	batch->filter_ns = made->filter_ns;
 	batch->script_counters = made->script_counters;
-	batch->held_count = 0;
-	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
-		batch->held_count += batch->held[i] != 0;
 	batch->wake_ns = 0;
 	batch->capacity = made->capacity;
 	batch->slot_size = made->slot_size;
 	batch->default_verdict = made->default_verdict;
 	batch->error_verdict = made->error_verdict;
-	if (batch->count > batch->capacity)
-		batch->count = batch->capacity;
-	if (batch->current > batch->count)
-		batch->current = batch->count;
-	for (uint32_t i = 0; i < batch->capacity; i++)
-		batch->packets[i].spare = batch->spares + (size_t)i * IPQ_PACKET_MAX;
+	batch->count = count < made->capacity ? count : made->capacity;
+	batch->current = current < batch->count ? current : batch->count;
 }
 
 bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len)

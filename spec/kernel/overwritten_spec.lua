@@ -184,7 +184,7 @@ return function(pkt)
   ffi.cast("int *", 8)[0] = 1
 end
 END
-      for i in $(seq 20); do
+      for i in $(seq 10); do
         bash -c 'for i in 1 2 3 4 5; do echo > /dev/udp/127.0.0.1/9; done'
         wait_for logged filter 'goes on' $i
       done
