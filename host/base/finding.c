@@ -1,7 +1,9 @@
 #include "finding.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void finding(struct findings *findings, enum finding_level level, const char *format, ...)
 {
@@ -12,6 +14,9 @@ void finding(struct findings *findings, enum finding_level level, const char *fo
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	printf("%-8s %s\n", words[level], text);
+	/* Rules and devices have names that others gave them. */
+	printf("%-8s ", words[level]);
+	text_put(stdout, text, strlen(text));
+	putchar('\n');
 	findings->count[level]++;
 }

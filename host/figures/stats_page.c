@@ -1,6 +1,7 @@
 #include "stats_page.h"
 #include "host/base/base.h"
 #include "lib/clock.h"
+#include "lib/utf8.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -92,10 +93,15 @@ void stats_page_write(struct stats_page_head *page, const struct stats *stats)
 /* Ends it, and takes away what a terminal could take for more than text. */
 static void make_plain(char *text, size_t size)
 {
+	size_t len, step;
+
 	text[size - 1] = '\0';
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	len = strlen(text);
+	for (size_t at = 0; at < len; at += step ? step : 1) {
+		step = ipq_utf8_printable((const uint8_t *)text + at, len - at);
+		if (!step)
+			text[at] = '?';
+	}
 }
 
 /* Whether it is one of this version's for that size. Whoever made it may have written anything, and

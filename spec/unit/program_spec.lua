@@ -160,6 +160,13 @@ describe("ipq-lua", function()
     assert.equal(65, status)
   end)
 
+  it("gives a terminal no commands that are in a name", function()
+    local output = ipq_lua("--doctor \"$(printf 'no\\033[31m\\302\\233x.lua')\"")
+    assert.matches("script: no\\x1b%[31m\\xc2\\x9bx.lua cannot be used", output)
+    assert.is_nil(output:find "[%z\1-\8\11-\31\127]")
+    assert.is_nil(output:find("\194\155", 1, true))
+  end)
+
   it("lets no script require what is its own", function()
     for _, name in ipairs { "ipq.engine.live", "ipq.core", "ipq.packet.view", "ipq.log" } do
       local path = script(("require 'ipq' require 'ipq.test' require '%s'"):format(name))
