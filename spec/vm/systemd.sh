@@ -24,7 +24,7 @@ if [ "$1" != inside ]; then
 	quietly in_root apt-get install -y --no-install-recommends /ipq-lua.deb
 	mkdir -p "$root/etc/ipq-lua" "$root/etc/systemd/system/ipq-lua@ping.service.d"
 	cat > "$root/etc/ipq-lua/ping.conf" <<-'END'
-		OPTIONS="--rule OUTPUT\ -p\ icmp\ --icmp-type\ echo-request"
+		OPTIONS="--on-error accept --rule OUTPUT\ -p\ icmp\ --icmp-type\ echo-request"
 	END
 	cat > "$root/etc/ipq-lua/ping.lua" <<-'END'
 		return function(pkt) if pkt.len > 128 then return require "ipq".DROP end end
