@@ -1,13 +1,11 @@
 /* JSON (RFC 8259) that every parser reads, of what a script has: keys in order, numbers with as
  * many digits as they need, and bytes that are no UTF-8 as text. */
 #include "core_object.h"
-#include "lib/utf8.h"
+#include "lib/json.h"
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <lauxlib.h>
 
 enum {
@@ -35,7 +33,8 @@ struct key {
 	char digits[NUMBER_SIZE];
 };
 
-/* Of one call. convert is where on Lua's stack the function is that knows 64-bit numbers. */
+/* Of one call. convert is where on Lua's stack the function is that knows what C does not: how to
+ * write a number of many digits, and 64-bit integers. */
 struct writer {
 	lua_State *L;
 	struct text *text;
@@ -75,48 +74,25 @@ static void put_literal(struct writer *w, const char *literal)
 	put(w, literal, strlen(literal));
 }
 
-/* What has no character in JSON: named where it has a name, else by number; a byte that is no UTF-8
- * as \xNN, in which the backslash is the text's own. Gives how many bytes that was. */
-static size_t put_escape(struct writer *w, const uint8_t *bytes, size_t len)
-{
-	static const char named[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
-	const char *at = bytes[0] ? strchr(named, bytes[0]) : NULL;
-	size_t size = ipq_utf8_length(bytes, len);
-	char text[8];
-
-	if (at)
-		snprintf(text, sizeof(text), "\\%c", names[at - named]);
-	else if (size == 0)
-		snprintf(text, sizeof(text), "\\\\x%02x", bytes[0]);
-	else
-		/* C1 controls have two bytes, and their number is the second. */
-		snprintf(text, sizeof(text), "\\u%04x", bytes[size - 1]);
-	put_literal(w, text);
-	return size ? size : 1;
-}
-
 static void put_string(struct writer *w, const char *string, size_t len)
 {
 	const uint8_t *bytes = (const uint8_t *)string;
-	size_t plain = 0, size;
+	char escape[IPQ_JSON_ESCAPE_SIZE];
+	size_t size;
 
 	put(w, "\"", 1);
-	while (plain < len) {
-		uint8_t byte = bytes[plain];
-
-		size = byte >= 0x20 && byte < 0x7f ? 1
-						   : ipq_utf8_printable(bytes + plain, len - plain);
-		if (size && byte != '"' && byte != '\\') {
-			plain += size;
-			continue;
-		}
-		put(w, (const char *)bytes, plain);
-		plain += put_escape(w, bytes + plain, len - plain);
-		bytes += plain;
-		len -= plain;
-		plain = 0;
+	for (;;) {
+		size = ipq_json_plain(bytes, len);
+		put(w, (const char *)bytes, size);
+		bytes += size;
+		len -= size;
+		if (!len)
+			break;
+		size = ipq_json_escape(escape, bytes, len);
+		put_literal(w, escape);
+		bytes += size;
+		len -= size;
 	}
-	put(w, (const char *)bytes, plain);
 	put(w, "\"", 1);
 }
 
@@ -169,21 +145,27 @@ static int format_micro(char text[NUMBER_SIZE], double number)
 	return len;
 }
 
-/* As few digits as give the same number again. */
-static int format_number(char text[NUMBER_SIZE], double number)
+/* What the function at convert makes of the value on top of the stack, in its place. */
+static void convert(struct writer *w)
 {
-	int len = 0;
+	lua_pushvalue(w->L, w->convert);
+	lua_insert(w->L, -2);
+	lua_call(w->L, 1, 1);
+}
 
-	if (is_whole(number))
-		return format_whole(text, (int64_t)number);
-	len = format_micro(text, number);
+/* As few digits as give the same number again. Lua's own formatting is for those that are left: the
+ * C library's has the decimal point of a locale. */
+static int format_number(struct writer *w, char text[NUMBER_SIZE], double number)
+{
+	int len =
+		is_whole(number) ? format_whole(text, (int64_t)number) : format_micro(text, number);
+
 	if (len)
 		return len;
-	for (int digits = 15; digits <= 17; digits++) {
-		len = snprintf(text, NUMBER_SIZE, "%.*g", digits, number);
-		if (strtod(text, NULL) == number)
-			break;
-	}
+	lua_pushnumber(w->L, number);
+	convert(w);
+	len = snprintf(text, NUMBER_SIZE, "%s", luaL_checkstring(w->L, -1));
+	lua_pop(w->L, 1);
 	return len;
 }
 
@@ -193,7 +175,7 @@ static void put_number(struct writer *w, double number)
 
 	if (!isfinite(number))
 		refuse(w, isnan(number) ? "NaN" : "infinity");
-	put(w, text, (size_t)format_number(text, number));
+	put(w, text, (size_t)format_number(w, text, number));
 }
 
 /* Of the table on top of the stack. Gives how many there are, of which room are kept; is_list: they
@@ -278,7 +260,7 @@ static void put_object(struct writer *w, struct key *keys, size_t count, unsigne
 {
 	for (size_t i = 0; i < count; i++)
 		if (keys[i].is_number)
-			keys[i].len = (size_t)format_number(keys[i].digits, keys[i].number);
+			keys[i].len = (size_t)format_number(w, keys[i].digits, keys[i].number);
 	qsort(keys, count, sizeof(*keys), compare);
 	put(w, "{", 1);
 	for (size_t i = 0; i < count; i++) {
@@ -320,9 +302,8 @@ static void put_cdata(struct writer *w)
 {
 	lua_State *L = w->L;
 
-	lua_pushvalue(L, w->convert);
-	lua_pushvalue(L, -2);
-	lua_call(L, 1, 1);
+	lua_pushvalue(L, -1);
+	convert(w);
 	if (lua_type(L, -1) == LUA_TNUMBER)
 		put_number(w, lua_tonumber(L, -1));
 	else if (lua_type(L, -1) == LUA_TSTRING)
@@ -367,8 +348,9 @@ static int text_free(lua_State *L)
 	return 0;
 }
 
-/* json(value, convert, ending) → text. convert(cdata) gives a number or text for a 64-bit integer,
- * and nil for what is none. Raises for what JSON has not. */
+/* json(value, convert, ending) → text. convert(number) gives its text, at most 31 bytes;
+ * convert(cdata) a number or text for a 64-bit integer, and nil for what is none. Raises for what
+ * JSON has not. */
 static int json(lua_State *L)
 {
 	struct writer writer = {

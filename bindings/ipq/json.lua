@@ -4,19 +4,31 @@
 --- object.
 local core = require "ipq.core"
 local ffi = require "ffi"
-local tonumber, tostring = tonumber, tostring
+-- A script may overwrite globals, and what is in them.
+local tonumber, tostring, type = tonumber, tostring, type
+local format, match = string.format, string.match
 
 local M = {}
 
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
 local EXACT = 2 ^ 53
 
---- A 64-bit integer as a number or text; nil for other values of C's.
+--- A number as text, with as few digits as give it again.
+local function digits(number)
+  for count = 15, 16 do
+    local text = format("%." .. count .. "g", number)
+    if tonumber(text) == number then return text end
+  end
+  return (format("%.17g", number))
+end
+
+--- A number as text, a 64-bit integer as a number or text; nil for other values of C's.
 local function convert(value)
+  if type(value) == "number" then return (digits(value)) end
   if not (ffi.istype(int64, value) or ffi.istype(uint64, value)) then return nil end
   local number = tonumber(value)
   if number < EXACT and number > -EXACT then return number end
-  return (tostring(value):gsub("U?LL$", ""))
+  return (match(tostring(value), "^-?%d+"))
 end
 
 --- The value's text, with what is to end it. Raises for what JSON has not, and names the field.

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-/* Writes text as a JSON string, quotes included (RFC 8259). A byte that is no part of a UTF-8
- * character becomes U+FFFD. */
+/* Writes text as a JSON string, quotes included (RFC 8259). A byte that is no UTF-8
+ * becomes \\xNN as text. */
 void json_put_string(FILE *out, const char *text);
 
 #endif

@@ -90,8 +90,6 @@ static int become(const struct privileges_user *user)
 	return getppid() == parent ? 0 : -ESRCH;
 }
 
-/* Capabilities are a thread's; the C library changes the user of all, which takes those of others
- * away. */
 bool privileges_has_threads(void)
 {
 	struct stat tasks;
@@ -113,8 +111,6 @@ int privileges_drop(const struct privileges_user *user)
 	bool bounds;
 	int ret = 0;
 
-	if (!user && privileges_has_threads())
-		return -EBUSY;
 	if (capng_get_caps_process() < 0)
 		return -EIO;
 	/* Who lacks it cannot change its bounds, which matter only to a program that gains by being

@@ -20,8 +20,8 @@ struct privileges_user {
 int privileges_find(struct privileges_user *user, const char *text);
 
 /* Becomes that user, unless it is NULL, and gives all capabilities up but CAP_NET_ADMIN. A signal
- * that the parent's death is to send is kept. 0 or a negative errno, with some of it given up:
- * -EBUSY where other threads would keep theirs. */
+ * that the parent's death is to send is kept. 0 or a negative errno, with some of it given up.
+ * Capabilities are a thread's: without a user, others would keep theirs. */
 int privileges_drop(const struct privileges_user *user);
 
 /* Whether the process has other threads, which would keep what is the calling one's to give up. */

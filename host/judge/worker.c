@@ -129,7 +129,7 @@ static int close_input(void)
 static int enter_sandbox(const struct options *options, const char **folder)
 {
 	int version = landlock_version();
-	int ret = privileges_has_threads() ? -EBUSY : close_input();
+	int ret = close_input();
 
 	if (ret == 0)
 		ret = landlock_enter(options, folder);
@@ -150,6 +150,9 @@ static int lock_down(const struct worker_task *task, struct vm *vm)
 
 	if (options->is_sandboxed && vm && !vm_confine(vm))
 		return EX_OSERR;
+	/* Landlock, and without a user capabilities, are the calling thread's alone. */
+	if (options->is_sandboxed && privileges_has_threads())
+		return cannot(task, "enter the sandbox", "", -EBUSY);
 	if (options->is_sandboxed || task->user)
 		ret = privileges_drop(task->user);
 	if (ret < 0 && task->user)

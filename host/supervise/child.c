@@ -207,11 +207,8 @@ void child_died(struct child *child, int status)
 
 int child_restore_queue(struct child *child)
 {
-	struct ipq_queue_options settings = child->settings;
-
-	settings.queue_num = child->queue_num;
-	child->is_odd = false;
-	return ipq_queue_restore(child->queue, &settings);
+	child->was_odd = false;
+	return ipq_queue_restore(child->queue, &child->settings);
 }
 
 /* In a batch of our own: a process that the worker has forked may still write into the other. */

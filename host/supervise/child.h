@@ -21,11 +21,10 @@ struct child {
 	struct ipq_queue *queue;
 	int queue_error; /* why there is none */
 	struct ipq_batch *batch;
-	struct ipq_batch made; /* as it was made: a worker may write over it */
-	/* How its worker wants packets copied, and everything else of the command line's. */
-	struct ipq_queue_options settings;
-	bool is_odd;  /* the queue was not as it is to be when it was looked at last */
-	bool is_told; /* and that is in the log */
+	struct ipq_batch made;		   /* as it was made: a worker may write over it */
+	struct ipq_queue_options settings; /* how its queue is to be */
+	bool was_odd;			   /* it was not, when it was looked at last */
+	bool is_odd_told;		   /* and the log has said so */
 	struct overflow overflow;
 	pid_t pid;   /* 0: it does not run */
 	int channel; /* -1: none */

@@ -159,6 +159,19 @@ static void end_reload(struct supervisor *s, struct child *child)
 	tell_reloaded(s);
 }
 
+/* What is copied of packets is the script's to say; all else is the command line's, whatever a
+ * worker says. */
+static void take_settings(const struct supervisor *s, struct child *child,
+			  const struct ipq_queue_options *told)
+{
+	child->settings = s->options->queue;
+	child->settings.queue_num = child->queue_num;
+	if (!ipq_queue_copies(told))
+		return;
+	child->settings.copy_mode = told->copy_mode;
+	child->settings.copy_range = told->copy_range;
+}
+
 static void take_message(struct supervisor *s, struct child *child,
 			 const struct worker_message *message)
 {
@@ -168,7 +181,7 @@ static void take_message(struct supervisor *s, struct child *child,
 		if (child->stage != CHILD_LOADING)
 			break;
 		child->stage = CHILD_LOADED;
-		child->settings = message->settings;
+		take_settings(s, child, &message->settings);
 		if (s->phase >= PHASE_BOUND)
 			child_let_go(child);
 		else
@@ -191,7 +204,7 @@ static void take_message(struct supervisor *s, struct child *child,
 		break;
 	case WORKER_RELOADED:
 		child->loading_since = 0;
-		child->settings = message->settings;
+		take_settings(s, child, &message->settings);
 		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
 			  s->options->script);
 		end_reload(s, child);

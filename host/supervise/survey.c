@@ -3,8 +3,6 @@
 #include "host/base/base.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <string.h>
 
 enum { INTERVAL_MS = 1000, INTERVAL_UNKNOWN_MS = 50 };
 
@@ -20,40 +18,38 @@ static void look_for_unknown(struct child *child)
 						  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static void tell_lost(struct child *child, const struct ipq_procfs_queue *listed)
+/* What is wrong with the queue, as of its worker; NULL: nothing, as far as the kernel says. */
+static const char *fault_of(const struct child *child)
 {
-	if (child->is_told)
-		return;
-	child->is_told = true;
-	log_queue(LOG_LEVEL_ERROR, child->queue_num,
-		  ": it belongs to netlink port %" PRIu32
-		  " now, and no packet comes here; --doctor says who that is",
-		  listed->portid);
+	struct ipq_procfs_queue listed;
+	int ret = ipq_procfs_queue(child->queue_num, &listed);
+
+	if (ret == -ENOENT)
+		return "has unbound it";
+	if (ret < 0 || ipq_queue_is(child->queue, &child->settings, &listed))
+		return NULL;
+	return listed.portid == ipq_queue_portid(child->queue) ? "has changed its settings"
+							       : "has lost it to somebody else";
 }
 
 /* Once is no fault: a worker that takes another script changes what is copied, and tells of it a
  * moment later. */
 static void look_at_queue(struct child *child)
 {
-	struct ipq_procfs_queue listed = {.portid = 0};
-	int ret = ipq_procfs_queue(child->queue_num, &listed);
-	bool is_odd = ret == -ENOENT ||
-		      (ret == 0 && !ipq_queue_is(child->queue, &child->settings, &listed));
-	const char *what = ret == -ENOENT ? "unbound it" : "changed its settings";
+	const char *fault = fault_of(child);
 
-	if (!is_odd || !child->is_odd) {
-		child->is_odd = is_odd;
-		child->is_told = child->is_told && is_odd;
+	if (!fault || !child->was_odd) {
+		child->was_odd = fault != NULL;
+		child->is_odd_told = child->is_odd_told && fault;
 		return;
 	}
-	if (ret == 0 && listed.portid != ipq_queue_portid(child->queue)) {
-		tell_lost(child, &listed);
-		return;
-	}
-	ret = child_restore_queue(child);
-	log_queue(LOG_LEVEL_ERROR, child->queue_num, ": its worker, process %d, has %s; %s%s",
-		  child->pid, what, ret < 0 ? "that cannot be undone: " : "that was undone",
-		  ret < 0 ? strerror(-ret) : "");
+	(void)child_restore_queue(child);
+	if (!child->is_odd_told)
+		log_queue(LOG_LEVEL_ERROR, child->queue_num, ": its worker, process %d, %s; %s",
+			  child->pid, fault,
+			  fault_of(child) ? "that cannot be undone, and --doctor says why"
+					  : "that was undone");
+	child->is_odd_told = true;
 }
 
 void survey_look(struct supervisor *s)

@@ -128,11 +128,15 @@ static int rcvbuf_set(struct ipq_queue *queue, const struct ipq_queue_options *o
 	return 0;
 }
 
+bool ipq_queue_copies(const struct ipq_queue_options *options)
+{
+	return (options->copy_mode == NFQNL_COPY_META || options->copy_mode == NFQNL_COPY_PACKET) &&
+	       options->copy_range >= 1;
+}
+
 static int options_check(const struct ipq_queue_options *options)
 {
-	if (options->copy_mode != NFQNL_COPY_META && options->copy_mode != NFQNL_COPY_PACKET)
-		return -ERANGE;
-	if (options->copy_range < 1 || options->maxlen < 1 || options->rcvbuf > INT_MAX / 2)
+	if (!ipq_queue_copies(options) || options->maxlen < 1 || options->rcvbuf > INT_MAX / 2)
 		return -ERANGE;
 	return 0;
 }

@@ -171,6 +171,9 @@ struct ipq_queue_options {
  * all flags but fail-open. */
 void ipq_queue_defaults(struct ipq_queue_options *options);
 
+/* Whether their copy_mode and copy_range are in range. */
+bool ipq_queue_copies(const struct ipq_queue_options *options);
+
 /* Opens a netlink socket for the queue. Processes that are forked from here on share it: one may
  * bind the queue, and another have its packets. The queue belongs to the socket, and lasts until
  * all of them have closed it. -EPROTONOSUPPORT: the kernel has no netfilter netlink. */
