@@ -38,6 +38,8 @@ static void look_at_queue(struct child *child)
 {
 	const char *fault = fault_of(child);
 
+	if (!fault)
+		(void)ipq_queue_renew(child->queue, &child->settings);
 	if (!fault || !child->was_odd) {
 		child->was_odd = fault != NULL;
 		child->is_odd_told = child->is_odd_told && fault;

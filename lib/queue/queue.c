@@ -374,10 +374,18 @@ int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *op
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
 }
 
-int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options)
+int ipq_queue_renew(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
 	uint32_t mask = queue->flags | IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN;
 	uint16_t num = queue->queue_num;
+	char buf[IPQ_CONFIG_SIZE];
+	int ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
+
+	return ret < 0 ? ret : tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
+}
+
+int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
 	int flags = fcntl(queue->wait.fd, F_GETFL);
 	struct ipq_procfs_queue listed;
 	char buf[IPQ_CONFIG_SIZE];
@@ -386,12 +394,10 @@ int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *o
 	if (flags >= 0 && flags & O_NONBLOCK)
 		ret = fcntl(queue->wait.fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
 	/* What the kernel refuses is told among the packets, as if it were a verdict. */
-	if (ret == 0 && ipq_procfs_queue(num, &listed) == -ENOENT)
-		ret = tell_kernel(queue, ipq_netlink_bind(buf, num));
+	if (ret == 0 && ipq_procfs_queue(queue->queue_num, &listed) == -ENOENT)
+		ret = tell_kernel(queue, ipq_netlink_bind(buf, queue->queue_num));
 	if (ret == 0)
-		ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
-	if (ret == 0)
-		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
+		ret = ipq_queue_renew(queue, options);
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
 }
 

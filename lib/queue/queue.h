@@ -196,6 +196,10 @@ int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num);
  * person's is for. What the kernel says to them is among the refusals of its packets. */
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
+/* Sets a bound queue's length and flags again, which the kernel's list has not, so that nobody can
+ * see whether another process that shares the socket has changed them. */
+int ipq_queue_renew(struct ipq_queue *queue, const struct ipq_queue_options *options);
+
 /* What a process that shares the socket may have done to the queue is undone: it is bound where it
  * is not, its options are those, and receiving waits. Packets come and wait meanwhile, so that the
  * kernel is asked for no answer: ipq_queue_is() tells what came of it. */

@@ -198,8 +198,7 @@ end)
 
 netns.describe("what a worker did to its queue", function()
   -- Sends a configuration message (linux/netfilter/nfnetlink_queue.h) on its queue's socket, or sets the descriptor.
-  local function spoiled(act)
-    return netns.run(([==[
+  local queue = [==[
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A INPUT -p udp --dport 9
       filter filter --writable "$DIR" <<'END'
@@ -232,8 +231,11 @@ end
 END
       send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
       send 1
-      wait_for test -e "$DIR/filter.lua.seen"]==]):format(act) .. [[
+      wait_for test -e "$DIR/filter.lua.seen"
+  ]==]
 
+  local function spoiled(act)
+    return netns.run(queue:format(act) .. [[
       settings() { awk '$1 == 0 { print $4, $5 }' /proc/net/netfilter/nfnetlink_queue; }
       as_before() { [ "$(settings)" = "2 65531" ]; }
       wait_for as_before
@@ -259,6 +261,17 @@ END
   it("is undone where its socket does not wait any more", function()
     local output = spoiled [[ffi.C.fcntl(socket, 4, ffi.cast("int", 2048))]]
     assert.matches("its worker, process N, has changed its settings; that was undone\n", output)
+  end)
+
+  it("is undone where it has made it so short that nothing comes, which nobody can see", function()
+    local output = netns.run(queue:format [[config "\8\0\3\0\0\0\0\0"]] .. [[
+      one_arrives() { send 1; arrived 2; }
+      turned_away 1 || { send 3; wait_for turned_away 1; }
+      wait_for one_arrives
+      kill $pid_filter
+      wait $pid_filter
+      echo "exit $?"]])
+    assert.matches("exit 0\n", output)
   end)
 
   it("is undone for its successor", function()
