@@ -1,6 +1,7 @@
 /* The C module "ipq.core": makes sources of packets (core_*.c), and tells LuaJIT what lib has. */
 #include "core.h"
 #include "core_object.h"
+#include "value.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,11 +76,10 @@ static void library_push(lua_State *L)
 
 static void core_push(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"open", ipq_core_open},
-					     {"capture", ipq_core_capture},
-					     {"memory", ipq_core_memory},
-					     {"strerror", core_strerror},
-					     {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"open", ipq_core_open},     {"capture", ipq_core_capture},
+		{"memory", ipq_core_memory}, {"strerror", core_strerror},
+		{"value_copy", value_copy},  {NULL, NULL}};
 
 	ipq_core_queue_class(L);
 	ipq_core_capture_class(L);

@@ -27,9 +27,9 @@ int ipq_find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 
 /* Its first byte last, and behind all others on every processor: arm64 lets another one see two
  * stores in either order unless it is told. */
-void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len)
+void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len, double value)
 {
 	memcpy(counter->name + 1, name + 1, len - 1);
-	counter->value = 0;
+	counter->value = value;
 	__atomic_store_n(&counter->name[0], name[0], __ATOMIC_RELEASE);
 }

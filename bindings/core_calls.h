@@ -20,9 +20,9 @@ double ipq_monotonic_us(void);
 int ipq_find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 	     uint32_t needle_len);
 
-/* Gives an empty counter its name, which has less than IPQ_COUNTER_NAME_SIZE bytes, and 0. Who reads
- * it meanwhile, in another process, finds no name, and not half of one: stats.c. */
-void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len);
+/* Gives an empty counter its name, which has less than IPQ_COUNTER_NAME_SIZE bytes, and its value.
+ * Who reads it meanwhile, in another process, finds no name, and not half of one: stats.c. */
+void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len, double value);
 
 /* The C library's. */
 int memcmp(const void *a, const void *b, size_t len);

@@ -53,11 +53,13 @@ static int run(const struct options *options)
 	code = options->user ? check_user(options->user) : EX_OK;
 	if (code != EX_OK)
 		return code;
-	vm = vm_new(false);
+	vm = vm_new();
 	if (!vm)
 		return EX_OSERR;
+	exit_guard(options->script);
 	code = session_exit_code(
-		vm_load(vm, counters, options->script, options->argc, options->argv));
+		vm_load(vm, counters, NULL, options->script, options->argc, options->argv));
+	exit_release();
 	if (code == EX_OK && options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,
 			  vm_has_start(vm) ? "; its start(), which may do anything, was not called"

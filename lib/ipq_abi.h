@@ -202,6 +202,14 @@ struct ipq_counter {
 	double value;
 };
 
+/* Packets of a queue that a batch knows nothing of. */
+enum ipq_unknown {
+	IPQ_UNKNOWN_NONE,
+	IPQ_UNKNOWN_HANDLED, /* another process has them in hand, and gives them their verdicts */
+	IPQ_UNKNOWN_LEFT     /* nobody has them: they get the error verdict as soon as it is known
+			      * which they are, those in front of the next that comes */
+};
+
 /* Up to capacity packets that are judged together. */
 struct ipq_batch {
 	struct ipq_packet *packets;
@@ -211,9 +219,8 @@ struct ipq_batch {
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
 	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
 	uint32_t unanswered;	  /* verdicts of settled packets, which may be too late */
-	/* Not 0: the queue may have packets that wait for a verdict and that this batch knows
-	 * nothing of, so that no verdict is merged into one of all packets up to an id. Who sees
-	 * the queue without a packet may set it to 0. */
+	/* enum ipq_unknown: whether packets wait that came before this batch's, and that it knows
+	 * nothing of. Then no verdict is merged into one of all packets up to an id. */
 	uint32_t unknown;
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
@@ -233,6 +240,8 @@ struct ipq_batch {
 	 */
 	struct ipq_histogram *filter_ns;
 	struct ipq_counter *script_counters; /* IPQ_SCRIPT_COUNTERS_MAX of them */
+	/* As many: what one of that name begins with, as the process before this one left it. */
+	struct ipq_counter *inherited;
 };
 
 /*
@@ -292,6 +301,7 @@ struct ipq_count;
 /* Where the counters of a Lua state are. */
 struct ipq_scripted {
 	struct ipq_counter *counters;
+	struct ipq_counter *inherited; /* NULL: none are */
 };
 
 struct ipq_source;

@@ -23,8 +23,10 @@ local scripted = ffi.new(abi.scripted, own)
 
 --- Has the counters be in that memory from here on, IPQ_SCRIPT_COUNTERS_MAX of them, which outlives the Lua state.
 ---@param counters any lightuserdata or pointer; nil: the Lua state's own
-function M.place(counters)
+---@param inherited any as many, which a counter of their name begins with; nil: none
+function M.place(counters, inherited)
   scripted.counters = counters and cast("struct ipq_counter *", counters) or own
+  scripted.inherited = inherited and cast("struct ipq_counter *", inherited) or nil
 end
 
 --- All of them, by name.
@@ -73,15 +75,22 @@ ffi.metatype("struct ipq_count", {
 
 local pointer = ffi.typeof "struct ipq_count *"
 
-local function find(name)
+--- The number of that name, or the first that is free.
+local function find(counters, name)
   for i = 0, MAX - 1 do
-    local counter = scripted.counters[i]
+    local counter = counters[i]
     if counter.name[0] == 0 then return i, true end
     if ffi.string(counter.name) == name then return i, false end
   end
 end
 
---- The counter of that name, which begins at 0, or goes on from where a worker before this one left it.
+local function inherited_value(name)
+  if scripted.inherited == nil then return 0 end
+  local number, is_new = find(scripted.inherited, name)
+  return number and not is_new and scripted.inherited[number].value or 0
+end
+
+--- The counter of that name, which begins at 0, or goes on from where the worker before this one left it.
 ---@param name string letters a to z, digits, "_"; no digit at its beginning; 63 characters at most
 ---@return ipq.Counter
 function M.counter(name)
@@ -89,9 +98,9 @@ function M.counter(name)
     error(("ipq.counter(): a name has the letters a to z, digits and \"_\", begins with no digit, and is at most %d "
       .. "long; %s is none"):format(NAME_MAX, tostring(name)), 2)
   end
-  local number, is_new = find(name)
+  local number, is_new = find(scripted.counters, name)
   if not number then error(("ipq.counter(): there are %d already, which is the most"):format(MAX), 2) end
-  if is_new then C.ipq_counter_name(scripted.counters[number], name, #name) end
+  if is_new then C.ipq_counter_name(scripted.counters[number], name, #name, inherited_value(name)) end
   return (cast(pointer, number + 1))
 end
 

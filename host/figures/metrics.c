@@ -45,8 +45,7 @@ static void put_counters(FILE *out, const struct queues *queues)
 {
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
 		put_head(out, counters[i].name, "counter", counters[i].help);
-		FOR_EACH_QUEUE(queues, stats)
-		{
+		FOR_EACH_QUEUE (queues, stats) {
 			uint64_t value;
 
 			memcpy(&value, (const char *)stats + counters[i].at, sizeof(value));
@@ -59,8 +58,7 @@ static void put_counters(FILE *out, const struct queues *queues)
 static void put_packets(FILE *out, const struct queues *queues)
 {
 	put_head(out, "ipq_packets_total", "counter", "Packets judged, by verdict.");
-	FOR_EACH_QUEUE(queues, stats)
-	{
+	FOR_EACH_QUEUE (queues, stats) {
 		const struct {
 			const char *verdict;
 			uint64_t count;
@@ -81,31 +79,33 @@ static void put_lost(FILE *out, const struct queues *queues)
 {
 	put_head(out, "ipq_kernel_dropped_total", "counter",
 		 "Packets that the kernel dropped before the filter could see them.");
-	FOR_EACH_QUEUE(queues, stats)
-	if (stats->is_lost_known)
-		fprintf(out,
-			"ipq_kernel_dropped_total{queue=\"%u\",reason=\"queue_full\"} "
-			"%" PRIu32 "\n"
-			"ipq_kernel_dropped_total{queue=\"%u\",reason=\"socket_full\"} "
-			"%" PRIu32 "\n",
-			stats->queue_num, stats->queue_full, stats->queue_num, stats->socket_full);
+	FOR_EACH_QUEUE (queues, stats)
+		if (stats->is_lost_known)
+			fprintf(out,
+				"ipq_kernel_dropped_total{queue=\"%u\",reason=\"queue_full\"} "
+				"%" PRIu32 "\n"
+				"ipq_kernel_dropped_total{queue=\"%u\",reason=\"socket_full\"} "
+				"%" PRIu32 "\n",
+				stats->queue_num, stats->queue_full, stats->queue_num,
+				stats->socket_full);
 	put_head(out, "ipq_waiting_packets", "gauge", "Packets in the kernel's queue.");
-	FOR_EACH_QUEUE(queues, stats)
-	if (stats->is_lost_known)
-		fprintf(out, "ipq_waiting_packets{queue=\"%u\"} %" PRIu32 "\n", stats->queue_num,
-			stats->waiting);
+	FOR_EACH_QUEUE (queues, stats)
+		if (stats->is_lost_known)
+			fprintf(out, "ipq_waiting_packets{queue=\"%u\"} %" PRIu32 "\n",
+				stats->queue_num, stats->waiting);
 }
 
 static void put_workers(FILE *out, const struct queues *queues)
 {
 	put_head(out, "ipq_restarts_total", "counter", "Workers that died and were replaced.");
-	FOR_EACH_QUEUE(queues, stats)
-	fprintf(out, "ipq_restarts_total{queue=\"%u\"} %u\n", stats->queue_num, stats->restarts);
+	FOR_EACH_QUEUE (queues, stats)
+		fprintf(out, "ipq_restarts_total{queue=\"%u\"} %u\n", stats->queue_num,
+			stats->restarts);
 	put_head(out, "ipq_worker_cpu_seconds_total", "counter",
 		 "Processor time of the queue's workers.");
-	FOR_EACH_QUEUE(queues, stats)
-	fprintf(out, "ipq_worker_cpu_seconds_total{queue=\"%u\"} %.6f\n", stats->queue_num,
-		(double)stats->cpu_ns * 1e-9);
+	FOR_EACH_QUEUE (queues, stats)
+		fprintf(out, "ipq_worker_cpu_seconds_total{queue=\"%u\"} %.6f\n", stats->queue_num,
+			(double)stats->cpu_ns * 1e-9);
 }
 
 enum {
@@ -155,8 +155,7 @@ static void put_script_counter(FILE *out, const struct queues *queues, const cha
 	/* Nobody says whether it only grows. */
 	fprintf(out, "# HELP ipq_script_%s The script's own.\n# TYPE ipq_script_%s untyped\n", name,
 		name);
-	FOR_EACH_QUEUE(queues, stats)
-	{
+	FOR_EACH_QUEUE (queues, stats) {
 		const struct ipq_counter *counter = stats_find(stats, name);
 
 		if (counter)
@@ -167,14 +166,14 @@ static void put_script_counter(FILE *out, const struct queues *queues, const cha
 
 static void put_script(FILE *out, const struct queues *queues)
 {
-	FOR_EACH_QUEUE(queues, stats)
-	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
-		const struct ipq_counter *counter = stats_counter(stats, i);
+	FOR_EACH_QUEUE (queues, stats)
+		for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
+			const struct ipq_counter *counter = stats_counter(stats, i);
 
-		if (counter && stats_find(stats, counter->name) == counter &&
-		    is_first(queues, stats, counter->name))
-			put_script_counter(out, queues, counter->name);
-	}
+			if (counter && stats_find(stats, counter->name) == counter &&
+			    is_first(queues, stats, counter->name))
+				put_script_counter(out, queues, counter->name);
+		}
 }
 
 static void put_all(FILE *out, const struct queues *queues)
@@ -185,8 +184,8 @@ static void put_all(FILE *out, const struct queues *queues)
 	put_workers(out, queues);
 	put_head(out, "ipq_filter_seconds", "histogram",
 		 "What the filter takes for a packet: a batch's time, divided by its packets.");
-	FOR_EACH_QUEUE(queues, stats)
-	put_filter(out, stats);
+	FOR_EACH_QUEUE (queues, stats)
+		put_filter(out, stats);
 	put_script(out, queues);
 }
 

@@ -1,5 +1,6 @@
 #include "stats.h"
 #include "lib/queue/histogram.h"
+#include "lib/queue/queue.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -7,8 +8,11 @@
 
 /* A name is there as a whole once its first byte is: ipq_counter_name(). So that byte is read first,
  * which on arm64 has to be said. */
-static void read_script(struct ipq_counter *to, const struct ipq_counter *from)
+void stats_read_script(struct stats *stats, const struct ipq_batch *made)
 {
+	const struct ipq_counter *from = made->script_counters;
+	struct ipq_counter *to = stats->script;
+
 	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
 		if (__atomic_load_n(&from[i].name[0], __ATOMIC_ACQUIRE))
 			to[i] = from[i];
@@ -17,14 +21,13 @@ static void read_script(struct ipq_counter *to, const struct ipq_counter *from)
 	}
 }
 
-void stats_read_batch(struct stats *stats, const struct ipq_batch *batch,
-		      const struct ipq_batch *made)
+void stats_add_batch(struct stats *stats, const struct ipq_batch *batch,
+		     const struct ipq_batch *made)
 {
 	/* Each is one aligned word with one writer: it is old or new, and never between. Which of
 	 * them are new already is in no order. */
-	stats->counters = batch->counters;
-	stats->filter_ns = *made->filter_ns;
-	read_script(stats->script, made->script_counters);
+	ipq_counters_add(&stats->counters, &batch->counters);
+	ipq_histogram_join(&stats->filter_ns, made->filter_ns);
 }
 
 static uint64_t cpu_ns(pid_t pid)

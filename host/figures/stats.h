@@ -25,10 +25,12 @@ struct stats {
 	struct ipq_counter script[IPQ_SCRIPT_COUNTERS_MAX];
 };
 
-/* Takes over what a worker counts in its batch, which may have anything in it; made is the batch as
- * it was made, and tells where things are. */
-void stats_read_batch(struct stats *stats, const struct ipq_batch *batch,
-		      const struct ipq_batch *made);
+/* Adds what a worker counts in its batch, which may have anything in it; made is the batch as it was
+ * made, and tells where things are. */
+void stats_add_batch(struct stats *stats, const struct ipq_batch *batch,
+		     const struct ipq_batch *made);
+/* Takes over its script's counters. */
+void stats_read_script(struct stats *stats, const struct ipq_batch *made);
 
 /* The worker, and the time that it has had from the processors. */
 void stats_read_worker(struct stats *stats, pid_t pid);

@@ -11,8 +11,7 @@
  *                         far it is
  *               session   a script and a source of packets, from the first to the last; takes
  *                         signals
- *               vm        a Lua state with one script in it: load, start, run, stop (value.h: what
- *                         goes from one to the next)
+ *               vm        a Lua state with one script in it: load, start, restore, run, save, stop
  *               dispatch  bindings/ipq/engine/dispatch.lua: the loop over packets. vm_run() enters
  *                         it, and it comes back at the end of the source, after a signal or after
  *                         an error: never between packets
@@ -22,12 +21,11 @@
  *             A replay is the same without a worker: session, vm, dispatch and driver, with a
  *             capture for the source.
  *
- * States      of a worker: loading, loaded, running; while it runs a reload puts another vm in the
- *             place of the one that it has (reload.h). What it tells of them is struct
- *             worker_message.
+ * States      of a worker, as its supervisor calls them (enum child_stage, supervise/child.h). What
+ *             it tells of them is struct worker_message, what it is told struct worker_command.
  *
- * Always      The first script of a process is loaded and started before the process gives up its
- *             rights, one that a reload brings is loaded without them. What a script does wrong
+ * Always      A process has one script, which is loaded and started before it gives up its rights; what
+ *             another process has saved is restored behind that. What a script does wrong
  *             costs its own packets, and ends at most this process. What is wrong is logged here,
  *             once, by whom it met first; callers get exit codes of sysexits.h.
  */

@@ -90,15 +90,15 @@ static int judge(struct session *session)
 		ret = asked & SIGNALS_STOP ? driver->source->stop(driver->source) : 0;
 		if (ret < 0)
 			return ret;
-		if (asked & SIGNALS_RELOAD && session->reload)
-			session->reload(session);
+		if (asked & SIGNALS_RELOAD && session->hand_over && !session->has_handed)
+			session->has_handed = session->hand_over(session);
 	}
 }
 
 int session_run(struct session *session, const char *name)
 {
 	int ret = judge(session);
-	enum vm_result stopped = vm_stop(session->vm);
+	enum vm_result stopped = vm_stop(session->vm, session->has_handed ? "reload" : "exit");
 
 	/* What a broken Lua state could give no verdict. */
 	ipq_driver_commit_all_held(&session->driver, session->driver.batch->error_verdict);

@@ -10,9 +10,10 @@ struct session {
 	const struct options *options;
 	struct vm *vm;
 	struct ipq_driver driver;
-	/* Takes the script anew, when a signal asks for it; NULL: it cannot. */
-	void (*reload)(struct session *session);
-	void *data; /* reload's own */
+	/* Hands the queue over, when a signal asks for it, and says whether it has; NULL: there is nobody to take it. */
+	bool (*hand_over)(struct session *session);
+	void *data;	 /* hand_over's own */
+	bool has_handed; /* another process has it */
 };
 
 /* These give an exit code of sysexits.h, and have told why it is not EX_OK. */
@@ -27,8 +28,8 @@ int session_open(struct session *session, const struct options *options, struct 
 /* Calls the script's start(). The session has the vm from here on. */
 int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
 
-/* Judges packets until the source ends or a signal asks to leave, then calls the script's stop().
- * name is the source's. */
+/* Judges packets until the source ends or a signal asks to leave, then calls the script's stop(),
+ * with the reason "reload" where the queue was handed over. name is the source's. */
 int session_run(struct session *session, const char *name);
 
 /* The queue's settings: the command line's, and what the script says it needs. */

@@ -1,6 +1,6 @@
 #include "vm.h"
 #include "overtime.h"
-#include "value.h"
+#include "bindings/value.h"
 #include "host/base/log.h"
 
 #include <errno.h>
@@ -18,17 +18,16 @@ struct vm {
 	int run;
 	int keeper;  /* of the packets that the filter holds */
 	int observe; /* LUA_NOREF: nobody */
-	int carried; /* LUA_REFNIL: nothing */
 	struct ipq_driver *driver;
 	struct overtime overtime;
-	volatile sig_atomic_t is_judging; /* in vm_run() */
+	volatile sig_atomic_t is_judging; /* packets wait for what runs */
 };
 
 /* What may raise is done in these, below one lua_cpcall() each. */
 
 struct load {
 	struct vm *vm;
-	struct ipq_counter *counters;
+	struct ipq_counter *counters, *inherited;
 	const char *path;
 	int argc;
 	char **argv;
@@ -50,7 +49,11 @@ static int protected_load(lua_State *L)
 
 	vm_push_member(L, "ipq.counter", "place");
 	lua_pushlightuserdata(L, load->counters);
-	lua_call(L, 1, 0);
+	if (load->inherited)
+		lua_pushlightuserdata(L, load->inherited);
+	else
+		lua_pushnil(L);
+	lua_call(L, 2, 0);
 	vm_push_member(L, "ipq.engine.script", "load");
 	lua_pushstring(L, load->path);
 	lua_createtable(L, load->argc, 0);
@@ -104,6 +107,23 @@ static int protected_replay(lua_State *L)
 	return 0;
 }
 
+/* Calls the script's function of that name with what is on top of the stack, and leaves what it
+ * returned there; false where it raised, which is logged. */
+static bool call_script(lua_State *L, const struct vm *vm, const char *name)
+{
+	vm_push_member(L, "ipq.engine.script", "call");
+	lua_insert(L, -2);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->script);
+	lua_insert(L, -2);
+	lua_pushstring(L, name);
+	lua_insert(L, -2);
+	lua_call(L, 3, 2);
+	if (!lua_isnil(L, -2))
+		return true;
+	log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
+	return false;
+}
+
 struct start {
 	struct vm *vm;
 	struct ipq_driver *driver;
@@ -114,12 +134,9 @@ static int protected_start(lua_State *L)
 {
 	struct start *start = lua_touserdata(L, 1);
 
-	vm_push_member(L, "ipq.engine.script", "start");
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->carried);
-	lua_call(L, 2, 2);
-	if (lua_isnil(L, -2)) {
-		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
+	lua_getfield(L, -1, "args");
+	if (!call_script(L, start->vm, "start")) {
 		start->result = VM_BAD;
 		return 0;
 	}
@@ -140,8 +157,44 @@ static int protected_start(lua_State *L)
 	return 0;
 }
 
+struct save {
+	struct vm *vm;
+	uint8_t *to;
+	size_t size;
+	ssize_t len;
+};
+
+static int protected_save(lua_State *L)
+{
+	struct save *save = lua_touserdata(L, 1);
+
+	lua_pushnil(L);
+	if (!call_script(L, save->vm, "save"))
+		return 0;
+	save->len = lua_isnil(L, -1) ? 0 : (ssize_t)value_write(L, save->to, save->size);
+	return 0;
+}
+
+struct restore {
+	struct vm *vm;
+	const uint8_t *from;
+	size_t len;
+	enum vm_result result;
+};
+
+static int protected_restore(lua_State *L)
+{
+	struct restore *restore = lua_touserdata(L, 1);
+
+	value_read(L, restore->from, restore->len);
+	if (!call_script(L, restore->vm, "restore"))
+		restore->result = VM_BAD;
+	return 0;
+}
+
 struct stop {
 	struct vm *vm;
+	const char *reason;
 	enum vm_result result;
 };
 
@@ -165,35 +218,11 @@ static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
 
-	vm_push_member(L, "ipq.engine.script", "stop");
-	lua_rawgeti(L, LUA_REGISTRYINDEX, stop->vm->script);
-	lua_call(L, 1, 2);
-	if (lua_isnil(L, -2)) {
-		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
+	lua_pushstring(L, stop->reason);
+	if (!call_script(L, stop->vm, "stop"))
 		stop->result = VM_BAD;
-	} else {
-		luaL_unref(L, LUA_REGISTRYINDEX, stop->vm->carried);
-		stop->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
-	}
 	judge_held(L, stop->vm);
 	flush_log(L);
-	return 0;
-}
-
-struct transfer {
-	struct vm *vm, *from;
-};
-
-static int protected_carry(lua_State *L)
-{
-	struct transfer *transfer = lua_touserdata(L, 1);
-	lua_State *from = transfer->from->L;
-
-	lua_rawgeti(from, LUA_REGISTRYINDEX, transfer->from->carried);
-	value_copy(from, L);
-	lua_pop(from, 1);
-	luaL_unref(L, LUA_REGISTRYINDEX, transfer->vm->carried);
-	transfer->vm->carried = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -228,25 +257,24 @@ bool vm_confine(struct vm *vm)
 	return vm_protect(vm->L, protected_confine, NULL);
 }
 
-struct vm *vm_new(bool is_confined)
+struct vm *vm_new(void)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	if (!vm)
 		return NULL;
 	vm->observe = LUA_NOREF;
-	vm->carried = LUA_REFNIL;
 	vm->L = vm_state_new();
-	if (vm->L && (!is_confined || vm_confine(vm)) && vm_protect(vm->L, protected_watch, vm))
+	if (vm->L && vm_protect(vm->L, protected_watch, vm))
 		return vm;
 	vm_free(vm);
 	return NULL;
 }
 
-enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *path, int argc,
-		       char **argv)
+enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, struct ipq_counter *inherited,
+		       const char *path, int argc, char **argv)
 {
-	struct load load = {vm, counters, path, argc, argv, VM_OK};
+	struct load load = {vm, counters, inherited, path, argc, argv, VM_OK};
 
 	return vm_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
 }
@@ -324,21 +352,54 @@ int vm_run(struct vm *vm)
 	return ret;
 }
 
-enum vm_result vm_stop(struct vm *vm)
+/* The time of what runs between them is limited as a timer's is. */
+static void begin_limited(struct vm *vm)
 {
-	struct stop stop = {vm, VM_OK};
-
-	return vm_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
+	vm->is_judging = true;
+	vm->driver->batch->in_timer++;
 }
 
-bool vm_carry(struct vm *vm, struct vm *from)
+static void end_limited(struct vm *vm)
 {
-	struct transfer transfer = {vm, from};
-	int top = lua_gettop(from->L);
-	bool done = vm_protect(vm->L, protected_carry, &transfer);
+	vm->driver->batch->in_timer++;
+	vm->is_judging = false;
+	lua_sethook(vm->L, NULL, 0, 0);
+}
 
-	lua_settop(from->L, top);
-	return done;
+static bool call_limited(struct vm *vm, const char *name, lua_CFunction function, void *data)
+{
+	bool done;
+
+	begin_limited(vm);
+	done = lua_cpcall(vm->L, function, data) == 0;
+	end_limited(vm);
+	if (done)
+		return true;
+	log_write(LOG_LEVEL_ERROR, "%s: %s", name, lua_tostring(vm->L, -1));
+	lua_pop(vm->L, 1);
+	return false;
+}
+
+ssize_t vm_save(struct vm *vm, uint8_t *to, size_t size)
+{
+	struct save save = {vm, to, size, -1};
+
+	(void)call_limited(vm, "save()", protected_save, &save);
+	return save.len;
+}
+
+enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len)
+{
+	struct restore restore = {vm, from, len, VM_OK};
+
+	return call_limited(vm, "restore()", protected_restore, &restore) ? restore.result : VM_BAD;
+}
+
+enum vm_result vm_stop(struct vm *vm, const char *reason)
+{
+	struct stop stop = {vm, reason, VM_OK};
+
+	return vm_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
 }
 
 void vm_files(struct vm *vm, void (*each)(void *data, const char *path), void *data)

@@ -3,6 +3,7 @@
 #define HOST_VM_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <lua.h>
 
@@ -14,18 +15,18 @@ struct vm;
 enum vm_result {
 	VM_OK,
 	VM_NO_FILE, /* the script cannot be read */
-	VM_BAD	    /* the script is no filter, or its start() or stop() raised */
+	VM_BAD	    /* the script is no filter, or a function of its raised */
 };
 
-/* Makes a state. is_confined says that the process is in the sandbox already (sandbox.h). NULL with
- * a message where that cannot be. */
-struct vm *vm_new(bool is_confined);
+/* Makes a state. NULL with a message where that cannot be. */
+struct vm *vm_new(void);
 void vm_free(struct vm *vm);
 
 /* Loads the script. What is wrong is logged. counters are the script's, IPQ_SCRIPT_COUNTERS_MAX of
- * them, which may have something in them already; they outlive the state. */
-enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, const char *path, int argc,
-		       char **argv);
+ * them, which may have something in them already, and inherited what they begin with, or NULL; both
+ * outlive the state. */
+enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, struct ipq_counter *inherited,
+		       const char *path, int argc, char **argv);
 
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
@@ -41,9 +42,17 @@ lua_State *vm_state(struct vm *vm);
 /* Whether the script has a start(). */
 bool vm_has_start(struct vm *vm);
 
-/* Calls the script's start() with what was carried over, and prepares vm_run() for this driver,
- * which must outlive the state. */
+/* Calls the script's start(), and prepares vm_run() for this driver, which must outlive the state.
+ */
 enum vm_result vm_start(struct vm *vm, struct ipq_driver *driver);
+
+/* Calls the script's save(), and writes what it returns (bindings/value.h). Gives the length; 0
+ * where there is nothing to save; -1 with a message where that cannot be saved. */
+ssize_t vm_save(struct vm *vm, uint8_t *to, size_t size);
+
+/* Calls the script's restore() with what another process' vm_save() wrote there, which may be
+ * anything. */
+enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len);
 
 /* The process enters the sandbox. False with a message where the state cannot. */
 bool vm_confine(struct vm *vm);
@@ -53,13 +62,9 @@ bool vm_confine(struct vm *vm);
  * from current on were not judged. */
 int vm_run(struct vm *vm);
 
-/* Calls the script's stop(), keeps what it returns to be carried over, and gives the default
- * verdict to what is still held. The driver's source has not been closed yet. */
-enum vm_result vm_stop(struct vm *vm);
-
-/* Takes what the stop() of from returned over to a vm's start(). False with a message where it is
- * nothing that can be. */
-bool vm_carry(struct vm *vm, struct vm *from);
+/* Calls the script's stop() with the reason, "reload" or "exit", and gives the default verdict to
+ * what is still held. The driver's source has not been closed yet. */
+enum vm_result vm_stop(struct vm *vm, const char *reason);
 
 /* The files that the script was made from: its own, and what it has required. Calls each() with
  * their paths. */

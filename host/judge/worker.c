@@ -1,14 +1,14 @@
 #include "worker.h"
 #include "affinity.h"
 #include "landlock.h"
-#include "reload.h"
 #include "sandbox.h"
 #include "session.h"
-#include "host/base/log.h"
+#include "host/base/base.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -54,51 +54,90 @@ static void tell_file(void *data, const char *path)
 	tell(data, &message);
 }
 
-static void tell_news(const struct worker_task *task, enum worker_news news, struct vm *vm)
+static void tell_news(const struct worker_task *task, enum worker_news news, size_t saved)
 {
 	struct worker_message message;
 
-	if ((news == WORKER_LOADED || news == WORKER_RELOADED) && task->options->watch)
-		vm_files(vm, tell_file, (void *)task);
 	memset(&message, 0, sizeof(message));
 	message.news = news;
+	message.saved = saved;
+	tell(task, &message);
+}
+
+static void tell_loaded(const struct worker_task *task, struct vm *vm)
+{
+	struct worker_message message;
+
+	if (task->options->watch)
+		vm_files(vm, tell_file, (void *)task);
+	memset(&message, 0, sizeof(message));
+	message.news = WORKER_LOADED;
 	message.settings = session_settings(task->options, vm);
 	tell(task, &message);
 }
 
-static bool wait_until_bound(const struct worker_task *task)
+/* False where the channel has ended. */
+static bool take_order(const struct worker_task *task, struct worker_command *command)
 {
 	ssize_t len;
-	char go;
 
 	do
-		len = recv(task->channel, &go, sizeof(go), 0);
+		len = recv(task->channel, command, sizeof(*command), 0);
 	while (len < 0 && errno == EINTR);
-	return len > 0;
+	return len == sizeof(*command);
 }
 
-/* What the queue was bound for may have been another version of the script's. */
-static void copy_as_needed(const struct worker_task *task, struct vm *vm)
-{
-	struct ipq_queue_options settings = session_settings(task->options, vm);
-	int ret = ipq_queue_copy(task->queue, &settings);
-
-	if (ret < 0)
-		log_queue(LOG_LEVEL_ERROR, task->queue_num, ": cannot set the copy range: %s",
-			  strerror(-ret));
-}
-
-static void reload_session(struct session *session)
+static bool hand_over(struct session *session)
 {
 	const struct worker_task *task = session->data;
+	struct worker_command command;
+	ssize_t len = vm_save(session->vm, task->saved, WORKER_SAVED_MAX);
 
-	tell_news(task, WORKER_RELOADING, session->vm);
-	if (!reload(session)) {
-		tell_news(task, WORKER_NOT_RELOADED, session->vm);
-		return;
+	if (len < 0)
+		log_queue(LOG_LEVEL_WARN, task->queue_num,
+			  ": the new script begins without what save() was to give it");
+	tell_news(task, WORKER_HANDED, len < 0 ? 0 : (size_t)len);
+	if (!take_order(task, &command) || command.order != WORKER_RETIRE)
+		return false;
+	ipq_queue_retire(task->queue, task->retires_ms);
+	return true;
+}
+
+/* What another process wrote there, or one that it forked still writes, in memory of its own. */
+static int restore(const struct worker_task *task, struct vm *vm, size_t len)
+{
+	uint8_t *saved = len && len <= WORKER_SAVED_MAX ? malloc(len) : NULL;
+	int code;
+
+	if (!saved) {
+		log_queue(LOG_LEVEL_ERROR, task->queue_num, ": cannot take what was saved: %s",
+			  strerror(ENOMEM));
+		return EX_OSERR;
 	}
-	copy_as_needed(task, session->vm);
-	tell_news(task, WORKER_RELOADED, session->vm);
+	memcpy(saved, task->saved, len);
+	code = session_exit_code(vm_restore(vm, saved, len));
+	free(saved);
+	if (code == EX_OK)
+		tell_news(task, WORKER_RESTORED, 0);
+	return code;
+}
+
+/* The process that takes too much memory while another one judges is this one. *before is what is
+ * to be set again. */
+static int set_oom_score(const char *score, char *before, size_t size)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	ssize_t len = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (before)
+		len = read(fd, before, size - 1);
+	if (before)
+		before[len > 0 ? len : 0] = '\0';
+	len = pwrite(fd, score, strlen(score), 0);
+	close(fd);
+	return len < 0 ? -errno : 0;
 }
 
 static int cannot(const struct worker_task *task, const char *what, const char *whom, int error)
@@ -168,23 +207,33 @@ static int lock_down(const struct worker_task *task, struct vm *vm)
 	return ret < 0 ? cannot(task, "enter the sandbox, see --no-sandbox", "", ret) : EX_OK;
 }
 
-static int judge(const struct worker_task *task, struct session *session, struct vm *vm)
+/* From the loaded script to the last packet. */
+static int judge(const struct worker_task *task, struct session *session, struct vm *vm,
+		 const char *oom_score)
 {
+	struct worker_command command;
 	char name[32];
 	int code;
 
 	snprintf(name, sizeof(name), "queue %u", task->queue_num);
 	ipq_queue_spin(task->queue, task->options->spin_us);
-	if (task->is_successor)
-		copy_as_needed(task, vm);
 	code = session_start(session, vm, ipq_queue_source(task->queue));
+	if (task->is_beside && *oom_score)
+		(void)set_oom_score(oom_score, NULL, 0);
 	if (code == EX_OK)
 		code = lock_down(task, vm);
 	if (code != EX_OK)
 		return code;
-	session->reload = reload_session;
+	session->hand_over = hand_over;
 	session->data = (void *)task;
-	tell_news(task, WORKER_RUNNING, vm);
+	tell_news(task, WORKER_READY, 0);
+	if (!take_order(task, &command))
+		return EX_OK;
+	if (command.order == WORKER_RESTORE) {
+		code = restore(task, vm, command.saved);
+		if (code != EX_OK || !take_order(task, &command))
+			return code;
+	}
 	return session_run(session, name);
 }
 
@@ -202,28 +251,33 @@ static int load(const struct worker_task *task, struct vm **vm)
 {
 	const struct options *options = task->options;
 
-	*vm = vm_new(false);
+	*vm = vm_new();
 	if (!*vm)
 		return EX_OSERR;
 	signals_on_overtime(vm_overtime, *vm);
-	return session_exit_code(vm_load(*vm, task->batch->script_counters, options->script,
-					 options->argc, options->argv));
+	return session_exit_code(vm_load(*vm, task->batch->script_counters, task->batch->inherited,
+					 options->script, options->argc, options->argv));
 }
 
 int worker_run(const struct worker_task *task)
 {
 	const struct options *options = task->options;
 	struct session session;
+	struct worker_command command;
 	struct vm *vm = NULL;
+	char oom_score[16] = "";
 	int code = open_session(task, &session);
 
+	exit_guard(options->script);
 	limit_memory(options);
+	if (task->is_beside)
+		(void)set_oom_score("1000", oom_score, sizeof(oom_score));
 	if (code == EX_OK)
 		code = load(task, &vm);
 	if (code == EX_OK) {
-		tell_news(task, WORKER_LOADED, vm);
-		if (wait_until_bound(task))
-			code = judge(task, &session, vm);
+		tell_loaded(task, vm);
+		if (take_order(task, &command))
+			code = judge(task, &session, vm, oom_score);
 	}
 	/* Before it goes: a signal that says that it takes too long may come at any time. */
 	signals_on_overtime(NULL, NULL);
@@ -240,29 +294,48 @@ static int receive_all(struct ipq_driver *driver)
 	return ret;
 }
 
-int worker_run_without(const struct worker_task *task)
+/* There is nothing to save. */
+static bool is_replaced(const struct worker_task *task)
 {
-	struct session session;
+	struct worker_command command;
+
+	tell_news(task, WORKER_HANDED, 0);
+	return take_order(task, &command) && command.order == WORKER_RETIRE;
+}
+
+static int judge_without(const struct worker_task *task, struct session *session)
+{
 	struct ipq_source *source = ipq_queue_source(task->queue);
-	int code = open_session(task, &session);
 	int ret;
 
-	if (code == EX_OK)
-		code = lock_down(task, NULL);
-	ret = code == EX_OK ? -EINTR : 0;
-	session.driver.source = source;
-	while (ret == -EINTR) {
+	session->driver.source = source;
+	for (;;) {
 		int asked;
 
 		signals_interrupt(true);
-		ret = receive_all(&session.driver);
+		ret = receive_all(&session->driver);
 		if (ret != -EINTR)
-			break;
+			return ret < 0 ? EX_UNAVAILABLE : EX_OK;
 		asked = signals_take();
-		if (asked & (SIGNALS_LEAVE | SIGNALS_RELOAD))
-			ret = 0;
-		else if (asked & SIGNALS_STOP && (ret = source->stop(source)) == 0)
-			ret = -EINTR;
+		if (asked & SIGNALS_LEAVE)
+			return EX_OK;
+		if (asked & SIGNALS_STOP && source->stop(source) < 0)
+			return EX_UNAVAILABLE;
+		if (asked & SIGNALS_RELOAD && is_replaced(task))
+			return EX_OK;
 	}
-	return code == EX_OK && ret < 0 ? EX_UNAVAILABLE : code;
+}
+
+int worker_run_without(const struct worker_task *task)
+{
+	struct session session;
+	struct worker_command command;
+	int code = open_session(task, &session);
+
+	if (code == EX_OK)
+		code = lock_down(task, NULL);
+	if (code != EX_OK)
+		return code;
+	tell_news(task, WORKER_READY, 0);
+	return take_order(task, &command) ? judge_without(task, &session) : EX_OK;
 }

@@ -8,23 +8,32 @@
 #include "host/base/options.h"
 #include "privileges.h"
 
-/* What a worker tells its supervisor, on their channel, a SOCK_SEQPACKET. Behind WORKER_LOADED it
- * waits for a message back, of any kind, which says that the queue is bound. Where the channel ends
- * instead, so does the worker. */
+/* What a worker tells its supervisor, on their channel, a SOCK_SEQPACKET. Behind all but FILE it
+ * waits for an order. Where the channel ends instead, so does the worker, unless it has packets. */
 enum worker_news {
-	WORKER_LOADED,	     /* the script is loaded; settings are known */
-	WORKER_RUNNING,	     /* its start() has been called, packets are judged */
-	WORKER_RELOADING,    /* another script is being loaded */
-	WORKER_RELOADED,     /* another script took its place */
-	WORKER_NOT_RELOADED, /* it goes on with the one that it had */
-	WORKER_FILE /* path: one that the script was made from. It comes before LOADED and RELOADED
-		     */
+	WORKER_LOADED,	 /* the script is loaded; settings are known */
+	WORKER_READY,	 /* its start() has been called, and it is in the sandbox */
+	WORKER_RESTORED, /* so has its restore() */
+	WORKER_HANDED,	 /* it takes no more packets; what its save() returned is in saved */
+	WORKER_FILE	 /* path: one that the script was made from. It comes before LOADED */
 };
 
 struct worker_message {
 	enum worker_news news;
 	struct ipq_queue_options settings; /* the command line's, and what the script needs */
+	size_t saved;			   /* bytes; 0: none */
 	char path[PATH_MAX];
+};
+
+enum worker_order {
+	WORKER_GO, /* behind LOADED: the queue is bound; behind the others: packets are yours */
+	WORKER_RESTORE, /* behind READY: so many bytes are in saved */
+	WORKER_RETIRE	/* behind HANDED: another worker has the queue */
+};
+
+struct worker_command {
+	enum worker_order order;
+	size_t saved;
 };
 
 struct worker_task {
@@ -33,14 +42,20 @@ struct worker_task {
 	struct ipq_queue *queue;	    /* of queue_num; bound when the supervisor says so */
 	uint16_t queue_num;
 	struct ipq_batch *batch;
-	int core; /* to stay on; -1: any */
+	uint8_t *saved; /* WORKER_SAVED_MAX bytes, for all workers of the queue */
+	int core;	/* to stay on; -1: any */
 	int channel;
 	const sigset_t *signals; /* the mask to run with */
-	bool is_successor;	 /* the queue has had a worker before */
+	bool is_beside;		 /* another one judges while it loads */
+	uint32_t
+		retires_ms; /* how long it may judge what it holds, when another one has the queue */
 };
 
+enum { WORKER_SAVED_MAX = 64 << 20 };
+
 /* Loads the script, calls its start(), gives up what packets need not, and judges them until TERM
- * asks to stop, or USR2 to leave. Gives the exit code; what went wrong is logged. */
+ * asks to stop, USR2 to leave, or HUP to hand the queue over. Gives the exit code; what went wrong
+ * is logged. */
 int worker_run(const struct worker_task *task);
 
 /* The same without a script: each packet gets the error verdict. */

@@ -2,87 +2,63 @@
 #ifndef HOST_CHILD_H
 #define HOST_CHILD_H
 
-#include <signal.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "limits.h"
-#include "inherit.h"
-#include "writer.h"
-#include "host/base/options.h"
-#include "host/figures/overflow.h"
 #include "host/judge/worker.h"
+#include "lib/queue/queue.h"
 
-enum child_stage { CHILD_LOADING, CHILD_LOADED, CHILD_RUNNING };
+/*
+ * How far it is:
+ *
+ *   LOADING ──> LOADED ──> READY ──┬────────────────> RUNNING <──┬──> SAVING ──> HANDED ──> RETIRING
+ *                                  └──> RESTORING ──────^        └──────────────────┘
+ *
+ * From RESTORING on it is in the way of packets.
+ */
+enum child_stage {
+	CHILD_LOADING,	 /* runs the script's top level */
+	CHILD_LOADED,	 /* waits for its queue to be bound, then runs start() */
+	CHILD_READY,	 /* waits for the queue's packets */
+	CHILD_RESTORING, /* runs restore(); nobody judges */
+	CHILD_RUNNING,	 /* judges */
+	CHILD_SAVING,	 /* was asked for save(), and judges until it hears of it */
+	CHILD_HANDED,	 /* waits for what becomes of the queue; nobody judges */
+	CHILD_RETIRING	 /* judges what it holds; another one has the queue */
+};
 
-/* What outlives a worker: its queue, and its batch in shared memory. */
+/* Zeroed memory is none. */
 struct child {
-	uint16_t queue_num;
-	int core; /* -1: any */
-	struct ipq_queue *queue;
-	int queue_error; /* why there is none */
-	struct ipq_batch *batch;
-	struct ipq_batch made;		   /* as it was made: a worker may write over it */
-	struct ipq_queue_options settings; /* how its queue is to be */
-	bool was_odd;			   /* it was not, when it was looked at last */
-	bool is_odd_told;		   /* and the log has said so */
-	struct overflow overflow;
-	pid_t pid;   /* 0: it does not run */
-	int channel; /* -1: none */
+	pid_t pid; /* 0: none */
+	int channel;
 	enum child_stage stage;
-	bool is_adopted;       /* the queue was bound by another program */
-	bool has_run;	       /* it, or one before it, has come to judge */
-	bool is_given_up;      /* it judges without a script */
-	bool is_reloading;     /* it was asked to, and has not told yet what came of it */
-	uint64_t judged_at;    /* child_judged() when it was started */
-	int64_t loading_since; /* ms; 0: it loads no script */
-	int64_t load_ms;       /* how long the first one took */
-	bool is_interrupted;   /* its loading was asked to end */
-	unsigned int restarts;
-	int64_t restart_at; /* ms; 0: no successor is due */
-	struct backoff backoff;
-	struct backoff fork_backoff;
+	int64_t started;     /* ms */
+	int64_t since;	     /* ms: when its stage began */
+	bool is_interrupted; /* its stage took too long, and it was told */
+	bool is_unwanted;    /* it was killed on purpose, and nobody need hear of it */
+	bool is_told;	     /* why it was killed has been told */
+	bool is_without;     /* it judges without a script */
+	struct ipq_batch *batch;
+	struct ipq_batch made; /* as it was made: a worker may write over it */
 	struct watchdog watchdog;
 };
 
-/* All of them, as a new process must know them. */
-struct children {
-	const struct options *options;
-	struct privileges_user user; /* that workers become, if options name one */
-	unsigned int count;
-	int signals; /* the supervisor's signalfd */
-	int page;    /* and its statistics' page; -1: none */
-	struct writers writers;
-	sigset_t signals_before;
-	struct child of[OPTIONS_QUEUES_MAX];
-};
+void child_enter(struct child *child, enum child_stage stage);
 
-/* Makes the socket, or takes the inherited one, and the batch. An exit code; what is wrong with the
- * socket is told later. */
-int child_prepare(struct child *child, const struct options *options, unsigned int index,
-		  struct inheritance *inheritance);
-void child_release(struct child *child);
-
-/* Forks the worker. False with a message where that fails. */
-bool child_start(struct children *children, struct child *child);
-
-/* Packets that its workers have judged themselves. */
-uint64_t child_judged(const struct child *child);
-
-/* Its queue is bound: it may go on. */
-void child_let_go(struct child *child);
+/* Tells it how to go on. */
+void child_order(const struct child *child, enum worker_order order, size_t saved);
 
 /* Takes the next thing that it has to tell. False where there is nothing, now or any more. */
 bool child_read(struct child *child, struct worker_message *message);
 
-/* Tells what a worker that has ended had in hand, and gives those packets their verdicts. status is
- * wait(2)'s. */
-void child_died(struct child *child, int status);
+/* What it is at, to be written behind a message. */
+void child_work(const struct child *child, char *text, size_t size);
 
-/* Its queue is bound, and is as it was made, whatever a worker did to it. */
-int child_restore_queue(struct child *child);
+/* Ends it at once, without a word: it has nothing in hand. */
+void child_discard(struct child *child);
 
-/* Gives the error verdict to all packets that still wait, when there is nobody left to judge them;
- * no more will come. */
-void child_drain(struct child *child);
+/* It has ended, and what it had in hand is settled. */
+void child_forget(struct child *child);
 
 #endif

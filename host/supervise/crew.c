@@ -5,6 +5,9 @@
 #include "host/figures/report.h"
 
 #include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -23,17 +26,19 @@ static void look_last(struct supervisor *s)
 	s->statistics.look_at = NEVER;
 }
 
-static void end_child(const struct supervisor *s, struct child *child)
+static void end_queue(const struct supervisor *s, struct queue *queue)
 {
-	if (child->restart_at) {
-		child->restart_at = 0;
+	int number = s->phase == PHASE_STOPPING ? SIGTERM : SIGUSR2;
+
+	if (queue->restart_at) {
+		queue->restart_at = 0;
 		if (s->phase == PHASE_STOPPING)
-			child_drain(child);
+			queue_drain(queue);
 	}
-	if (!child->pid)
-		return;
-	shutdown(child->channel, SHUT_WR);
-	kill(child->pid, s->phase == PHASE_STOPPING ? SIGTERM : SIGUSR2);
+	FOR_EACH_CHILD (queue, child) {
+		shutdown(child->channel, SHUT_WR);
+		kill(child->pid, number);
+	}
 }
 
 void crew_end(struct supervisor *s, enum phase phase)
@@ -56,8 +61,9 @@ void crew_end(struct supervisor *s, enum phase phase)
 	}
 	if (was_bound)
 		look_last(s);
-	FOR_EACH_CHILD (s, child)
-		end_child(s, child);
+	reload_cancel(s);
+	FOR_EACH_QUEUE (s, queue)
+		end_queue(s, queue);
 }
 
 void crew_fail(struct supervisor *s, int code)
@@ -70,38 +76,36 @@ void crew_fail(struct supervisor *s, int code)
 void crew_kill(struct supervisor *s, int number)
 {
 	s->last_signal = number;
-	FOR_EACH_CHILD (s, child)
-		if (child->pid)
+	FOR_EACH_QUEUE (s, queue)
+		FOR_EACH_CHILD (queue, child)
 			kill(child->pid, SIGKILL);
 }
 
 /* Starting */
 
-void crew_start(struct supervisor *s, struct child *child)
+void crew_start(struct supervisor *s, struct queue *queue)
 {
-	if (child_start(&s->children, child)) {
-		child->fork_backoff = (struct backoff){0};
+	if (queue_start(&s->queues, queue, QUEUE_OWNER)) {
+		queue->fork_backoff = (struct backoff){0};
 		s->running++;
 	} else if (s->phase >= PHASE_BOUND) {
 		/* Packets wait, and what is short may be there again in a moment. */
-		child->restart_at =
-			clock_ms() + backoff_next(&child->fork_backoff, clock_ms(), true, UINT_MAX);
+		queue->restart_at =
+			clock_ms() + backoff_next(&queue->fork_backoff, clock_ms(), true, UINT_MAX);
 	} else {
 		crew_fail(s, EX_OSERR);
 	}
 }
 
-static void tell_running(struct supervisor *s, struct child *child,
-			 const struct ipq_queue_options *settings)
+static void tell_running(struct supervisor *s, const struct queue *queue)
 {
-	struct ipq_queue_options own = *settings;
-
-	own.queue_num = child->queue_num;
-	if (!child->has_run)
-		report_start(s->options, &own, child->queue, child->core);
+	if (queue->is_given_up)
+		return;
+	if (!queue->has_run)
+		report_start(s->options, &queue->settings, queue->socket, queue->core);
 	else
-		log_queue(LOG_LEVEL_INFO, child->queue_num, ": a new worker, process %d, goes on",
-			  child->pid);
+		log_queue(LOG_LEVEL_INFO, queue->num, ": a new worker, process %d, goes on",
+			  queue->child[QUEUE_OWNER].pid);
 }
 
 /* Packets may come. Where they cannot all ends. */
@@ -113,7 +117,7 @@ static void rules_start(struct supervisor *s)
 	s->after_rules = PHASE_READY;
 	if (s->options->rule_count)
 		code = rules_put(&s->rules);
-	else if (s->children.of[0].is_adopted)
+	else if (s->queues.of[0].is_adopted)
 		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
 	s->phase = PHASE_READY;
 	if (code != EX_OK)
@@ -124,8 +128,8 @@ static void rules_start(struct supervisor *s)
 
 static bool all_run(const struct supervisor *s)
 {
-	for (unsigned int i = 0; i < s->children.count; i++)
-		if (!s->children.of[i].has_run)
+	for (unsigned int i = 0; i < s->queues.count; i++)
+		if (!s->queues.of[i].has_run)
 			return false;
 	return true;
 }
@@ -140,105 +144,132 @@ void crew_ready(struct supervisor *s)
 	notify_send("READY=1");
 	if (notify_watchdog_ms())
 		s->notify_at = clock_ms();
-}
-
-/* A reload is over when no worker has to tell of it any more. */
-static void tell_reloaded(struct supervisor *s)
-{
-	FOR_EACH_CHILD (s, child)
-		if (child->is_reloading)
-			return;
-	if (s->is_reloading && !is_ending(s))
-		notify_send("READY=1");
-	s->is_reloading = false;
-}
-
-static void end_reload(struct supervisor *s, struct child *child)
-{
-	child->is_reloading = false;
-	tell_reloaded(s);
+	reload_step(s);
 }
 
 /* What is copied of packets is the script's to say; all else is the command line's, whatever a
  * worker says. */
-static void take_settings(const struct supervisor *s, struct child *child,
-			  const struct ipq_queue_options *told)
+static struct ipq_queue_options settings_of(const struct supervisor *s, const struct queue *queue,
+					    const struct ipq_queue_options *told)
 {
-	child->settings = s->options->queue;
-	child->settings.queue_num = child->queue_num;
+	struct ipq_queue_options settings = s->options->queue;
+
+	settings.queue_num = queue->num;
 	if (!ipq_queue_copies(told))
-		return;
-	child->settings.copy_mode = told->copy_mode;
-	child->settings.copy_range = told->copy_range;
+		return settings;
+	settings.copy_mode = told->copy_mode;
+	settings.copy_range = told->copy_range;
+	return settings;
 }
 
-static void take_message(struct supervisor *s, struct child *child,
+/* Enough of a packet for both. */
+static struct ipq_queue_options larger(const struct ipq_queue_options *a,
+				       const struct ipq_queue_options *b)
+{
+	struct ipq_queue_options settings = *a;
+
+	if (b->copy_mode > settings.copy_mode)
+		settings.copy_mode = b->copy_mode;
+	if (b->copy_range > settings.copy_range)
+		settings.copy_range = b->copy_range;
+	return settings;
+}
+
+static void take_loaded(struct supervisor *s, struct queue *queue, enum queue_role role,
+			const struct ipq_queue_options *told)
+{
+	struct ipq_queue_options settings = settings_of(s, queue, told);
+
+	child_enter(&queue->child[role], CHILD_LOADED);
+	if (role == QUEUE_NEXT) {
+		queue->next_settings = settings;
+		settings = larger(&queue->owner_settings, &settings);
+		queue_copy(queue, &settings);
+	} else if (s->phase >= PHASE_BOUND) {
+		queue->owner_settings = settings;
+		/* The first of a queue that was bound for what another worker needs. */
+		queue_copy(queue, &settings);
+	} else {
+		/* All queues are bound, and this worker goes on, in supervisor.c. */
+		s->settings = settings;
+		return;
+	}
+	child_order(&queue->child[role], WORKER_GO, 0);
+}
+
+static void take_ready(struct supervisor *s, struct queue *queue, enum queue_role role)
+{
+	struct child *child = &queue->child[role];
+
+	if (role == QUEUE_NEXT) {
+		child_enter(child, CHILD_READY);
+		reload_step(s);
+		return;
+	}
+	if (!queue->has_run)
+		queue->load_ms = clock_ms() - child->started;
+	child_enter(child, CHILD_RUNNING);
+	child_order(child, WORKER_GO, 0);
+	tell_running(s, queue);
+	queue->has_run = true;
+	reload_step(s);
+}
+
+/* Where it is not its turn it is not heard. */
+static void take_message(struct supervisor *s, struct queue *queue, enum queue_role role,
 			 const struct worker_message *message)
 {
+	struct child *child = &queue->child[role];
+
 	switch (message->news) {
 	case WORKER_FILE: watch_add(&s->watch, message->path); break;
 	case WORKER_LOADED:
-		if (child->stage != CHILD_LOADING)
-			break;
-		child->stage = CHILD_LOADED;
-		take_settings(s, child, &message->settings);
-		if (s->phase >= PHASE_BOUND)
-			child_let_go(child);
-		else
-			s->settings = message->settings;
+		if (child->stage == CHILD_LOADING)
+			take_loaded(s, queue, role, &message->settings);
 		break;
-	case WORKER_RUNNING:
-		if (child->stage != CHILD_LOADED)
-			break;
-		child->stage = CHILD_RUNNING;
-		if (!child->has_run)
-			child->load_ms = clock_ms() - child->loading_since;
-		child->loading_since = 0;
-		tell_running(s, child, &message->settings);
-		child->has_run = true;
-		end_reload(s, child);
+	case WORKER_READY:
+		if (child->stage == CHILD_LOADED ||
+		    (child->stage == CHILD_LOADING && child->is_without))
+			take_ready(s, queue, role);
 		break;
-	case WORKER_RELOADING:
-		child->loading_since = clock_ms();
-		child->is_interrupted = false;
+	case WORKER_HANDED:
+		if (role == QUEUE_OWNER)
+			reload_handed(s, queue, message->saved);
 		break;
-	case WORKER_RELOADED:
-		child->loading_since = 0;
-		take_settings(s, child, &message->settings);
-		log_queue(LOG_LEVEL_INFO, child->queue_num, ": %s was reloaded",
-			  s->options->script);
-		end_reload(s, child);
-		break;
-	case WORKER_NOT_RELOADED:
-		child->loading_since = 0;
-		end_reload(s, child);
+	case WORKER_RESTORED:
+		if (role == QUEUE_NEXT)
+			reload_restored(s, queue);
 		break;
 	}
 }
 
-void crew_read(struct supervisor *s, struct child *child)
+void crew_read(struct supervisor *s, struct queue *queue, enum queue_role role)
 {
 	struct worker_message message;
+	pid_t pid = queue->child[role].pid;
 
-	/* A worker that talks without end must not be the only one that is heard. */
-	for (int i = 0; i < NEWS_AT_ONCE && child->channel >= 0 && child_read(child, &message); i++)
-		take_message(s, child, &message);
+	/* A worker that talks without end must not be the only one that is heard. What it says may
+	 * give it another role. */
+	for (int i = 0;
+	     i < NEWS_AT_ONCE && queue->child[role].pid == pid && queue->child[role].channel >= 0 &&
+	     child_read(&queue->child[role], &message);
+	     i++)
+		take_message(s, queue, role, &message);
 }
 
 void crew_restart_due(struct supervisor *s)
 {
-	FOR_EACH_CHILD (s, child)
-		if (child->restart_at && child->restart_at <= clock_ms())
-			crew_start(s, child);
+	FOR_EACH_QUEUE (s, queue)
+		if (queue->restart_at && queue->restart_at <= clock_ms())
+			crew_start(s, queue);
 }
 
 /* Replacing */
 
-static void give_up(struct supervisor *s, struct child *child)
+static void give_up(struct supervisor *s, struct queue *queue)
 {
-	child->is_given_up = true;
-	end_reload(s, child);
-	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+	queue->is_given_up = true;
+	log_queue(LOG_LEVEL_ERROR, queue->num,
 		  ": %u worker%s died within a minute, which is the most (--max-restarts); %s",
 		  s->options->max_restarts + 1, s->options->max_restarts ? "s" : "",
 		  s->options->exit_on_give_up ? "ending, as --on-give-up says"
@@ -248,87 +279,161 @@ static void give_up(struct supervisor *s, struct child *child)
 	if (s->options->exit_on_give_up)
 		crew_fail(s, EX_SOFTWARE);
 	else
-		crew_start(s, child);
+		crew_start(s, queue);
 }
 
 /* A worker has died that should not have. */
-static void replace(struct supervisor *s, struct child *child)
+static void replace(struct supervisor *s, struct queue *queue, bool is_fruitless)
 {
-	bool is_fruitless = child_judged(child) == child->judged_at;
 	int delay =
-		backoff_next(&child->backoff, clock_ms(), is_fruitless, s->options->max_restarts);
+		backoff_next(&queue->backoff, clock_ms(), is_fruitless, s->options->max_restarts);
 
-	child->restarts++;
+	queue->restarts++;
 	if (delay < 0)
-		give_up(s, child);
+		give_up(s, queue);
 	else if (delay == 0)
-		crew_start(s, child);
+		crew_start(s, queue);
 	else
-		child->restart_at = clock_ms() + delay;
+		queue->restart_at = clock_ms() + delay;
 }
 
-/* A worker that judged without the script has ended, for it is to be tried again. */
-static void resume(struct supervisor *s, struct child *child)
+/* How a worker has ended, and what it had in hand. */
+struct death {
+	pid_t pid;
+	bool has_exited;
+	bool is_told; /* by itself, or nobody need hear of it */
+	bool is_unwanted;
+	bool is_fruitless;
+	bool was_its_turn; /* to hand its queue over, or to go for one that waits */
+	int code;	   /* of sysexits.h */
+	char text[64], work[160];
+};
+
+static struct death death_of(const struct child *child, int status)
 {
-	child->is_given_up = false;
-	child->backoff = (struct backoff){0};
-	crew_start(s, child);
+	struct death death = {
+		.pid = child->pid,
+		.has_exited = WIFEXITED(status),
+		.is_unwanted = child->is_unwanted,
+		.is_told = child->is_told || child->is_unwanted ||
+			   (WIFEXITED(status) && WEXITSTATUS(status)),
+		.is_fruitless = child->batch->counters.packets == child->batch->counters.settled,
+		.was_its_turn = child->is_unwanted || child->stage == CHILD_SAVING ||
+				child->stage == CHILD_HANDED,
+		.code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE,
+	};
+
+	child_work(child, death.work, sizeof(death.work));
+	if (WIFSIGNALED(status))
+		snprintf(death.text, sizeof(death.text), "was killed by signal %d (%s)",
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(death.text, sizeof(death.text), "ended with status %d", death.code);
+	return death;
 }
 
-static void bury(struct supervisor *s, struct child *child, int status)
+static void tell_death(const struct queue *queue, const struct death *death, const char *noun)
 {
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
-	bool has_left = WIFEXITED(status) && (is_ending(s) || (child->is_given_up && code == 0));
+	log_queue(LOG_LEVEL_ERROR, queue->num, ": %s, process %d, %s%s", noun, death->pid,
+		  death->text, death->work);
+}
 
-	crew_read(s, child);
-	if (child->channel >= 0)
-		close(child->channel);
-	child->channel = -1;
-	s->running--;
-	if (child->has_run && !has_left && !s->last_signal)
-		child_died(child, status);
-	child->pid = 0;
-	if (!child->has_run) {
-		crew_fail(s, code);
-	} else if (is_ending(s)) {
+/* Its queue may be without anybody: one that was to have it cannot restore, and the one before died
+ * meanwhile. */
+static void bury_next(struct supervisor *s, struct queue *queue, const struct death *death)
+{
+	(void)queue_settle(queue, QUEUE_NEXT);
+	if (!death->is_told)
+		tell_death(queue, death, "the worker that was to take over");
+	if (death->was_its_turn)
+		reload_step(s);
+	else
+		reload_failed(s);
+	if (!is_ending(s) && !queue->child[QUEUE_OWNER].pid && !queue->restart_at)
+		crew_start(s, queue);
+}
+
+static void bury_old(struct supervisor *s, struct queue *queue, const struct death *death)
+{
+	bool has_left = death->is_told || death->code == EX_OK;
+	int count = queue_settle(queue, QUEUE_OLD);
+
+	if (!has_left || count)
+		tell_death(queue, death, "its worker before the reload");
+	reload_step(s);
+}
+
+/* Before a packet came. */
+static void bury_first(struct supervisor *s, struct queue *queue, const struct death *death)
+{
+	child_forget(&queue->child[QUEUE_OWNER]);
+	if (!death->is_told && !is_ending(s))
+		tell_death(queue, death, "its worker");
+	crew_fail(s, death->code || is_ending(s) ? death->code : EX_SOFTWARE);
+}
+
+static void bury_owner(struct supervisor *s, struct queue *queue, const struct death *death)
+{
+	bool has_left = (is_ending(s) && death->has_exited) || s->last_signal || death->is_unwanted;
+	int count = queue_settle(queue, QUEUE_OWNER);
+
+	if (!has_left) {
+		tell_death(queue, death, "its worker");
+		if (count >= 0)
+			count = queue_restore(queue);
+	}
+	if (count < 0)
+		log_queue(LOG_LEVEL_ERROR, queue->num, ": cannot judge what it had in hand: %s",
+			  strerror(-count));
+	if (is_ending(s)) {
 		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)
-			s->code = code;
-		if (!has_left && !s->last_signal && s->phase == PHASE_STOPPING)
-			child_drain(child);
-	} else if (has_left) {
-		resume(s, child);
-	} else {
-		replace(s, child);
+			s->code = death->code;
+		if (!has_left && s->phase == PHASE_STOPPING)
+			queue_drain(queue);
+	} else if (!death->was_its_turn || !reload_succeeds(s, queue)) {
+		replace(s, queue, death->is_fruitless);
+	}
+}
+
+/* What it had to say may have given it another role. */
+static void bury(struct supervisor *s, struct queue *queue, enum queue_role role, int status)
+{
+	pid_t pid = queue->child[role].pid;
+	struct death death;
+
+	crew_read(s, queue, role);
+	while (queue->child[role].pid != pid)
+		role = (role + 1) % QUEUE_ROLES;
+	s->running--;
+	death = death_of(&queue->child[role], status);
+	if (role == QUEUE_NEXT)
+		bury_next(s, queue, &death);
+	else if (role == QUEUE_OLD)
+		bury_old(s, queue, &death);
+	else if (!queue->has_run)
+		bury_first(s, queue, &death);
+	else
+		bury_owner(s, queue, &death);
+}
+
+static void reap(struct supervisor *s, struct queue *queue, enum queue_role role)
+{
+	struct child *child = &queue->child[role];
+	int status;
+
+	while (child->pid &&
+	       waitpid(child->pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
+		if (WIFSTOPPED(status) || WIFCONTINUED(status))
+			child->watchdog.is_stopped = WIFSTOPPED(status);
+		else
+			bury(s, queue, role, status);
 	}
 }
 
 void crew_reap(struct supervisor *s)
 {
-	FOR_EACH_CHILD (s, child) {
-		int status;
-
-		while (child->pid && waitpid(child->pid, &status,
-					     WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
-			if (WIFSTOPPED(status) || WIFCONTINUED(status))
-				child->watchdog.is_stopped = WIFSTOPPED(status);
-			else
-				bury(s, child, status);
-		}
-	}
-}
-
-void crew_reload(struct supervisor *s)
-{
-	s->is_reloading = s->phase == PHASE_READY;
-	if (s->is_reloading)
-		notify_reloading();
-	FOR_EACH_CHILD (s, child) {
-		/* One without a script ends, and one with it follows. */
-		if (child->pid && child->has_run) {
-			child->is_reloading = true;
-			kill(child->pid, SIGHUP);
-		}
-	}
-	tell_reloaded(s);
+	FOR_EACH_QUEUE (s, queue)
+		for (int role = 0; role < QUEUE_ROLES; role++)
+			reap(s, queue, (enum queue_role)role);
 }

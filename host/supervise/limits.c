@@ -1,7 +1,6 @@
 /* What a worker may take: time for a packet, memory, and successors. */
 #include "supervisor.h"
 #include "host/base/base.h"
-#include "host/figures/report.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -104,11 +103,17 @@ int backoff_next(struct backoff *backoff, int64_t now_ms, bool is_fruitless, uns
 
 enum {
 	MEMORY_INTERVAL_MS = 100,
-	/* A script that is loaded while packets wait for it may take so many times --time-limit,
-	 * and twice what the first one took; and from its interruption on so long. */
+	/* A script that is loaded anew may take so many times --time-limit, and twice what the first
+	 * one took; and from its interruption on so long. */
 	LOAD_TIMES = 10,
-	LOAD_GRACE_MS = 1000
+	STAGE_GRACE_MS = 1000,
+	LIMIT_DEFAULT_MS = 1000
 };
+
+uint32_t limits_handover_ms(uint32_t limit_ms)
+{
+	return (limit_ms ? limit_ms : LIMIT_DEFAULT_MS) * LOAD_TIMES;
+}
 
 /* The processor's time that a process has had; 0 where it is gone. */
 static int64_t used_ms(pid_t pid)
@@ -121,7 +126,8 @@ static int64_t used_ms(pid_t pid)
 	return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
 }
 
-static void overtime(struct supervisor *s, struct child *child, enum watchdog_verdict verdict)
+static void overtime(struct supervisor *s, const struct queue *queue, struct child *child,
+		     enum watchdog_verdict verdict)
 {
 	char work[160];
 
@@ -129,50 +135,106 @@ static void overtime(struct supervisor *s, struct child *child, enum watchdog_ve
 		kill(child->pid, SIGXCPU);
 		return;
 	}
-	report_work(child->batch, &child->made, "packet", work, sizeof(work));
-	log_queue(LOG_LEVEL_ERROR, child->queue_num,
+	child_work(child, work, sizeof(work));
+	log_queue(LOG_LEVEL_ERROR, queue->num,
 		  ": no progress for %u ms%s; its worker is ended (--time-limit)",
 		  s->options->time_limit_ms, work);
+	child->is_told = true;
 	kill(child->pid, SIGKILL);
 }
 
-/* The first load is nobody's but its user's: no packet waits for it. */
-static void overtime_loading(struct supervisor *s, struct child *child, int64_t now)
+/* How long a worker may be in its stage; NEVER: as long as it takes. The first load is nobody's but
+ * its user's: no packet waits for it. */
+static int64_t stage_limit(const struct supervisor *s, const struct queue *queue,
+			   const struct child *child)
 {
-	int64_t limit = (int64_t)s->options->time_limit_ms * LOAD_TIMES + 2 * child->load_ms;
-	int64_t over = now - child->loading_since - limit;
+	int64_t limit = limits_handover_ms(s->options->time_limit_ms);
 
-	if (!child->pid || !child->has_run || !child->loading_since || over < 0)
+	switch (child->stage) {
+	case CHILD_LOADING:
+	case CHILD_LOADED:
+		if (!queue->has_run || !s->options->time_limit_ms || child->is_without)
+			return NEVER;
+		return limit + 2 * queue->load_ms;
+	case CHILD_SAVING:
+	case CHILD_RESTORING: return limit;
+	/* It ends by itself then. */
+	case CHILD_RETIRING: return limit + STAGE_GRACE_MS;
+	default: return NEVER;
+	}
+}
+
+static const char *stage_name(enum child_stage stage)
+{
+	switch (stage) {
+	case CHILD_LOADING: return "been loading";
+	case CHILD_LOADED: return "been in start()";
+	case CHILD_SAVING: return "not handed its queue over";
+	case CHILD_RESTORING: return "been in restore()";
+	default: return "been judging what it holds";
+	}
+}
+
+static void overtime_of_stage(struct supervisor *s, struct queue *queue, struct child *child,
+			      int64_t now)
+{
+	int64_t limit = stage_limit(s, queue, child), over = now - child->since - limit;
+
+	if (limit == NEVER || over < 0)
 		return;
 	if (!child->is_interrupted) {
 		child->is_interrupted = true;
 		kill(child->pid, SIGXCPU);
-	} else if (over >= LOAD_GRACE_MS) {
-		log_queue(LOG_LEVEL_ERROR, child->queue_num,
-			  ": %s has been loading for %.1f s; its worker is ended (--time-limit)",
-			  s->options->script, (double)(now - child->loading_since) / 1000);
-		child->loading_since = 0;
+	} else if (over >= STAGE_GRACE_MS) {
+		log_queue(LOG_LEVEL_ERROR, queue->num,
+			  ": %s has %s for %.1f s; its worker is ended (--time-limit)",
+			  s->options->script, stage_name(child->stage),
+			  (double)(now - child->since) / 1000);
+		child->since = now;
+		child->is_told = true;
 		kill(child->pid, SIGKILL);
 	}
 }
 
+static bool is_in_stage(enum child_stage stage)
+{
+	return stage != CHILD_RUNNING && stage != CHILD_READY;
+}
+
+/* When to look next, for one worker. */
+static int64_t look_at_child(struct supervisor *s, struct queue *queue, struct child *child,
+			     int64_t now)
+{
+	enum watchdog_verdict verdict = WATCHDOG_FINE;
+	int64_t limit = s->options->time_limit_ms;
+
+	if (limit && child->stage >= CHILD_RESTORING && child->stage != CHILD_HANDED)
+		verdict = watchdog_look(&child->watchdog, child->batch, now, used_ms(child->pid),
+					limit);
+	if (verdict != WATCHDOG_FINE)
+		overtime(s, queue, child, verdict);
+	overtime_of_stage(s, queue, child, now);
+	if (limit)
+		return watchdog_interval_ms(&child->watchdog, limit);
+	return is_in_stage(child->stage) ? INTERVAL_MOST_MS : NEVER;
+}
+
+void limits_begin(struct supervisor *s)
+{
+	s->look_at = clock_ms();
+}
+
 void limits_progress(struct supervisor *s)
 {
-	int64_t now = clock_ms(), limit = s->options->time_limit_ms, interval = NEVER;
+	int64_t now = clock_ms(), interval = s->options->time_limit_ms ? INTERVAL_MOST_MS : NEVER;
 
-	FOR_EACH_CHILD (s, child) {
-		enum watchdog_verdict verdict = WATCHDOG_FINE;
+	FOR_EACH_QUEUE (s, queue)
+		FOR_EACH_CHILD (queue, child) {
+			int64_t own = look_at_child(s, queue, child, now);
 
-		if (child->pid && child->stage == CHILD_RUNNING)
-			verdict = watchdog_look(&child->watchdog, child->batch, now,
-						used_ms(child->pid), limit);
-		if (verdict != WATCHDOG_FINE)
-			overtime(s, child, verdict);
-		overtime_loading(s, child, now);
-		if (watchdog_interval_ms(&child->watchdog, limit) < interval)
-			interval = watchdog_interval_ms(&child->watchdog, limit);
-	}
-	s->look_at = now + interval;
+			interval = own < interval ? own : interval;
+		}
+	s->look_at = interval == NEVER ? NEVER : now + interval;
 }
 
 /* A number of KiB behind a word in /proc/PID/status, in bytes. */
@@ -185,11 +247,17 @@ static uint64_t bytes_behind(const char *line, const char *word)
 	return kib << 10;
 }
 
+/* Looked at while there may be something alone: it is large. */
+static uint64_t saved_of(const struct queue *queue, const struct child *child)
+{
+	return is_in_stage(child->stage) ? ipq_resident(queue->saved, WORKER_SAVED_MAX) : 0;
+}
+
 /* Bytes resident that are the worker's own (proc(5)): not files, and of shared memory not what the
  * program has made. 0 where it is gone. */
-static uint64_t memory_of(const struct child *child)
+static uint64_t memory_of(const struct queue *queue, const struct child *child)
 {
-	uint64_t made = ipq_batch_resident(child->batch, &child->made);
+	uint64_t made = ipq_batch_resident(child->batch, &child->made) + saved_of(queue, child);
 	uint64_t own = 0, shared = 0;
 	char path[64], line[256];
 	FILE *file;
@@ -210,15 +278,17 @@ void limits_memory(struct supervisor *s)
 {
 	uint64_t limit = (uint64_t)s->options->memory_limit_mb << 20;
 
-	FOR_EACH_CHILD (s, child) {
-		uint64_t used = child->pid ? memory_of(child) : 0;
+	FOR_EACH_QUEUE (s, queue)
+		FOR_EACH_CHILD (queue, child) {
+			uint64_t used = memory_of(queue, child);
 
-		if (used <= limit)
-			continue;
-		log_queue(LOG_LEVEL_ERROR, child->queue_num,
-			  ": its worker takes %u MB; it is ended (--memory-limit)",
-			  (unsigned int)(used >> 20));
-		kill(child->pid, SIGKILL);
-	}
+			if (used <= limit)
+				continue;
+			log_queue(LOG_LEVEL_ERROR, queue->num,
+				  ": its worker takes %u MB; it is ended (--memory-limit)",
+				  (unsigned int)(used >> 20));
+			child->is_told = true;
+			kill(child->pid, SIGKILL);
+		}
 	s->memory_at = clock_ms() + MEMORY_INTERVAL_MS;
 }

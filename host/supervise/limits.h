@@ -21,6 +21,10 @@ struct watchdog {
 	int64_t warned_used_ms;
 };
 
+/* How long a worker may take for its part of a reload, for the limit of a packet; also where that
+ * has none. */
+uint32_t limits_handover_ms(uint32_t limit_ms);
+
 enum watchdog_verdict {
 	WATCHDOG_FINE,
 	WATCHDOG_WARN, /* for limit_ms: what is interpreted can be interrupted */

@@ -18,16 +18,16 @@ static void count(struct supervisor *s)
 {
 	struct stats *stats = s->statistics.now;
 
-	FOR_EACH_CHILD (s, child) {
-		stats_read_batch(stats, child->batch, &child->made);
-		stats_read_worker(stats, child->pid);
-		stats->queue_num = child->queue_num;
-		stats->restarts = child->restarts;
-		stats->is_given_up = child->is_given_up;
-		stats->is_lost_known = child->overflow.is_known;
-		stats->queue_full = child->overflow.queue_full;
-		stats->socket_full = child->overflow.socket_full;
-		stats->waiting = child->overflow.waiting;
+	FOR_EACH_QUEUE (s, queue) {
+		queue_count(queue, stats);
+		stats_read_worker(stats, queue->child[QUEUE_OWNER].pid);
+		stats->queue_num = queue->num;
+		stats->restarts = queue->restarts;
+		stats->is_given_up = queue->is_given_up;
+		stats->is_lost_known = queue->overflow.is_known;
+		stats->queue_full = queue->overflow.queue_full;
+		stats->socket_full = queue->overflow.socket_full;
+		stats->waiting = queue->overflow.waiting;
 		stats++;
 	}
 	if (s->statistics.page)
@@ -53,7 +53,7 @@ static void tell_since(struct supervisor *s, int64_t now)
 	struct statistics *statistics = &s->statistics;
 	double seconds = (double)(now - statistics->told_at) / 1000;
 
-	for (unsigned int i = 0; i < s->children.count; i++) {
+	for (unsigned int i = 0; i < s->queues.count; i++) {
 		tell_one(&statistics->now[i], &statistics->told[i], seconds);
 		statistics->told[i] = statistics->now[i];
 	}
@@ -68,7 +68,7 @@ static const char *reason(int error)
 /* Complains once, until it could be written again. */
 static void write_metrics(struct supervisor *s)
 {
-	int ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
+	int ret = metrics_write(s->options->metrics, s->statistics.now, s->queues.count);
 
 	if (ret < 0 && !s->statistics.is_warned)
 		log_write(LOG_LEVEL_WARN, "cannot write the metrics %s: %s", s->options->metrics,
@@ -78,11 +78,14 @@ static void write_metrics(struct supervisor *s)
 
 void statistics_overflow(struct supervisor *s)
 {
-	FOR_EACH_CHILD (s, child) {
-		struct overflow before = child->overflow;
+	static struct stats stats;
 
-		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
-		overflow_warn(&before, &child->overflow, child->queue_num);
+	FOR_EACH_QUEUE (s, queue) {
+		struct overflow before = queue->overflow;
+
+		queue_count(queue, &stats);
+		overflow_read(&queue->overflow, queue->num, &stats.counters);
+		overflow_warn(&before, &queue->overflow, queue->num);
 	}
 	s->overflow_at = clock_ms() + OVERFLOW_INTERVAL_MS;
 }
@@ -109,7 +112,7 @@ void statistics_look(struct supervisor *s)
 void statistics_tell(struct supervisor *s)
 {
 	count(s);
-	for (unsigned int i = 0; i < s->children.count; i++)
+	for (unsigned int i = 0; i < s->queues.count; i++)
 		tell_one(&s->statistics.now[i], &nothing, 0);
 	if (s->options->metrics)
 		write_metrics(s);
@@ -122,7 +125,7 @@ void statistics_end(struct supervisor *s)
 	count(s);
 	if (!s->options->metrics)
 		return;
-	ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
+	ret = metrics_write(s->options->metrics, s->statistics.now, s->queues.count);
 	if (ret == 0)
 		return;
 	log_write(LOG_LEVEL_ERROR, "cannot write the metrics %s for the last time: %s",
@@ -134,7 +137,7 @@ void statistics_end(struct supervisor *s)
 /* The first time, so that what is wrong is told before a packet comes. */
 static int open_metrics(struct supervisor *s)
 {
-	int ret = metrics_write(s->options->metrics, s->statistics.now, s->children.count);
+	int ret = metrics_write(s->options->metrics, s->statistics.now, s->queues.count);
 
 	if (ret == 0)
 		return EX_OK;
@@ -151,13 +154,13 @@ int statistics_open(struct supervisor *s)
 	int64_t now = clock_ms();
 	int ret;
 
-	statistics->now = calloc(s->children.count, sizeof(*statistics->now));
-	statistics->told = calloc(s->children.count, sizeof(*statistics->told));
+	statistics->now = calloc(s->queues.count, sizeof(*statistics->now));
+	statistics->told = calloc(s->queues.count, sizeof(*statistics->told));
 	if (!statistics->now || !statistics->told) {
 		log_write(LOG_LEVEL_ERROR, "not enough memory for statistics");
 		return EX_OSERR;
 	}
-	ret = stats_page_new(&statistics->page, &s->children.page, s->children.count,
+	ret = stats_page_new(&statistics->page, &s->queues.page, s->queues.count,
 			     s->options->script);
 	if (ret < 0)
 		log_write(LOG_LEVEL_DEBUG, "--top will not find this process: %s", strerror(-ret));
@@ -171,8 +174,8 @@ int statistics_open(struct supervisor *s)
 void statistics_close(struct supervisor *s)
 {
 	stats_page_free(s->statistics.page);
-	if (s->children.page >= 0)
-		close(s->children.page);
+	if (s->queues.page >= 0)
+		close(s->queues.page);
 	free(s->statistics.now);
 	free(s->statistics.told);
 }

@@ -34,19 +34,19 @@ static void hang_up(struct supervisor *s)
 	if (s->has_terminal && !isatty(STDERR_FILENO))
 		stop_as_asked(s);
 	else
-		crew_reload(s);
+		reload_begin(s);
 }
 
 static void take_signals(struct supervisor *s)
 {
 	struct signalfd_siginfo info;
 
-	while (read(s->children.signals, &info, sizeof(info)) == sizeof(info)) {
+	while (read(s->queues.signals, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD:
 			takeover_reap(s);
 			crew_reap(s);
-			writers_tend(&s->children.writers);
+			writers_tend(&s->queues.writers);
 			break;
 		case SIGHUP: hang_up(s); break;
 		case SIGUSR1: statistics_tell(s); break;
@@ -76,11 +76,11 @@ static int64_t earliest(const struct supervisor *s)
 	at = s->notify_at < at ? s->notify_at : at;
 	at = s->statistics.look_at < at ? s->statistics.look_at : at;
 	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
-	for (unsigned int i = 0; i < s->children.count; i++) {
-		const struct child *child = &s->children.of[i];
+	for (unsigned int i = 0; i < s->queues.count; i++) {
+		const struct queue *queue = &s->queues.of[i];
 
-		if (child->restart_at && child->restart_at < at)
-			at = child->restart_at;
+		if (queue->restart_at && queue->restart_at < at)
+			at = queue->restart_at;
 	}
 	return at;
 }
@@ -107,7 +107,7 @@ static void tend(struct supervisor *s)
 		notify_send("WATCHDOG=1");
 		s->notify_at = now + notify_watchdog_ms() / 2;
 	}
-	writers_tend(&s->children.writers);
+	writers_tend(&s->queues.writers);
 	if (!is_ending(s))
 		crew_restart_due(s);
 }
@@ -123,9 +123,16 @@ static void do_what_is_due(struct supervisor *s)
 	if (s->statistics.look_at <= now)
 		statistics_look(s);
 	if (watch_is_due(&s->watch, now))
-		crew_reload(s);
+		reload_begin(s);
 	crew_ready(s);
 	tend(s);
+}
+
+static void read_all(struct supervisor *s, struct queue *queue)
+{
+	for (int role = 0; role < QUEUE_ROLES; role++)
+		if (queue->child[role].pid)
+			crew_read(s, queue, (enum queue_role)role);
 }
 
 /* Rules take seconds where another program changes some, or there are thousands. Signals wait; a
@@ -135,8 +142,8 @@ static void tend_meanwhile(void *data)
 	struct supervisor *s = data;
 
 	if (!is_ending(s)) {
-		FOR_EACH_CHILD (s, child)
-			crew_read(s, child);
+		FOR_EACH_QUEUE (s, queue)
+			read_all(s, queue);
 		takeover_reap(s);
 		crew_reap(s);
 	}
@@ -159,20 +166,24 @@ static bool wait_for(struct pollfd *fds, unsigned int count, int timeout)
 
 static void handle_events(struct supervisor *s)
 {
-	struct pollfd fds[OPTIONS_QUEUES_MAX + 2];
-	unsigned int count = s->children.count;
+	struct pollfd fds[OPTIONS_QUEUES_MAX * QUEUE_ROLES + 2];
+	unsigned int count = 0;
 
-	for (unsigned int i = 0; i < count; i++)
-		fds[i] = (struct pollfd){.fd = s->children.of[i].channel, .events = POLLIN};
-	fds[count] = (struct pollfd){.fd = s->children.signals, .events = POLLIN};
-	fds[count + 1] = (struct pollfd){.fd = s->watch.fd, .events = POLLIN};
-	if (wait_for(fds, count + 2, timeout_ms(s))) {
-		for (unsigned int i = 0; i < count; i++)
-			if (fds[i].revents)
-				crew_read(s, &s->children.of[i]);
-		if (fds[count].revents)
+	fds[count++] = (struct pollfd){.fd = s->queues.signals, .events = POLLIN};
+	fds[count++] = (struct pollfd){.fd = s->watch.fd, .events = POLLIN};
+	FOR_EACH_QUEUE (s, queue)
+		for (int role = 0; role < QUEUE_ROLES; role++)
+			fds[count++] = (struct pollfd){
+				.fd = queue->child[role].channel,
+				.events = POLLIN,
+			};
+	if (wait_for(fds, count, timeout_ms(s))) {
+		/* Which worker a channel is of may change while others are read. */
+		FOR_EACH_QUEUE (s, queue)
+			read_all(s, queue);
+		if (fds[0].revents)
 			take_signals(s);
-		if (fds[count + 1].revents)
+		if (fds[1].revents)
 			watch_read(&s->watch, clock_ms());
 	}
 	do_what_is_due(s);
@@ -180,17 +191,19 @@ static void handle_events(struct supervisor *s)
 
 /* From the first to the last */
 
-static int bind_one(struct supervisor *s, struct child *child)
+static int bind_one(struct supervisor *s, struct queue *queue)
 {
 	struct ipq_queue_options settings = s->settings;
 	enum ipq_cause cause;
 	char text[512];
-	int ret = child->queue_error;
+	int ret = queue->socket_error;
 
-	settings.queue_num = child->queue_num;
+	settings.queue_num = queue->num;
 	if (ret == 0)
-		ret = child->is_adopted ? ipq_queue_rebind(child->queue, &settings)
-					: ipq_queue_bind(child->queue, &settings);
+		ret = queue->is_adopted ? ipq_queue_rebind(queue->socket, &settings)
+					: ipq_queue_bind(queue->socket, &settings);
+	queue->settings = settings;
+	queue->owner_settings = settings;
 	if (ret == 0)
 		return EX_OK;
 	cause = ipq_explain_open(text, sizeof(text), &settings, ret);
@@ -200,8 +213,8 @@ static int bind_one(struct supervisor *s, struct child *child)
 
 static void bind_all(struct supervisor *s)
 {
-	FOR_EACH_CHILD (s, child) {
-		int code = bind_one(s, child);
+	FOR_EACH_QUEUE (s, queue) {
+		int code = bind_one(s, queue);
 
 		if (code != EX_OK) {
 			crew_fail(s, code);
@@ -220,43 +233,44 @@ static void bind_all(struct supervisor *s)
 }
 
 /* Until the worker has got so far, or all are to end. */
-static void await(struct supervisor *s, const struct child *child, enum child_stage stage)
+static void await(struct supervisor *s, const struct queue *queue, enum child_stage stage)
 {
-	while (!is_ending(s) && child->stage < stage)
+	while (!is_ending(s) && queue->child[QUEUE_OWNER].stage < stage)
 		handle_events(s);
 }
 
 static void supervise(struct supervisor *s)
 {
-	struct child *first = &s->children.of[0];
+	struct queue *first = &s->queues.of[0];
 
 	crew_start(s, first);
 	await(s, first, CHILD_LOADED);
 	if (!is_ending(s))
 		bind_all(s);
 	if (!is_ending(s))
-		child_let_go(first);
+		child_order(&first->child[QUEUE_OWNER], WORKER_GO, 0);
 	await(s, first, CHILD_RUNNING);
-	for (unsigned int i = 1; i < s->children.count && !is_ending(s); i++)
-		crew_start(s, &s->children.of[i]);
+	for (unsigned int i = 1; i < s->queues.count && !is_ending(s); i++)
+		crew_start(s, &s->queues.of[i]);
 	while (s->running || (!is_ending(s) && earliest(s) != NEVER))
 		handle_events(s);
 }
 
 static void tell_end(struct supervisor *s)
 {
+	static struct stats stats;
 	struct overflow all_overflow = {.is_known = true};
 	struct ipq_counters all = {0};
 	unsigned int told = 0, restarts = 0;
 
-	FOR_EACH_CHILD (s, child) {
-		if (!child->has_run)
+	FOR_EACH_QUEUE (s, queue) {
+		if (!queue->has_run)
 			continue;
-		overflow_read(&child->overflow, child->queue_num, &child->batch->counters);
-		report_end(child->queue_num, &child->batch->counters, &child->overflow,
-			   child->restarts);
-		report_add(&all, &all_overflow, &child->batch->counters, &child->overflow);
-		restarts += child->restarts;
+		queue_count(queue, &stats);
+		overflow_read(&queue->overflow, queue->num, &stats.counters);
+		report_end(queue->num, &stats.counters, &queue->overflow, queue->restarts);
+		report_add(&all, &all_overflow, &stats.counters, &queue->overflow);
+		restarts += queue->restarts;
 		told++;
 	}
 	if (told > 1)
@@ -291,27 +305,27 @@ static void sandbox_check(const struct options *options)
 
 static int prepare(struct supervisor *s)
 {
-	struct children *children = &s->children;
+	struct queues *queues = &s->queues;
 	struct inheritance inheritance;
 	int code;
 
 	if (s->options->user) {
-		code = privileges_find(&children->user, s->options->user);
+		code = privileges_find(&queues->user, s->options->user);
 		if (code < 0)
 			return report_no_user(s->options->user, code);
 	}
 	inherit_take(&inheritance);
-	children->signals = signals_open(&children->signals_before);
-	if (children->signals < 0) {
-		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-children->signals));
+	queues->signals = signals_open(&queues->signals_before);
+	if (queues->signals < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-queues->signals));
 		return EX_OSERR;
 	}
-	writers_start(&children->writers);
+	writers_start(&queues->writers);
 	cores_check(s->options);
 	sandbox_check(s->options);
 	code = watch_open(&s->watch, s->options->watch);
-	for (; children->count < s->options->queue_count && code == EX_OK; children->count++)
-		code = child_prepare(&children->of[children->count], s->options, children->count,
+	for (; queues->count < s->options->queue_count && code == EX_OK; queues->count++)
+		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
 	inherit_close(&inheritance);
 	return code == EX_OK ? statistics_open(s) : code;
@@ -322,24 +336,24 @@ static void clean_up(struct supervisor *s)
 	statistics_close(s);
 	/* Where another program was to take over, and could not. */
 	rules_remove(&s->rules);
-	if (s->children.of[0].is_adopted)
+	if (s->queues.of[0].is_adopted)
 		rules_sweep(&s->rules, RULES_LEFT_BY_SELF);
-	FOR_EACH_CHILD (s, child)
-		child_release(child);
+	FOR_EACH_QUEUE (s, queue)
+		queue_release(queue);
 	watch_close(&s->watch);
-	writers_end(&s->children.writers);
-	if (s->children.signals >= 0)
-		close(s->children.signals);
+	writers_end(&s->queues.writers);
+	if (s->queues.signals >= 0)
+		close(s->queues.signals);
 	/* One that waits is forgotten. */
 	signal(SIGPIPE, SIG_IGN);
-	sigprocmask(SIG_SETMASK, &s->children.signals_before, NULL);
+	sigprocmask(SIG_SETMASK, &s->queues.signals_before, NULL);
 }
 
 int supervisor_run(const struct options *options)
 {
 	struct supervisor s = {
 		.options = options,
-		.children = {.options = options, .signals = -1, .page = -1},
+		.queues = {.options = options, .signals = -1, .page = -1},
 		.has_terminal = isatty(STDERR_FILENO),
 		.statistics.look_at = NEVER,
 		.overflow_at = NEVER,

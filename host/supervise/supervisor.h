@@ -2,7 +2,7 @@
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
 
-#include "child.h"
+#include "queue.h"
 #include "host/figures/stats_page.h"
 #include "host/rules/rules.h"
 #include "watch.h"
@@ -39,10 +39,18 @@ enum phase {
 	PHASE_UPGRADING /* the same for the program that is installed now */
 };
 
+/* A script taken anew. */
+struct reload {
+	bool is_running; /* workers with it load, or take over */
+	bool has_begun;	 /* the first has loaded it, and those of other queues were started */
+	bool is_again;	 /* it was asked for meanwhile, too late for them */
+};
+
 struct supervisor {
 	const struct options *options;
 	struct ipq_queue_options settings;
-	struct children children;
+	struct queues queues;
+	struct reload reload;
 	struct watch watch;
 	struct statistics statistics;
 	struct rules rules;
@@ -51,22 +59,25 @@ struct supervisor {
 	enum phase phase;
 	enum phase after_rules; /* what follows PHASE_RULING */
 	bool has_terminal;	/* which its messages go to */
-	bool is_reloading;	/* the service manager waits to hear that it is over */
 	pid_t upgrade;		/* the check of the program that is installed now; 0: none */
 	int code;		/* the first that is not EX_OK */
 	int last_signal;	/* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
 	int64_t overflow_at;
 	int64_t survey_at;
-	int64_t surveyed_at; /* when all of it was done last */
 	int64_t look_at;
 	int64_t memory_at;
 	int64_t notify_at;
 };
 
-#define FOR_EACH_CHILD(s, child)                     \
-	for (struct child *child = (s)->children.of; \
-	     child < (s)->children.of + (s)->children.count; child++)
+#define FOR_EACH_QUEUE(s, queue)                                                               \
+	for (struct queue *queue = (s)->queues.of; queue < (s)->queues.of + (s)->queues.count; \
+	     queue++)
+
+/* The workers that it has. */
+#define FOR_EACH_CHILD(queue, child)                                                              \
+	for (struct child *child = (queue)->child; child < (queue)->child + QUEUE_ROLES; child++) \
+		if (child->pid)
 
 static inline bool is_ending(const struct supervisor *s)
 {
@@ -78,17 +89,16 @@ static inline bool is_ending(const struct supervisor *s)
 
 /* crew.c: the workers, from their start to their end */
 
-void crew_start(struct supervisor *s, struct child *child);
+/* Starts the queue's owner. */
+void crew_start(struct supervisor *s, struct queue *queue);
 /* Takes what a worker has to tell. */
-void crew_read(struct supervisor *s, struct child *child);
+void crew_read(struct supervisor *s, struct queue *queue, enum queue_role role);
 /* When all run for the first time: puts the rules in place, and tells the service manager. */
 void crew_ready(struct supervisor *s);
 /* Takes note of those that have ended, or were stopped. */
 void crew_reap(struct supervisor *s);
 /* Starts those whose time has come. */
 void crew_restart_due(struct supervisor *s);
-/* Has them take the script anew. */
-void crew_reload(struct supervisor *s);
 /* Ends them, for one of the three last phases. Those that wait for their queue end at once; those
  * that run judge what waits in theirs, but when they leave it to another program. */
 void crew_end(struct supervisor *s, enum phase phase);
@@ -97,8 +107,26 @@ void crew_fail(struct supervisor *s, int code);
 /* Kills them, for the signal of that number. */
 void crew_kill(struct supervisor *s, int number);
 
+/* reload.c: the script taken anew, by new workers beside those that judge */
+
+void reload_begin(struct supervisor *s);
+/* A worker that is to take over is ready, or one that judged has ended: goes on. */
+void reload_step(struct supervisor *s);
+/* An owner has saved so many bytes, and judges no more. */
+void reload_handed(struct supervisor *s, struct queue *queue, size_t saved);
+/* A worker that is to take over has them. */
+void reload_restored(struct supervisor *s, struct queue *queue);
+/* A worker that was to take over has ended: those that judge go on. */
+void reload_failed(struct supervisor *s);
+/* Ends those that were to take over; all is about to end. */
+void reload_cancel(struct supervisor *s);
+/* An owner has died whose turn it was: whether one takes its place, now or when it has restored. */
+bool reload_succeeds(struct supervisor *s, struct queue *queue);
+
 /* limits.c: what is looked at from time to time; each sets when it is to be done next */
 
+/* Has a worker that loads, saves or restores looked at. */
+void limits_begin(struct supervisor *s);
 /* Interrupts, and a moment later kills, workers whose packet takes too long. */
 void limits_progress(struct supervisor *s);
 /* Kills workers that take too much memory. */

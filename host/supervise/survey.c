@@ -4,70 +4,47 @@
 
 #include <errno.h>
 
-enum { INTERVAL_MS = 1000, INTERVAL_UNKNOWN_MS = 50 };
-
-/* A queue in which no packet waits has none that nobody knows of, whatever a dead worker left
- * untold. */
-static void look_for_unknown(struct child *child)
-{
-	uint32_t unknown = __atomic_load_n(&child->batch->unknown, __ATOMIC_RELAXED);
-	struct ipq_procfs_queue listed;
-
-	if (unknown && ipq_procfs_queue(child->queue_num, &listed) == 0 && listed.waiting == 0)
-		(void)__atomic_compare_exchange_n(&child->batch->unknown, &unknown, 0, false,
-						  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
+enum { INTERVAL_MS = 1000 };
 
 /* What is wrong with the queue, as of its worker; NULL: nothing, as far as the kernel says. */
-static const char *fault_of(const struct child *child)
+static const char *fault_of(const struct queue *queue)
 {
 	struct ipq_procfs_queue listed;
-	int ret = ipq_procfs_queue(child->queue_num, &listed);
+	int ret = ipq_procfs_queue(queue->num, &listed);
 
 	if (ret == -ENOENT)
 		return "has unbound it";
-	if (ret < 0 || ipq_queue_is(child->queue, &child->settings, &listed))
+	if (ret < 0 || ipq_queue_is(queue->socket, &queue->settings, &listed))
 		return NULL;
-	return listed.portid == ipq_queue_portid(child->queue) ? "has changed its settings"
-							       : "has lost it to somebody else";
+	return listed.portid == ipq_queue_portid(queue->socket) ? "has changed its settings"
+								: "has lost it to somebody else";
 }
 
-/* Once is no fault: a worker that takes another script changes what is copied, and tells of it a
- * moment later. */
-static void look_at_queue(struct child *child)
+/* Once is no fault: the kernel may not have taken yet what the supervisor has just told it. */
+static void look_at_queue(struct queue *queue)
 {
-	const char *fault = fault_of(child);
+	const char *fault = fault_of(queue);
 
 	if (!fault)
-		(void)ipq_queue_renew(child->queue, &child->settings);
-	if (!fault || !child->was_odd) {
-		child->was_odd = fault != NULL;
-		child->is_odd_told = child->is_odd_told && fault;
+		(void)ipq_queue_renew(queue->socket, &queue->settings);
+	if (!fault || !queue->was_odd) {
+		queue->was_odd = fault != NULL;
+		queue->is_odd_told = queue->is_odd_told && fault;
 		return;
 	}
-	(void)child_restore_queue(child);
-	if (!child->is_odd_told)
-		log_queue(LOG_LEVEL_ERROR, child->queue_num, ": its worker, process %d, %s; %s",
-			  child->pid, fault,
-			  fault_of(child) ? "that cannot be undone, and --doctor says why"
+	(void)queue_restore(queue);
+	if (!queue->is_odd_told)
+		log_queue(LOG_LEVEL_ERROR, queue->num, ": its worker, process %d, %s; %s",
+			  queue->child[QUEUE_OWNER].pid, fault,
+			  fault_of(queue) ? "that cannot be undone, and --doctor says why"
 					  : "that was undone");
-	child->is_odd_told = true;
+	queue->is_odd_told = true;
 }
 
 void survey_look(struct supervisor *s)
 {
-	int64_t interval = INTERVAL_MS;
-
-	FOR_EACH_CHILD (s, child) {
-		look_for_unknown(child);
-		if (__atomic_load_n(&child->batch->unknown, __ATOMIC_RELAXED))
-			interval = INTERVAL_UNKNOWN_MS;
-	}
-	s->survey_at = clock_ms() + interval;
-	if (clock_ms() < s->surveyed_at + INTERVAL_MS)
-		return;
-	s->surveyed_at = clock_ms();
-	FOR_EACH_CHILD (s, child)
-		if (child->has_run)
-			look_at_queue(child);
+	FOR_EACH_QUEUE (s, queue)
+		if (queue->has_run)
+			look_at_queue(queue);
+	s->survey_at = clock_ms() + INTERVAL_MS;
 }

@@ -45,12 +45,12 @@ void takeover_exec(struct supervisor *s)
 	struct inheritance inheritance = {0};
 	int ret;
 
-	FOR_EACH_CHILD (s, child) {
-		inheritance.sockets[inheritance.count].fd = ipq_queue_fd(child->queue);
-		inheritance.sockets[inheritance.count++].queue_num = child->queue_num;
+	FOR_EACH_QUEUE (s, queue) {
+		inheritance.sockets[inheritance.count].fd = ipq_queue_fd(queue->socket);
+		inheritance.sockets[inheritance.count++].queue_num = queue->num;
 	}
 	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
-	writers_end(&s->children.writers);
+	writers_end(&s->queues.writers);
 	ret = inherit_exec(&inheritance, upgrade_path(), upgrade_argv());
 	log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-ret));
 	if (s->code == EX_OK)
@@ -63,9 +63,9 @@ void takeover_store(struct supervisor *s)
 
 	if (!notify_can_store())
 		return;
-	FOR_EACH_CHILD (s, child) {
-		inherit_name(child->queue_num, name, sizeof(name));
-		if (!child->is_adopted)
-			notify_store(ipq_queue_fd(child->queue), name);
+	FOR_EACH_QUEUE (s, queue) {
+		inherit_name(queue->num, name, sizeof(name));
+		if (!queue->is_adopted)
+			notify_store(ipq_queue_fd(queue->socket), name);
 	}
 }

@@ -184,8 +184,9 @@ static void script_check(struct findings *findings, const struct options *option
 	if (!options->script)
 		return;
 	fflush(stdout);
-	vm = vm_new(false);
-	if (vm && vm_load(vm, counters, options->script, options->argc, options->argv) == VM_OK) {
+	vm = vm_new();
+	if (vm &&
+	    vm_load(vm, counters, NULL, options->script, options->argc, options->argv) == VM_OK) {
 		finding(findings, FINDING_OK, "script: %s can be used", options->script);
 		*settings = session_settings(options, vm);
 	} else {

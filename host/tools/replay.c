@@ -192,8 +192,10 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK && !time_limit_set(vm_state(vm), options->time_limit_ms))
 		code = EX_OSERR;
+	exit_guard(options->script);
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture));
+	exit_release();
 	if (code == EX_OK) {
 		start = clock_seconds();
 		code = session_run(&session, options->capture.read);

@@ -16,7 +16,7 @@ enum {
 /* One mapping: the batch, its packets, the held ones' ids, what is counted, and from the next page
  * on slots and spares. */
 struct layout {
-	size_t packets, held, filter, script, slots, spares, end; /* offsets */
+	size_t packets, held, filter, script, inherited, slots, spares, end; /* offsets */
 };
 
 static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
@@ -26,7 +26,9 @@ static struct layout layout_of(uint32_t capacity, uint32_t slot_size)
 	at.held = ALIGNED(at.packets + capacity * sizeof(struct ipq_packet), CACHE_LINE);
 	at.filter = ALIGNED(at.held + IPQ_HELD_MAX * sizeof(uint64_t), CACHE_LINE);
 	at.script = ALIGNED(at.filter + sizeof(struct ipq_histogram), CACHE_LINE);
-	at.slots = ALIGNED(at.script + IPQ_SCRIPT_COUNTERS_MAX * sizeof(struct ipq_counter), PAGE);
+	at.inherited = at.script + IPQ_SCRIPT_COUNTERS_MAX * sizeof(struct ipq_counter);
+	at.slots =
+		ALIGNED(at.inherited + IPQ_SCRIPT_COUNTERS_MAX * sizeof(struct ipq_counter), PAGE);
 	at.spares = at.slots + (size_t)capacity * slot_size;
 	at.end = at.spares + (size_t)capacity * IPQ_PACKET_MAX;
 	return at;
@@ -58,40 +60,12 @@ int ipq_batch_new(struct ipq_batch **batch, uint32_t capacity, uint32_t slot_siz
 		.held_limit = HELD_DEFAULT,
 		.filter_ns = (struct ipq_histogram *)(base + at.filter),
 		.script_counters = (struct ipq_counter *)(base + at.script),
+		.inherited = (struct ipq_counter *)(base + at.inherited),
 	};
 	for (uint32_t i = 0; i < capacity; i++)
 		b->packets[i].spare = b->spares + (size_t)i * IPQ_PACKET_MAX;
 	*batch = b;
 	return 0;
-}
-
-/* Somebody may write there meanwhile: what is followed is made's. */
-void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made)
-{
-	uint32_t count = __atomic_load_n(&batch->count, __ATOMIC_RELAXED);
-	uint32_t current = __atomic_load_n(&batch->current, __ATOMIC_RELAXED);
-	uint32_t held = 0;
-
-	for (uint32_t i = 0; i < IPQ_HELD_MAX; i++)
-		held += made->held[i] != 0;
-	for (uint32_t i = 0; i < made->capacity; i++)
-		made->packets[i].spare = made->spares + (size_t)i * IPQ_PACKET_MAX;
-	batch->packets = made->packets;
-	batch->slots = made->slots;
-	batch->spares = made->spares;
-	batch->held = made->held;
-	batch->held_limit = made->held_limit;
-	batch->held_count = held;
-	batch->timed_each = made->timed_each;
-	batch->filter_ns = made->filter_ns;
-	batch->script_counters = made->script_counters;
-	batch->wake_ns = 0;
-	batch->capacity = made->capacity;
-	batch->slot_size = made->slot_size;
-	batch->default_verdict = made->default_verdict;
-	batch->error_verdict = made->error_verdict;
-	batch->count = count < made->capacity ? count : made->capacity;
-	batch->current = current < batch->count ? current : batch->count;
 }
 
 bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len)
@@ -104,21 +78,25 @@ bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32
 	return offset <= size && len <= size - offset;
 }
 
-size_t ipq_batch_resident(const struct ipq_batch *batch, const struct ipq_batch *made)
+size_t ipq_resident(const void *memory, size_t size)
 {
-	unsigned char pages[64] = {0};
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t size = layout_of(made->capacity, made->slot_size).end, count = 0;
+	unsigned char pages[256] = {0};
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), count = 0;
 
-	for (size_t at = 0; at < size; at += sizeof(pages) * PAGE) {
-		size_t len = size - at < sizeof(pages) * PAGE ? size - at : sizeof(pages) * PAGE;
+	for (size_t at = 0; at < size; at += sizeof(pages) * page) {
+		size_t len = size - at < sizeof(pages) * page ? size - at : sizeof(pages) * page;
 
-		if (mincore((uint8_t *)batch + at, len, pages) < 0)
+		if (mincore((uint8_t *)memory + at, len, pages) < 0)
 			return 0;
 		for (size_t i = 0; i < (len + page - 1) / page; i++)
 			count += pages[i] & 1;
 	}
 	return count * page;
+}
+
+size_t ipq_batch_resident(const struct ipq_batch *batch, const struct ipq_batch *made)
+{
+	return ipq_resident(batch, layout_of(made->capacity, made->slot_size).end);
 }
 
 void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made)

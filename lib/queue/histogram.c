@@ -32,6 +32,14 @@ void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t c
 	histogram->count += count;
 }
 
+void ipq_histogram_join(struct ipq_histogram *histogram, const struct ipq_histogram *more)
+{
+	for (uint32_t i = 0; i < IPQ_HISTOGRAM_BUCKETS; i++)
+		histogram->buckets[i] += more->buckets[i];
+	histogram->sum += more->sum;
+	histogram->count += more->count;
+}
+
 void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before)
 {
 	for (uint32_t i = 0; i < IPQ_HISTOGRAM_BUCKETS; i++)

@@ -10,6 +10,8 @@ uint64_t ipq_histogram_least(uint32_t bucket);
 
 /* Counts count values, not 0, whose sum is known: each is taken for the mean. */
 void ipq_histogram_add(struct ipq_histogram *histogram, uint64_t sum, uint32_t count);
+/* Adds what another one has. */
+void ipq_histogram_join(struct ipq_histogram *histogram, const struct ipq_histogram *more);
 /* Leaves what was counted since before, a copy of the same histogram. */
 void ipq_histogram_subtract(struct ipq_histogram *histogram, const struct ipq_histogram *before);
 

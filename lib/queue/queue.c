@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "messages.h"
 #include "wait.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -271,7 +272,7 @@ static int fail_malformed(struct ipq_queue *queue, struct ipq_batch *batch,
 	if (malformed->present & IPQ_HAS_PACKET_HDR)
 		return verdicts_commit(queue, &one);
 	/* It waits in the kernel, and a batch verdict would be its own, unseen. */
-	batch->unknown++;
+	batch->unknown = IPQ_UNKNOWN_LEFT;
 	return 0;
 }
 
@@ -286,8 +287,8 @@ static void note_refusal(struct ipq_batch *batch, const void *message, size_t le
 	memcpy(&error, (const uint8_t *)message + sizeof(nlh), sizeof(error));
 	if (nlh.nlmsg_type != NLMSG_ERROR || error.error >= 0)
 		return;
-	if (error.error == -ENOENT && batch->unanswered > 0) {
-		batch->unanswered--;
+	if (error.error == -ENOENT && __atomic_load_n(&batch->unanswered, __ATOMIC_RELAXED) > 0) {
+		(void)__atomic_fetch_sub(&batch->unanswered, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	batch->counters.refused++;
@@ -308,6 +309,32 @@ static int take(struct ipq_queue *queue, struct ipq_batch *batch, const void *me
 	return 0;
 }
 
+/* Ids ascend, and messages come in their order. So what waits with an id below that of the first
+ * packet of this batch, and is not held by it, is what somebody has left. */
+static int settle_left(struct ipq_queue *queue, struct ipq_batch *batch)
+{
+	struct ipq_packet packets[2] = {
+		{.packet_id = batch->packets[0].packet_id - 1,
+		 .queue_num = queue->queue_num,
+		 .verdict = batch->error_verdict},
+	};
+	struct ipq_batch left = {.packets = packets, .count = 2, .capacity = 2};
+	int ret;
+
+	if (!batch->count || batch->held_count)
+		return 0;
+	/* Two of the same kind make one verdict of all up to the second. */
+	packets[1] = packets[0];
+	ret = ipq_verdict_encode(&queue->verdicts, &left, 0, SEND_LIMIT);
+	if (ret > 0)
+		ret = verdicts_send(queue);
+	if (ret < 0)
+		return ret;
+	(void)__atomic_fetch_add(&batch->unanswered, 1, __ATOMIC_RELAXED);
+	batch->unknown = IPQ_UNKNOWN_NONE;
+	return 0;
+}
+
 static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct ipq_queue *queue = (struct ipq_queue *)source;
@@ -322,6 +349,8 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	if (queue->failed)
 		return queue->failed;
 	wait->wake_ns = batch->wake_ns;
+	if (wait->retired_ns)
+		return batch->held_count ? ipq_wait_for_time(wait) : 0;
 	count = ipq_wait_receive(wait, queue->messages, batch->capacity);
 	if (count == -EAGAIN && wait->is_stopping)
 		return 0;
@@ -334,6 +363,11 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	queue->filled = (uint32_t)count;
 	for (int i = 0; i < count; i++) {
 		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
+		if (ret < 0)
+			queue->failed = ret;
+	}
+	if (__atomic_load_n(&batch->unknown, __ATOMIC_RELAXED) == IPQ_UNKNOWN_LEFT) {
+		ret = settle_left(queue, batch);
 		if (ret < 0)
 			queue->failed = ret;
 	}
@@ -419,6 +453,9 @@ static int queue_stop(struct ipq_source *source)
 	char buf[IPQ_CONFIG_SIZE];
 
 	queue->wait.is_stopping = true;
+	/* It is another process's. */
+	if (queue->wait.retired_ns)
+		return 0;
 	return tell_kernel(queue, ipq_netlink_maxlen(buf, queue->queue_num, 0));
 }
 
@@ -562,6 +599,11 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options)
 
 	/* An odd number of cache lines, so that slots do not begin in the same set of the cache. */
 	return (lines | 1) * CACHE_LINE;
+}
+
+void ipq_queue_retire(struct ipq_queue *queue, uint32_t ms)
+{
+	queue->wait.retired_ns = ipq_monotonic_ns() + (int64_t)ms * 1000000;
 }
 
 void ipq_queue_spin(struct ipq_queue *queue, uint32_t us)

@@ -75,14 +75,11 @@ void ipq_batch_free(struct ipq_batch *batch);
  * unmapped goes by made, a copy of the batch from its making. */
 void ipq_batch_unmap(struct ipq_batch *batch, const struct ipq_batch *made);
 
-/* Bytes of the batch's memory that are there, in whole pages: those that some process has
- * touched. 0 also where the kernel does not say. */
+/* Bytes of memory that are there, in whole pages: those that some process has touched. memory
+ * begins a page. 0 also where the kernel does not say. */
+size_t ipq_resident(const void *memory, size_t size);
+/* Those of the batch's memory. */
 size_t ipq_batch_resident(const struct ipq_batch *batch, const struct ipq_batch *made);
-
-/* After the death of a process that shared the batch, and may have overwritten anything in it:
- * puts right where its memory is, as in made, a copy of the batch from its making, and brings
- * count and current in range. */
-void ipq_batch_repair(struct ipq_batch *batch, const struct ipq_batch *made);
 
 /* Whether len bytes at bytes lie in the batch's own memory. */
 bool ipq_batch_holds(const struct ipq_batch *batch, const uint8_t *bytes, uint32_t len);
@@ -139,10 +136,13 @@ int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
  * filter had judged get theirs; those that it had not, those that it held, and those that it had
  * received and not looked at get the error verdict. batch is the one that it shared, and may have
  * overwritten, or still overwrite by a process that it forked; made is a copy from its making.
- * Verdicts that it had already sent are sent again, which the kernel takes for too late. Counts
- * them, and empties and repairs the batch. As nobody knows whether it told of all, the batch's
- * unknown goes up. Gives their number, or a negative errno of the source; -ENOMEM. */
-int ipq_settle(struct ipq_source *source, struct ipq_batch *batch, const struct ipq_batch *made);
+ * Verdicts that it had already sent are sent again, which the kernel takes for too late: whoever
+ * has the queue next has as many unanswered ones as settled packets. Nobody knows whether it told
+ * of all, so that its successor's unknown is IPQ_UNKNOWN_LEFT. Adds what it did to *counted, and
+ * leaves the batch as it is, which is of no more use. Gives their number, or a negative errno of
+ * the source; -ENOMEM. */
+int ipq_settle(struct ipq_source *source, const struct ipq_batch *batch,
+	       const struct ipq_batch *made, struct ipq_counters *counted);
 
 /* The queue (queue.c, wait.c) */
 
@@ -225,6 +225,11 @@ int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *opti
 /* Has receive() poll for packets for so long before it waits for them, 0 at first. Being woken is
  * most of a single packet's latency; polling takes a processor. A signal is noticed after it. */
 void ipq_queue_spin(struct ipq_queue *queue, uint32_t us);
+
+/* Has receive() give no packets any more, as another process has the queue: it waits for the
+ * batch's wake_ns (-ETIME) until no packet is held, no time to wake is set, or that many ms are
+ * over, and then gives 0. Stopping it ends that too. */
+void ipq_queue_retire(struct ipq_queue *queue, uint32_t ms);
 
 /* The queue as a source; it stays the queue's. Closing either closes both. */
 struct ipq_source *ipq_queue_source(struct ipq_queue *queue);

@@ -66,7 +66,6 @@ static int commit_one(struct ipq_source *source, struct ipq_batch *own, struct i
 		.error_verdict = own->error_verdict,
 	};
 
-	own->unanswered++;
 	own->counters.settled++;
 	return source->commit(source, &one);
 }
@@ -173,28 +172,14 @@ static int settle(struct ipq_source *source, struct estate *estate)
 	return number + ret;
 }
 
-/* Nothing of it is left, but what was counted. That there may be packets that it did not tell of is
- * what whoever has the batch next must know. */
-static void empty(struct ipq_batch *batch, const struct ipq_batch *made)
-{
-	memset(made->held, 0, IPQ_HELD_MAX * sizeof(*made->held));
-	ipq_batch_repair(batch, made);
-	ipq_batch_clear(batch);
-	batch->unknown++;
-	for (uint32_t i = 0; i < made->capacity; i++)
-		memset(made->slots + (size_t)i * made->slot_size, 0, sizeof(uint32_t));
-}
-
-int ipq_settle(struct ipq_source *source, struct ipq_batch *batch, const struct ipq_batch *made)
+int ipq_settle(struct ipq_source *source, const struct ipq_batch *batch,
+	       const struct ipq_batch *made, struct ipq_counters *counted)
 {
 	struct estate *estate = estate_new(batch, made);
 	int ret = estate ? settle(source, estate) : -ENOMEM;
 
-	if (estate) {
-		batch->unanswered += estate->own.unanswered;
-		ipq_counters_add(&batch->counters, &estate->own.counters);
-	}
-	empty(batch, made);
+	if (estate)
+		ipq_counters_add(counted, &estate->own.counters);
 	free(estate);
 	return ret;
 }

@@ -37,24 +37,42 @@ static int receive_by_polling(const struct ipq_wait *wait, struct mmsghdr *messa
 	}
 }
 
+static struct timespec time_until(int64_t at_ns)
+{
+	int64_t ns = at_ns - ipq_monotonic_ns();
+
+	if (ns < 0)
+		ns = 0;
+	return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
 /* Where messages wait already it is the one system call that it is without a time to wake. */
 static int receive_until(const struct ipq_wait *wait, struct mmsghdr *messages, uint32_t count)
 {
 	struct pollfd poll = {.fd = wait->fd, .events = POLLIN};
 	struct timespec left;
-	int64_t ns;
 	int ret = receive_now(wait, messages, count);
 
 	if (ret != -EAGAIN)
 		return ret;
-	ns = wait->wake_ns - ipq_monotonic_ns();
-	if (ns < 0)
-		ns = 0;
-	left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	left = time_until(wait->wake_ns);
 	ret = ppoll(&poll, 1, &left, NULL);
 	if (ret > 0)
 		return receive_now(wait, messages, count);
 	return ret == 0 ? -ETIME : -errno;
+}
+
+int ipq_wait_for_time(const struct ipq_wait *wait)
+{
+	int64_t now = ipq_monotonic_ns();
+	struct timespec left;
+
+	if (!wait->wake_ns || wait->is_stopping || now >= wait->retired_ns)
+		return 0;
+	if (now >= wait->wake_ns)
+		return -ETIME;
+	left = time_until(wait->wake_ns < wait->retired_ns ? wait->wake_ns : wait->retired_ns);
+	return ppoll(NULL, 0, &left, NULL) < 0 ? -errno : -ETIME;
 }
 
 int ipq_wait_receive(const struct ipq_wait *wait, struct mmsghdr *messages, uint32_t count)

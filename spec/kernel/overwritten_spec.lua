@@ -1,14 +1,28 @@
 -- What a worker writes over the memory that it shares with its supervisor costs its own packets, and nothing else.
 local netns = require "spec.support.netns"
 
--- Shared memory without a name is the batch's alone.
+-- Lua for a filter: batches(), an iterator over the addresses of the batches that its process has. Shared memory
+-- without a name is theirs, and 64 MB that are for what is saved.
+local BATCHES = [[
+local function batches()
+  return coroutine.wrap(function()
+    for line in io.lines "/proc/self/maps" do
+      local first, last = line:match "^(%x+)%-(%x+) rw%-s .*/dev/zero"
+      if first and tonumber(last, 16) - tonumber(first, 16) ~= 0x4000000 then coroutine.yield(tonumber(first, 16)) end
+    end
+  end)
+end
+]]
+
+local function live(script)
+  return netns.run((script:gsub("@batches\n", function() return BATCHES end)))
+end
+
 local script = [[
 local ffi = require "ffi"
+@batches
 local function overwrite(bytes)
-  for line in io.lines "/proc/self/maps" do
-    local first = line:match "^(%%x+)%%-%%x+ rw%%-s .*/dev/zero"
-    if first then ffi.fill(ffi.cast("void *", tonumber(first, 16)), bytes, 0x41) end
-  end
+  for at in batches() do ffi.fill(ffi.cast("void *", at), bytes, 0x41) end
   io.open(arg[0] .. ".seen", "a"):close()
 end
 local is_first = not io.open(arg[0] .. ".seen")
@@ -21,7 +35,7 @@ end
 ]]
 
 local function run(bytes, rest)
-  return netns.run(([[
+  return live(([[
     export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
     send() { bash -c "for i in \$(seq 10); do echo > /dev/udp/127.0.0.1/$1; done"; }
     came() { iptables-legacy -nvxL INPUT | awk '/dpt:10/ && $1 == 10 { found = 1 } END { exit !found }'; }
@@ -62,19 +76,17 @@ end)
 netns.describe("a worker that writes over the size of its batch", function()
   -- With it the memory that is given back would reach to the libraries behind the batch.
   it("as its last act leaves its supervisor to end as it should", function()
-    local output = netns.run [[
+    local output = live [[
       export ASAN_OPTIONS=detect_leaks=0
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       filter filter --writable "$DIR" <<'END'
 local ffi = require "ffi"
+@batches
 return { filter = function() end, stop = function()
-  for line in io.lines "/proc/self/maps" do
-    local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
-    if first then
-      local batch = ffi.cast("struct ipq_batch *", tonumber(first, 16))
-      print("it was " .. batch.capacity)
-      batch.capacity = 200000
-    end
+  for at in batches() do
+    local batch = ffi.cast("struct ipq_batch *", at)
+    print("it was " .. batch.capacity)
+    batch.capacity = 200000
   end
 end }
 END
@@ -88,19 +100,19 @@ end)
 
 netns.describe("a worker that has written over its batch", function()
   it("takes no other queue's worker with it", function()
-    local output = netns.run [[
+    local output = live [[
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
       rule -A INPUT -p udp --dport 10
       QUEUE=1 filter filter --no-sandbox -q 0:1 <<'END'
 local ffi = require "ffi"
+@batches
 return function(pkt)
   if pkt.queue_num == 1 then return end
-  for line in io.lines "/proc/self/maps" do
-    local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
+  for at in batches() do
     -- All but where its packets are, so that it lives on.
-    if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 12, 4, 0x41)
-      ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 36, 4, 0x41) end
+    ffi.fill(ffi.cast("char *", at) + 12, 4, 0x41)
+    ffi.fill(ffi.cast("char *", at) + 36, 4, 0x41)
   end
   io.open(arg[0] .. ".seen", "a"):close()
 end
@@ -122,7 +134,7 @@ END
 
   it("has packets that nobody knows of accepted by nobody", function()
     -- Eleven are in hand when it wipes all that tells of them; those that come later are accepted, with greater ids.
-    local output = netns.run [[
+    local output = live [[
       export DIR ASAN_OPTIONS=detect_leaks=0:handle_segv=0
       rule -A OUTPUT -p udp --dport 9:10 -j NFQUEUE --queue-num 0
       rule -A INPUT -p udp --dport 9
@@ -132,6 +144,7 @@ END
       # All but the first are in its second batch.
       filter filter --writable "$DIR" --time-limit 0 <<'END'
 local ffi = require "ffi"
+@batches
 local is_first = not io.open(arg[0] .. ".seen")
 return function(pkt)
   if not is_first then return end
@@ -141,10 +154,7 @@ return function(pkt)
     return
   end
   if pkt.packet_id == 2 then return end
-  for line in io.lines "/proc/self/maps" do
-    local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
-    if first then ffi.fill(ffi.cast("char *", tonumber(first, 16)) + 8, 400000, 0) end
-  end
+  for at in batches() do ffi.fill(ffi.cast("char *", at) + 8, 400000, 0) end
   io.open(arg[0] .. ".seen", "a"):close()
   ffi.cast("int *", 8)[0] = 1
 end
@@ -165,18 +175,16 @@ END
   end)
 
   it("may have left a process that writes on: the supervisor lives", function()
-    local output = netns.run [[
+    local output = live [[
       export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A INPUT -p udp --dport 9
       filter filter --no-sandbox --max-restarts 1000 <<'END'
 local ffi = require "ffi"
 ffi.cdef "int fork(void); unsigned int alarm(unsigned int); void *signal(int, void *);"
+@batches
 local regions = {}
-for line in io.lines "/proc/self/maps" do
-  local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
-  if first then regions[#regions + 1] = ffi.cast("uint32_t *", tonumber(first, 16)) end
-end
+for at in batches() do regions[#regions + 1] = ffi.cast("uint32_t *", at) end
 return function(pkt)
   if pkt.packet_id % 5 ~= 0 then return end
   if ffi.C.fork() == 0 then
@@ -291,18 +299,16 @@ end)
 
 netns.describe("a packet of which a script writes what cannot be sent", function()
   it("gets the error verdict alone, and its worker goes on", function()
-    local output = netns.run [[
+    local output = live [[
       export ASAN_OPTIONS=detect_leaks=0
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
       rule -A INPUT -p udp --dport 9 -j ACCEPT
       filter filter --time-limit 0.4 --on-error accept <<'END'
 local ffi = require "ffi"
+@batches
 local E, batch = ffi.C, nil
-for line in io.lines "/proc/self/maps" do
-  local first = line:match "^(%x+)%-%x+ rw%-s .*/dev/zero"
-  if first then batch = ffi.cast("struct ipq_batch *", tonumber(first, 16)) end
-end
+for at in batches() do batch = ffi.cast("struct ipq_batch *", at) end
 return function(pkt)
   local packet = batch.packets[batch.current]
   if pkt.packet_id ~= 2 then return end

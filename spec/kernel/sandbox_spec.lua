@@ -179,26 +179,28 @@ END
     assert.equal(2, select(2, output:gsub("CapPrm:\t000000000000[01]000\n", "")), output)
   end)
 
-  it("is in it with a script that is reloaded, which is told so and sees interfaces' names", function()
+  it("is in it with a script that is reloaded, behind its start(), and sees interfaces' names", function()
     local output = run [[
       filter changing <<'END'
-return function(pkt) print("first", pkt.outdev_name) end
+return { filter = function(pkt) print("first", pkt.outdev_name) end, save = function() return 1 end }
 END
       send 1
       cat > "$DIR/changing.lua" <<'END'
-print("load", pcall(os.execute, "echo hello"))
-return { filter = function(pkt) print("second", pkt.outdev_name) end, start = function()
-  print("start", io.popen "echo hello")
-end }
+print("load", pcall(os.execute, "true"))
+return {
+  start = function() print("start", pcall(os.execute, "true")) end,
+  restore = function() print("restore", pcall(os.execute, "true")) end,
+  filter = function(pkt) print("second", pkt.outdev_name, pcall(os.execute, "true")) end,
+}
 END
       kill -HUP $pid_changing
       wait_for grep -q "was reloaded" "$DIR/changing.err"
       send 2
       stop changing]]
     assert.matches("first\tlo\n", output)
-    assert.matches("load\tfalse\t[^\n]*os.execute: not permitted in the sandbox, see %-%-no%-sandbox\n", output)
-    assert.matches("start\tnil\techo hello: not permitted in the sandbox, see %-%-no%-sandbox\t1\n", output)
-    assert.matches("second\tlo\n", output)
+    assert.matches("load\ttrue\t0\nstart\ttrue\t0\n", output)
+    assert.matches("restore\tfalse\t[^\n]*os.execute: not permitted in the sandbox, see %-%-no%-sandbox\n", output)
+    assert.matches("second\tlo\tfalse\t[^\n]*os.execute: not permitted in the sandbox, see %-%-no%-sandbox\n", output)
   end)
 
   it("is in it where it judges without a script", function()

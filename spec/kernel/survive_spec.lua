@@ -71,14 +71,14 @@ END
       arrived 6 && echo all
       echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
       kill -HUP $pid_filter
-      wait_for logged filter "goes on"
+      wait_for logged filter "was reloaded"
       rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
       send 5
       wait_for judged 11
       stop filter]]
     assert.matches("all\n", output)
-    assert.matches("ended with status 8 while it judged packet 1", output)
-    assert.equal(3, select(2, output:gsub("ended with status 9\n", "")))
+    assert.matches("ended with status 70 while it judged packet 1", output)
+    assert.equal(3, select(2, output:gsub("ended with status 70 while it loaded the script\n", "")))
     assert.matches("from here on every packet gets the error verdict, until HUP or %-%-watch has the script loaded "
       .. "again", output)
     assert.matches("queue 0: 11 packets, 11 accepted, 0 dropped, 0 other verdicts, 6 errors", output)
@@ -95,165 +95,6 @@ END
       wait_for gone $w
       ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed]]
     assert.equal("dropped\npassed\n", output)
-  end)
-end)
-
-netns.describe("reload", function()
-  it("carries over what stop() returned, and the packets see no gap between the two", function()
-    local output = run [[
-      filter filter <<'END'
-local n, log
-return {
-  start = function(_, carried)
-    n = carried and carried.n or 0
-    if carried then print("carried", carried.n, carried.list[2], carried.list[3].x, carried.self == carried) end
-  end,
-  filter = function() n = n + 1 end,
-  stop = function()
-    local state = { n = n, list = { 1, "two", { x = true } } }
-    state.self = state
-    return state
-  end,
-}
-END
-      send 3
-      wait_for judged 3
-      kill -HUP $pid_filter
-      wait_for logged filter "was reloaded"
-      send 2
-      wait_for judged 5
-      kill -HUP $pid_filter
-      wait_for logged filter "was reloaded" 2
-      stop filter]]
-    assert.matches("carried\t3\ttwo\ttrue\ttrue\ncarried\t5\ttwo\ttrue\ttrue\n", output)
-  end)
-
-  local broken = {
-    ["that does not load"] = { "return {", "filter.lua:2: .*was not reloaded: the one that runs goes on" },
-    ["whose start() raises"] = { "return { filter = print, start = function() error 'no way' end }",
-      "start%(%): .*no way.*was not reloaded: the one that runs goes on" },
-    ["that is no filter"] = { "return 5", "must return a function.*was not reloaded: the one that runs goes on" },
-  }
-  for what, case in pairs(broken) do
-    it("goes on with the old script beside one " .. what, function()
-      local output = run(([[
-        filter filter <<'END'
-local n = 0
-return { filter = function() n = n + 1 end, start = function(_, carried) n = carried or 0 end,
-  stop = function() print("judged " .. n) return n end }
-END
-        send 3
-        wait_for judged 3
-        cat > "$DIR/filter.lua" <<'END'
-%s
-END
-        kill -HUP $pid_filter
-        wait_for logged filter "was not reloaded"
-        send 2
-        wait_for judged 5
-        stop filter]]):format(case[1]))
-      assert.matches(case[2], output)
-      assert.matches("judged 5\n", output)
-      assert.matches("exit 0\n", output)
-    end)
-  end
-
-  it("says what cannot be carried over", function()
-    local output = run [[
-      filter filter <<'END'
-return { filter = print, stop = function() return { f = print } end }
-END
-      kill -HUP $pid_filter
-      wait_for logged filter "was not reloaded"
-      stop filter]]
-    assert.matches("a function cannot be carried over; booleans, numbers, strings and tables can", output)
-  end)
-
-  it("follows what the script needs of the queue", function()
-    local output = run [[
-      filter filter <<'END'
-return { queue = { range = 40 }, filter = function(pkt) print("seen", pkt.data_len) end }
-END
-      send 1
-      wait_for judged 1
-      sed -i 's/40/30/' "$DIR/filter.lua"
-      kill -HUP $pid_filter
-      wait_for logged filter "was reloaded"
-      send 1
-      wait_for judged 2
-      stop filter]]
-    assert.matches("seen\t29\nseen\t29\n", output)
-  end)
-
-  it("of a script that loads without end is broken off, and the one that runs goes on", function()
-    local output = run [[
-      filter filter --time-limit 0.05 <<'END'
-return function() end
-END
-      w=$(worker filter)
-      echo 'jit.off() while true do local _ = ("x"):rep(9) end' > "$DIR/filter.lua"
-      kill -HUP $pid_filter
-      send 3
-      wait_for logged filter "was not reloaded: the one that runs goes on"
-      wait_for judged 3
-      [ "$w" = "$(worker filter)" ] && echo "the same worker"
-      echo 'return { filter = print, start = function() jit.off() while true do end end }' > "$DIR/filter.lua"
-      kill -HUP $pid_filter
-      wait_for logged filter "was not reloaded" 2
-      [ "$w" = "$(worker filter)" ] && echo "the same worker"
-      stop filter]]
-    assert.matches("the same worker\nthe same worker\nexit 0\n", output)
-    assert.matches("error: [^\n]*filter.lua:1: takes too long to load %(%-%-time%-limit%)\n", output)
-    assert.matches("error: start%(%): [^\n]*filter.lua:1: takes too long to load %(%-%-time%-limit%)\n", output)
-    assert.matches("queue 0: 3 packets, 3 accepted", output)
-  end)
-
-  it("of one that cannot be broken off, compiled as it is, costs the worker, until there is a better one", function()
-    local output = run [[
-      filter filter --time-limit 0.05 --watch --on-error accept <<'END'
-return function() end
-END
-      echo 'while true do end' > "$DIR/filter.lua"
-      wait_for logged filter "has been loading for"
-      wait_for logged filter "has been loading for" 2
-      echo 'return function(pkt) pkt.mark = 7 end' > "$DIR/filter.lua"
-      rule -A INPUT -p udp --dport 9 -m mark --mark 7 -j DROP
-      wait_for logged filter "goes on"
-      send 3
-      wait_for judged 3
-      iptables-legacy -nvxL INPUT | awk '/mark match/ { print "marked", $1 }'
-      # A worker that hangs while it loads does not keep the program from ending.
-      echo 'print "loading" io.stdout:flush() while true do end' > "$DIR/filter.lua"
-      wait_for grep -q loading "$DIR/filter.out"
-      stop filter]]
-    assert.matches("error: queue 0: [^\n]*filter.lua has been loading for %d%.%d s; its worker is ended "
-      .. "%(%-%-time%-limit%)\n", output)
-    assert.matches("marked 3\nexit 70\n", output)
-  end)
-
-  it("is done by itself with --watch, when the script or what it requires changes, or is gone", function()
-    local output = run [[
-      echo 'return "first"' > "$DIR/part.lua"
-      filter filter --watch <<'END'
-local part = require "part"
-return function() print("seen", part, 1) end
-END
-      send 1
-      wait_for judged 1
-      echo 'return "second"' > "$DIR/part.new"
-      mv "$DIR/part.new" "$DIR/part.lua"
-      wait_for logged filter "was reloaded"
-      send 1
-      wait_for judged 2
-      sed -i 's/, 1)/, 2)/' "$DIR/filter.lua"
-      wait_for logged filter "was reloaded" 2
-      send 1
-      wait_for judged 3
-      rm "$DIR/filter.lua"
-      wait_for logged filter "was not reloaded: the one that runs goes on"
-      stop filter]]
-    assert.matches("error: cannot read the script: [^\n]*/filter.lua: No such file or directory\n", output)
-    assert.matches("seen\tfirst\t1\nseen\tsecond\t1\nseen\tsecond\t2\n", output)
   end)
 end)
 
@@ -454,10 +295,10 @@ END
   end)
 
   it("is told of the end of a reload that has failed", function()
-    assert.equal("READY \nRELOADING now\nREADY \nlogged 2\nSTOPPING \nexit 0\n", run(manager .. [[
+    assert.equal("READY \nRELOADING now\nREADY \nlogged 1\nSTOPPING \nexit 0\n", run(manager .. [[
       run_manager <<'END'
 write("return 5")
-reload()
+reload(1)
 END
 ]]))
   end)

@@ -43,13 +43,13 @@ end
 ]], log = { "was killed by signal 11 %(Segmentation fault%) while it judged packet %d+ "
       .. "%(127.0.0.1.%d+ > 127.0.0.1.9, protocol 17%)" } },
   { name = "os.exit() in the script",
-    is_like_others = true, await = "ended with status 0", times = { 4, 14 }, gap = 50, filter = [[
+    is_like_others = true, await = "ended with status 70", times = { 4, 14 }, gap = 50, filter = [[
 local count = 0
 return function()
   count = count + 1
   if count == 8000 then os.exit(0) end
 end
-]], log = { "its worker, process %d+, ended with status 0 while it judged packet" } },
+]], log = { "its worker, process %d+, ended with status 70 while it judged packet" } },
   { name = "an endless loop in compiled Lua, limit 200 ms",
     is_like_others = true, options = "--time-limit 0.2",
     await = "its worker is ended", times = { 2, 10 }, gap = 300, filter = [[
@@ -114,7 +114,7 @@ return function(pkt)
 end
 ]], log = { "its worker takes %d+ MB; it is ended %(%-%-memory%-limit%)" } },
   { name = "reload, each tenth time of a broken script", times = { 20, 100 }, gap = 50,
-    act = "reload $N", await = "reloaded", same_worker = true, log = { "filter.lua was %l*%s?reloaded" } },
+    act = "reload $N", await = "reloaded", log = { "filter.lua was %l*%s?reloaded" } },
   { name = "SIGSTOP of the worker for 3 s",
     is_like_others = true, options = "--queue-maxlen 60000", times = { 1, 1 }, await = "its worker is ended",
     gap = 1400, act = "kill -STOP $(worker filter)",

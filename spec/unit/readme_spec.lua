@@ -61,8 +61,8 @@ describe("README.md", function()
     assert.same({ 0, 1 }, { src.batch.packets[0].set, src.batch.packets[1].set })
     local print_before, printed = print, {}
     _G.print = function(line) printed[#printed + 1] = line end -- luacheck: ignore 122
-    script.start(s)
-    script.stop(s)
+    script.call(s, "start", s.args)
+    script.call(s, "stop", "exit")
     _G.print = print_before -- luacheck: ignore 122
     assert.same({ "limit 50", "1 large packets" }, printed)
   end)

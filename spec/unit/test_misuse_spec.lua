@@ -36,7 +36,7 @@ local function accept() return ipq.ACCEPT end
 describe("what is given to the kit", function()
   it("has the options of load()", function()
     local path = path_of "return function() end"
-    assert.equal("load()'s options have no 'defualt'; there are default, on_error and carried",
+    assert.equal("load()'s options have no 'defualt'; there are default, on_error and restore",
       raised(function() t.load(path, {}, { defualt = ipq.DROP }) end))
     assert.equal("load(): default must be a verdict, as ipq.ACCEPT or ipq.DROP, not the string \"drop\"",
       raised(function() t.load(path, {}, { default = "drop" }) end))
@@ -44,7 +44,7 @@ describe("what is given to the kit", function()
       raised(function() t.load(path, nil, { on_error = 99 }) end))
     assert.equal("load() takes the script's arguments as a table, { limit = 500 }, not a string",
       raised(function() t.load(path, "limit=500") end))
-    assert.equal("load()'s options are a table that may have default, on_error and carried, not a string",
+    assert.equal("load()'s options are a table that may have default, on_error and restore, not a string",
       raised(function() t.load(path, {}, "drop") end))
     assert.equal("load() takes the path of a script, not a nil", raised(function() t.load() end))
   end)

@@ -255,19 +255,34 @@ return function(pkt) return ipq.args.verdict == first and ipq.DROP or ipq.ACCEPT
     assert.verdict("drop", a, t.tcp {})
   end)
 
-  it("calls start(), and stop() when asked to", function()
+  it("calls start(), and save(), restore() and stop() when asked to", function()
     local path = script [[
 local n
 return {
-  start = function(args, carried) n = (carried or 0) + tonumber(args.n) end,
+  start = function(args) n = tonumber(args.n) end,
+  restore = function(saved) n = n + saved.n end,
   filter = function() n = n + 1 end,
-  stop = function() return n end,
+  save = function() return { n = n } end,
+  stop = function(reason) stopped = reason end,
 }
 ]]
     local f = t.load(path, { n = 5 })
     t.run(f, t.tcp {})
-    assert.equal(6, f:stop())
-    assert.equal(15, t.load(path, { n = 5 }, { carried = 10 }):stop())
+    local saved = f:save()
+    assert.same({ n = 6 }, saved)
+    f:stop "reload"
+    assert.equal("reload", _G.stopped)
+    local after = t.load(path, { n = 5 }, { restore = saved })
+    assert.same({ n = 11 }, after:save())
+    after:stop()
+    assert.equal("exit", _G.stopped)
+    _G.stopped = nil -- luacheck: ignore 122
+  end)
+
+  it("raises where what save() returns cannot be saved", function()
+    local path = script "return { filter = print, save = function() return { f = print } end }"
+    assert.has_error(function() t.load(path):save() end,
+      "save(): a function cannot be saved; booleans, numbers, strings and tables can")
   end)
 
   it("cuts packets as the script's queue is set up", function()

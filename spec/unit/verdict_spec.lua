@@ -81,12 +81,14 @@ describe("ipq_verdict_encode", function()
   end)
 
   it("merges nothing where packets may wait that nobody knows of", function()
-    local b = with { A, A, A }
-    b.unknown = 1
-    local _, messages = encode(b)
-    assert.equal(3, #messages)
-    for i, message in ipairs(messages) do
-      assert.same({ type = VERDICT, queue_num = 0, verdict = A, id = i }, message)
+    for _, unknown in ipairs { E.IPQ_UNKNOWN_HANDLED, E.IPQ_UNKNOWN_LEFT } do
+      local b = with { A, A, A }
+      b.unknown = unknown
+      local _, messages = encode(b)
+      assert.equal(3, #messages)
+      for i, message in ipairs(messages) do
+        assert.same({ type = VERDICT, queue_num = 0, verdict = A, id = i }, message)
+      end
     end
   end)
 

@@ -2,19 +2,25 @@
 
 -- A script may overwrite globals.
 local debug, io, load, package, pairs, require = debug, io, load, package, pairs, require
-local tostring, type, unpack, xpcall = tostring, type, unpack, xpcall
+local pcall, tostring, type, unpack, xpcall = pcall, tostring, type, unpack, xpcall
+
+local log = require "ipq.log"
 
 local M = {}
 
 ---@class ipq.Script
 ---@field filter fun(pkt: ipq.Packet): ipq.verdict?
----@field start? fun(args: table<string, string>, carried: any)
----@field stop? fun(): any
+---@field start? fun(args: table<string, string>)
+---@field save? fun(): any
+---@field restore? fun(saved: any)
+---@field stop? fun(reason: "reload"|"exit")
 ---@field queue {copy?: "packet"|"meta", range?: integer}
 ---@field args table<string, string>
 ---@field path string
 
-local known = { filter = "function", start = "function", stop = "function", queue = "table" }
+local known = {
+  filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
+}
 
 local function check_queue(queue)
   for key, value in pairs(queue) do
@@ -43,8 +49,8 @@ local function check(returned)
   for key, value in pairs(returned) do
     local kind = known[key]
     if not kind then
-      return nil, ("the script's table has an unknown field '%s'; it may have filter, start, stop and queue")
-        :format(tostring(key))
+      return nil, ("the script's table has an unknown field '%s'; it may have filter, start, save, restore, "
+        .. "stop and queue"):format(tostring(key))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
@@ -54,7 +60,10 @@ local function check(returned)
   local queue = returned.queue or {}
   local ok, message = check_queue(queue)
   if not ok then return nil, message end
-  return { filter = returned.filter, start = returned.start, stop = returned.stop, queue = queue }
+  return {
+    filter = returned.filter, start = returned.start, save = returned.save, restore = returned.restore,
+    stop = returned.stop, queue = queue,
+  }
 end
 
 local function traceback(err)
@@ -74,6 +83,13 @@ local function meant(path)
   if not file then return "" end
   file:close()
   return (("; there is %s.lua"):format(path))
+end
+
+--- What stop() returned was the second argument of start(), once.
+local function warn_of_carried(script)
+  if not script.start or script.save or debug.getinfo(script.start, "u").nparams < 2 then return end
+  log.write("warn", ("%s: start() takes one parameter, the arguments; what a reload keeps is what save() returns, "
+    .. "and restore(saved) gets"):format(script.path))
 end
 
 -- What captures begin with: pcap of either byte order, with microseconds or nanoseconds, and pcapng.
@@ -113,11 +129,13 @@ function M.load(path, argv)
   _G.arg = { [0] = path, unpack(argv) }
   local ok, returned = xpcall(chunk, traceback, unpack(argv))
   if not ok then return nil, returned, "EBAD" end
-  local script
-  script, message = check(returned)
+  local checked, script
+  checked, script, message = pcall(check, returned)
+  if not checked then script, message = nil, tostring(script) end
   if not script then return nil, path .. ": " .. message, "EBAD" end
   script.args = args
   script.path = path
+  warn_of_carried(script)
   return script
 end
 
@@ -133,25 +151,22 @@ function M.files(script)
   return files
 end
 
---- Calls the script's start(). true, or nil and a message with a traceback.
+--- Calls the script's function of that name, where it has one: start(args), save(), restore(saved), stop(reason).
 ---@param script ipq.Script
----@param carried any what the stop() of a script before it returned, where there was one
-function M.start(script, carried)
-  if not script.start then return true end
-  local ok, message = xpcall(script.start, traceback, script.args, carried)
-  if not ok then return nil, "start(): " .. message end
-  return true
-end
-
---- Calls the script's stop(). true and what it returned, or nil and a message with a traceback.
----@param script ipq.Script
----@return boolean? ok
----@return any carried
-function M.stop(script)
-  if not script.stop then return true end
-  local ok, carried = xpcall(script.stop, traceback)
-  if not ok then return nil, "stop(): " .. carried end
-  return true, carried
+---@param name "start"|"save"|"restore"|"stop"
+---@param argument any its argument
+---@return boolean? ok nil where it raised
+---@return any result what it returned; a message with a traceback where it raised
+function M.call(script, name, argument)
+  if not script[name] then
+    if name == "restore" then
+      log.write("warn", script.path .. ": what save() returned is lost, as there is no restore()")
+    end
+    return true
+  end
+  local ok, result = xpcall(script[name], traceback, argument)
+  if not ok then return nil, name .. "(): " .. result end
+  return true, result
 end
 
 return M

@@ -1,4 +1,5 @@
 --- Filters under test, and what comes of a packet in them.
+local core = require "ipq.core"
 local ffi = require "ffi"
 local ipq = require "ipq"
 local keys = require "ipq.test.keys"
@@ -20,12 +21,24 @@ local filter_mt = {
 }
 
 --- Calls the script's stop(). What the filter still holds gets the default verdict then.
----@return any carried what it returned
-function Filter:stop()
-  local ok, carried = memory.with_timers(self.timers, script.stop, self.script)
+---@param reason? "reload"|"exit" "exit" where it is left out
+function Filter:stop(reason)
+  if reason ~= nil and reason ~= "reload" and reason ~= "exit" then
+    error('stop() takes the reason, "reload" or "exit"', 2)
+  end
+  local ok, message = memory.with_timers(self.timers, script.call, self.script, "stop", reason or "exit")
   memory.judge_rest(self.filter)
-  if not ok then error(carried, 2) end
-  return carried
+  if not ok then error(message, 2) end
+end
+
+--- Calls the script's save(). Raises where that does, and where what it returns cannot be saved.
+---@return any saved what the restore() of a script that takes its place would get
+function Filter:save()
+  local ok, saved = memory.with_timers(self.timers, script.call, self.script, "save")
+  if not ok then error(saved, 2) end
+  local copied, copy = pcall(core.value_copy, saved)
+  if not copied then error("save(): " .. tostring(copy), 2) end
+  return copy
 end
 
 local bad = misuse.bad
@@ -35,7 +48,7 @@ local function check(path, args, options)
   if type(args) ~= "table" then
     bad("load() takes the script's arguments as a table, { limit = 500 }, not a %s", type(args))
   end
-  keys.check("load()'s options", options, { "default", "on_error", "carried" })
+  keys.check("load()'s options", options, { "default", "on_error", "restore" })
   for _, name in ipairs { "default", "on_error" } do
     if options[name] ~= nil and not verdict.is_valid(options[name]) then
       bad("load(): %s must be a verdict, as ipq.ACCEPT or ipq.DROP, not %s", name,
@@ -55,11 +68,11 @@ local function argv_of(args)
 end
 
 --- Loads a script as the program does, and calls its start(). Its arguments are a table: { limit = "500" }.
---- Options: default and on_error, the verdicts of those names; carried, what a stop() before it returned.
---- Raises where the script is no filter, and where its start() raises.
+--- Options: default and on_error, the verdicts of those names; restore, what a script before it has saved, which its
+--- restore() gets. Raises where the script is no filter, and where its start() or restore() raises.
 ---@param path string a relative one begins in the current directory
 ---@param args? table<string, any>
----@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
+---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, restore?: any}
 ---@return ipq.test.Filter
 function M.load(path, args, options)
   args, options = args or {}, options or {}
@@ -67,7 +80,10 @@ function M.load(path, args, options)
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
-  local ok, why = memory.with_timers(timers, script.start, loaded, options.carried)
+  local ok, why = memory.with_timers(timers, script.call, loaded, "start", loaded.args)
+  if ok and options.restore ~= nil then
+    ok, why = memory.with_timers(timers, script.call, loaded, "restore", options.restore)
+  end
   if not ok then error(why, 2) end
   return setmetatable({
     script = loaded, filter = loaded.filter, queue = loaded.queue, args = loaded.args,

@@ -53,8 +53,12 @@ function Packet:hex() end
 local Filter = {}
 
 ---Calls the script's stop(). Raises where that does. What the filter still holds gets the default verdict then.
----@return any carried what it returned
-function Filter:stop() end
+---@param reason? "reload"|"exit" "exit" where it is left out
+function Filter:stop(reason) end
+
+---Calls the script's save(). Raises where that does, and where what it returns cannot be saved.
+---@return any saved what the restore() of a script that takes its place would get
+function Filter:save() end
 
 ---@class ipq.test.Result
 ---@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that is held has its verdict, which then is in this Result
@@ -94,10 +98,10 @@ function Filter:stop() end
 local test = {}
 
 ---Loads a script as the program does, and calls its start(). Raises where the script is no filter, and where its
----start() raises. Options: the verdicts default and on_error; carried, what a stop() before it returned.
+---start() raises. Options: the verdicts default and on_error; restore, what its restore() gets.
 ---@param path string a relative one begins in the current directory, as io.open()'s
 ---@param args? table<string, any> the script's arguments: { limit = 500 }
----@param options? {default?: ipq.verdict, on_error?: ipq.verdict, carried?: any}
+---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, restore?: any}
 ---@return ipq.test.Filter
 function test.load(path, args, options) end
 

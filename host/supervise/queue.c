@@ -1,0 +1,379 @@
+#include "queue.h"
+#include "host/base/base.h"
+#include "host/judge/judge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+/* Looking at the clock costs some 40 ns a batch: where nobody has asked for statistics, and --top
+ * alone may want them, that is spent on one in so many. */
+enum { SAMPLE = 16 };
+
+/* Whether the queue is the socket's. Where the kernel's list cannot be read it is taken for so. */
+static bool is_owner(const struct ipq_queue *socket, uint16_t num)
+{
+	struct ipq_procfs_queue status;
+	int ret = ipq_procfs_queue(num, &status);
+
+	return ret == 0 ? status.portid == ipq_queue_portid(socket) : ret != -ENOENT;
+}
+
+static int make_socket(struct queue *queue, struct inheritance *inheritance)
+{
+	int fd = inherit_find(inheritance, queue->num);
+
+	if (fd < 0)
+		return ipq_queue_new(&queue->socket, queue->num);
+	if (ipq_queue_adopt(&queue->socket, fd, queue->num) < 0) {
+		close(fd);
+		return ipq_queue_new(&queue->socket, queue->num);
+	}
+	queue->is_adopted = is_owner(queue->socket, queue->num);
+	if (queue->is_adopted)
+		return 0;
+	ipq_queue_close(queue->socket);
+	queue->socket = NULL;
+	return ipq_queue_new(&queue->socket, queue->num);
+}
+
+int queue_prepare(struct queue *queue, const struct options *options, unsigned int index,
+		  struct inheritance *inheritance)
+{
+	for (int role = 0; role < QUEUE_ROLES; role++)
+		queue->child[role].channel = -1;
+	queue->num = (uint16_t)(options->queue.queue_num + index);
+	queue->core = options->pin ? affinity_core(index) : -1;
+	queue->error_verdict = options->error_verdict;
+	queue->settings = options->queue;
+	queue->settings.queue_num = queue->num;
+	/* A kernel without netfilter is told after a script that cannot be used. */
+	queue->socket_error = make_socket(queue, inheritance);
+	/* Address space alone, until something is saved. */
+	queue->saved = mmap(NULL, WORKER_SAVED_MAX, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (queue->saved != MAP_FAILED)
+		return EX_OK;
+	log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(errno));
+	queue->saved = NULL;
+	return EX_OSERR;
+}
+
+static void unmap_saved(const struct queue *queue)
+{
+	if (queue->saved)
+		munmap(queue->saved, WORKER_SAVED_MAX);
+}
+
+void queue_release(struct queue *queue)
+{
+	ipq_queue_close(queue->socket);
+	unmap_saved(queue);
+	for (int role = 0; role < QUEUE_ROLES; role++)
+		child_forget(&queue->child[role]);
+}
+
+void queue_forget_saved(struct queue *queue)
+{
+	(void)madvise(queue->saved, WORKER_SAVED_MAX, MADV_REMOVE);
+}
+
+/* Counters */
+
+static struct ipq_counter *find_counter(struct ipq_counter *counters, const char *name)
+{
+	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++)
+		if (strncmp(counters[i].name, name, IPQ_COUNTER_NAME_SIZE) == 0)
+			return &counters[i];
+	return NULL;
+}
+
+/* The script's counters as they are, for a process to come. */
+static void read_counters(const struct queue *queue, struct stats *stats)
+{
+	const struct child *owner = &queue->child[QUEUE_OWNER];
+
+	*stats = queue->past;
+	if (owner->batch)
+		stats_read_script(stats, &owner->made);
+}
+
+static void inherit_counters(const struct queue *queue, struct ipq_counter *to)
+{
+	static struct stats stats;
+
+	read_counters(queue, &stats);
+	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
+		const struct ipq_counter *counter = stats_counter(&stats, i);
+
+		if (counter)
+			to[i] = *counter;
+	}
+}
+
+/* What was counted since is added: what the new script has set is its own. */
+void queue_bequeath(struct queue *queue)
+{
+	static struct stats stats;
+	const struct ipq_batch *made = &queue->child[QUEUE_NEXT].made;
+
+	read_counters(queue, &stats);
+	for (uint32_t i = 0; i < IPQ_SCRIPT_COUNTERS_MAX; i++) {
+		const struct ipq_counter *counter = stats_counter(&stats, i);
+		struct ipq_counter *before, *own;
+
+		if (!counter)
+			continue;
+		own = find_counter(made->script_counters, counter->name);
+		before = find_counter(made->inherited, counter->name);
+		if (!before)
+			before = find_counter(made->inherited, "");
+		if (own && before)
+			own->value += counter->value - before->value;
+		if (before)
+			*before = *counter;
+	}
+}
+
+void queue_count(const struct queue *queue, struct stats *stats)
+{
+	stats->counters = queue->past.counters;
+	stats->filter_ns = queue->past.filter_ns;
+	for (int role = 0; role < QUEUE_ROLES; role++)
+		if (queue->child[role].batch)
+			stats_add_batch(stats, queue->child[role].batch, &queue->child[role].made);
+	if (queue->child[QUEUE_OWNER].batch)
+		stats_read_script(stats, &queue->child[QUEUE_OWNER].made);
+	else
+		memcpy(stats->script, queue->past.script, sizeof(stats->script));
+}
+
+/* Starting */
+
+/* A new one for each worker: what an older one has left running cannot write there. */
+static bool make_batch(const struct queues *queues, struct queue *queue, enum queue_role role)
+{
+	const struct options *options = queues->options;
+	struct child *child = &queue->child[role];
+	struct ipq_queue_options most = options->queue;
+	struct ipq_batch *batch;
+
+	/* As large as any script's needs. */
+	if (session_batch_new(&batch, options, ipq_queue_slot_size(&most)) != EX_OK)
+		return false;
+	batch->timed_each = options->stats_ms || options->metrics ? 1 : SAMPLE;
+	if (queue->has_run || queue->is_adopted)
+		batch->unknown =
+			queue->child[QUEUE_OLD].pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
+	inherit_counters(queue, batch->inherited);
+	if (role == QUEUE_OWNER) {
+		memcpy(batch->script_counters, batch->inherited,
+		       IPQ_SCRIPT_COUNTERS_MAX * sizeof(*batch->inherited));
+		batch->unanswered = queue->unanswered;
+		queue->unanswered = 0;
+	}
+	child->batch = batch;
+	child->made = *batch;
+	return true;
+}
+
+/* In the new process: what is not its own is closed. Of what another worker may have overwritten,
+ * sizes are those of its making. */
+static void leave_child(struct child *child)
+{
+	if (child->channel >= 0)
+		close(child->channel);
+	ipq_batch_unmap(child->batch, &child->made);
+}
+
+static void leave(struct queues *queues, const struct queue *own, const struct child *own_child)
+{
+	close(queues->signals);
+	writers_leave(&queues->writers);
+	if (queues->page >= 0)
+		close(queues->page);
+	for (unsigned int i = 0; i < queues->count; i++) {
+		struct queue *queue = &queues->of[i];
+
+		for (int role = 0; role < QUEUE_ROLES; role++)
+			if (&queue->child[role] != own_child)
+				leave_child(&queue->child[role]);
+		if (queue == own)
+			continue;
+		ipq_queue_close(queue->socket);
+		unmap_saved(queue);
+	}
+}
+
+static int run(struct queues *queues, struct queue *queue, enum queue_role role, int channel,
+	       pid_t parent)
+{
+	struct child *child = &queue->child[role];
+	struct worker_task task = {
+		.options = queues->options,
+		.user = queues->options->user ? &queues->user : NULL,
+		.queue = queue->socket,
+		.queue_num = queue->num,
+		.batch = child->batch,
+		.saved = queue->saved,
+		.core = queue->core,
+		.channel = channel,
+		.signals = &queues->signals_before,
+		.is_beside = role == QUEUE_NEXT,
+		.retires_ms = limits_handover_ms(queues->options->time_limit_ms),
+	};
+
+	/* A worker that nobody can end must not stay; the second question is whether the supervisor
+	 * was gone before the first. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		return EX_OSERR;
+	leave(queues, queue, child);
+	return child->is_without ? worker_run_without(&task) : worker_run(&task);
+}
+
+static pid_t fork_worker(struct queues *queues, struct queue *queue, enum queue_role role,
+			 int ends[2])
+{
+	pid_t parent = getpid();
+	pid_t pid = fork();
+	int code;
+
+	if (pid != 0)
+		return pid;
+	close(ends[0]);
+	code = run(queues, queue, role, ends[1], parent);
+	/* Standard output is not what a worker is there for. */
+	(void)output_end(code);
+	exit_release();
+	exit(code);
+}
+
+bool queue_start(struct queues *queues, struct queue *queue, enum queue_role role)
+{
+	struct child *child = &queue->child[role];
+	int ends[2] = {-1, -1};
+
+	child->is_without = role == QUEUE_OWNER && queue->is_given_up;
+	if (!make_batch(queues, queue, role))
+		return false;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0)
+		child->pid = fork_worker(queues, queue, role, ends);
+	if (ends[0] < 0 || child->pid < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s", queue->num,
+			  strerror(errno));
+		child->channel = ends[0];
+		if (ends[1] >= 0)
+			close(ends[1]);
+		queue->unanswered += child->batch->unanswered;
+		child_forget(child);
+		return false;
+	}
+	close(ends[1]);
+	child->channel = ends[0];
+	child_enter(child, CHILD_LOADING);
+	child->started = child->since;
+	if (role == QUEUE_OWNER)
+		queue->restart_at = 0;
+	return true;
+}
+
+/* The next one */
+
+void queue_promote(struct queue *queue)
+{
+	struct child *owner = &queue->child[QUEUE_OWNER], *next = &queue->child[QUEUE_NEXT];
+	struct child *old = &queue->child[QUEUE_OLD];
+
+	if (owner->pid) {
+		*old = *owner;
+		child_enter(old, CHILD_RETIRING);
+		child_order(old, WORKER_RETIRE, 0);
+	}
+	*owner = *next;
+	*next = (struct child){.channel = -1};
+	owner->batch->unknown = old->pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
+	owner->batch->unanswered = queue->unanswered;
+	queue->unanswered = 0;
+	queue->is_given_up = false;
+	queue->restart_at = 0;
+	queue->backoff = (struct backoff){0};
+	queue->owner_settings = queue->next_settings;
+	queue_copy(queue, &queue->owner_settings);
+	child_enter(owner, CHILD_RUNNING);
+	child_order(owner, WORKER_GO, 0);
+}
+
+/* Ending */
+
+/* Who has the queue hears of verdicts that were given twice, and that nobody else has packets. */
+static void tell_owner(struct queue *queue, uint32_t settled)
+{
+	struct ipq_batch *batch = queue->child[QUEUE_OWNER].batch;
+	uint32_t handled = IPQ_UNKNOWN_HANDLED;
+
+	if (!batch) {
+		queue->unanswered += settled;
+		return;
+	}
+	(void)__atomic_fetch_add(&batch->unanswered, settled, __ATOMIC_RELAXED);
+	if (!queue->child[QUEUE_OLD].pid)
+		(void)__atomic_compare_exchange_n(&batch->unknown, &handled, IPQ_UNKNOWN_LEFT,
+						  false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+int queue_settle(struct queue *queue, enum queue_role role)
+{
+	struct child *child = &queue->child[role];
+	struct ipq_counters counted = {0};
+	int ret = 0;
+
+	/* Until it is owner it has no packets. */
+	if (role != QUEUE_NEXT)
+		ret = ipq_settle(ipq_queue_source(queue->socket), child->batch, &child->made,
+				 &counted);
+	ipq_counters_add(&queue->past.counters, &counted);
+	stats_add_batch(&queue->past, child->batch, &child->made);
+	if (role == QUEUE_OWNER)
+		stats_read_script(&queue->past, &child->made);
+	child_forget(child);
+	tell_owner(queue, (uint32_t)counted.settled);
+	return ret;
+}
+
+int queue_restore(struct queue *queue)
+{
+	queue->was_odd = false;
+	return ipq_queue_restore(queue->socket, &queue->settings);
+}
+
+void queue_copy(struct queue *queue, const struct ipq_queue_options *settings)
+{
+	int ret;
+
+	queue->settings = *settings;
+	ret = ipq_queue_copy(queue->socket, settings);
+	if (ret < 0)
+		log_queue(LOG_LEVEL_ERROR, queue->num, ": cannot set the copy range: %s",
+			  strerror(-ret));
+}
+
+void queue_drain(struct queue *queue)
+{
+	struct ipq_driver driver = {.source = ipq_queue_source(queue->socket)};
+	const struct ipq_queue_options *settings = &queue->settings;
+
+	if (ipq_batch_new(&driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(settings)) < 0)
+		return;
+	driver.batch->error_verdict = queue->error_verdict;
+	driver.batch->unknown = IPQ_UNKNOWN_LEFT;
+	if (driver.source->stop(driver.source) == 0)
+		while (ipq_driver_next(&driver) > 0)
+			ipq_batch_fail_rest(driver.batch);
+	ipq_counters_add(&queue->past.counters, &driver.batch->counters);
+	ipq_batch_free(driver.batch);
+}
