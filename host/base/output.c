@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,12 +20,16 @@ static struct {
 
 int output_write(int fd, const void *bytes, size_t len)
 {
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
 	const char *at = bytes;
 
 	while (len) {
 		ssize_t written = write(fd, at, len);
 
-		if (written < 0 && errno != EINTR)
+		/* Whoever has the same description may have it not wait: that is done here. */
+		if (written < 0 && errno == EAGAIN)
+			(void)poll(&room, 1, -1);
+		else if (written < 0 && errno != EINTR)
 			return -errno;
 		if (written > 0) {
 			at += written;
@@ -135,19 +140,14 @@ void output_restore(enum output_stream stream)
 	pipes[stream].counts = NULL;
 }
 
-void output_detach(void)
+void output_detach(enum output_stream stream, int fd)
 {
 	char path[32];
-	int fd;
+	int own;
 
-	for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++) {
-		if (!pipes[stream].counts)
-			continue;
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", pipes[stream].fd);
-		fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-		if (fd >= 0)
-			pipes[stream].fd = fd;
-	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	pipes[stream].fd = own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /* Standard output */

@@ -68,8 +68,8 @@ void output_lost(struct output_counts *counts, enum output_stream stream, const 
 /* For the writer: from here on the stream is written to again. */
 void output_restore(enum output_stream stream);
 
-/* For a process that may do anything to its descriptors: it has the pipes by ones of its own, so
- * that those of others go on not to wait. */
-void output_detach(void);
+/* For a process that may do anything to its descriptors: what it says on the stream goes into the pipe
+ * that fd is of, by a descriptor of its own, so that those of others go on not to wait. */
+void output_detach(enum output_stream stream, int fd);
 
 #endif

@@ -191,7 +191,8 @@ static int open_page(int folder, const char *name)
 	if (fstat(looked_at, &status) < 0 || !S_ISREG(status.st_mode))
 		errno = ENOENT;
 	else
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		/* A lease on it would be waited for. */
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	close(looked_at);
 	return fd;
 }

@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <unistd.h>
 #include <asm/termbits.h>
-#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -37,9 +36,8 @@ static const int calls[] = {
 	CALL(close), CALL(lseek), CALL(dup), CALL(dup2), CALL(dup3), CALL(pipe), CALL(pipe2),
 	CALL(stat), CALL(lstat), CALL(fstat), CALL(newfstatat), CALL(statx), CALL(access),
 	CALL(faccessat), CALL(faccessat2), CALL(readlink), CALL(readlinkat), CALL(getdents64),
-	CALL(getcwd), CALL(flock), CALL(fsync), CALL(fdatasync), CALL(ftruncate), CALL(rename),
-	CALL(renameat), CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat),
-	CALL(rmdir),
+	CALL(getcwd), CALL(fsync), CALL(fdatasync), CALL(ftruncate), CALL(rename), CALL(renameat),
+	CALL(renameat2), CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(rmdir),
 	/* Time, and timers that are there already. */
 	CALL(clock_gettime), CALL(clock_getres), CALL(gettimeofday), CALL(time), CALL(nanosleep),
 	CALL(clock_nanosleep), CALL(timer_settime), CALL(timer_gettime), CALL(timer_getoverrun),
@@ -72,7 +70,6 @@ static const struct condition {
 	{CALL(fcntl), 1, F_GETFD},
 	{CALL(fcntl), 1, F_SETFD},
 	{CALL(fcntl), 1, F_GETFL},
-	{CALL(fcntl), 1, F_SETFL},
 	{CALL(fcntl), 1, F_GETLK},
 	{CALL(fcntl), 1, F_SETLK},
 	{CALL(fcntl), 1, F_SETLKW},
@@ -95,14 +92,13 @@ static int allow_if(scmp_filter_ctx filter, int call, unsigned int argument, uin
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &is_value);
 }
 
-/* The one that lib/queue/device.c asks for interfaces' names with, as a reloaded script opens its
- * own. Nobody is at the other end of such. */
-static int allow_device_socket(scmp_filter_ctx filter)
+/* O_NONBLOCK and the like. With O_ASYNC a terminal's next key is a signal to all of its foreground's
+ * processes. */
+static int allow_flags(scmp_filter_ctx filter)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(socket), 3,
-				SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_NETLINK),
-				SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, SOCK_RAW | SOCK_CLOEXEC),
-				SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, NETLINK_USERSOCK));
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(fcntl), 2,
+				SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
+				SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
 }
 
 static int allow_files(scmp_filter_ctx filter, bool may_truncate)
@@ -135,7 +131,7 @@ static int allow_all(scmp_filter_ctx filter, bool may_truncate)
 		ret = allow_if(filter, own_process[i], 0, (uint32_t)getpid());
 	if (ret == 0)
 		ret = allow_files(filter, may_truncate);
-	return ret == 0 ? allow_device_socket(filter) : ret;
+	return ret == 0 ? allow_flags(filter) : ret;
 }
 
 static int set_up(scmp_filter_ctx filter)

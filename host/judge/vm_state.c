@@ -275,6 +275,9 @@ static void wrap(lua_State *L, const char *library, const char *name, bool has_m
 
 void vm_state_confine(lua_State *L)
 {
+	vm_push_member(L, "ipq.core", "devices");
+	ipq_devices_open(lua_touserdata(L, -1));
+	lua_pop(L, 1);
 	replace(L, "os", "execute", refuse_execute);
 	replace(L, "io", "popen", refuse_popen);
 	wrap(L, "io", "open", true);

@@ -14,7 +14,6 @@
 #include <unistd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 static int pin(const struct worker_task *task)
 {
@@ -41,7 +40,11 @@ static void limit_memory(const struct options *options)
 /* A supervisor that is gone takes its workers with it: there is no error to tell. */
 static void tell(const struct worker_task *task, const struct worker_message *message)
 {
-	(void)send(task->channel, message, sizeof(*message), MSG_NOSIGNAL);
+	ssize_t ret;
+
+	do
+		ret = write(task->news, message, sizeof(*message));
+	while (ret < 0 && errno == EINTR);
 }
 
 static void tell_file(void *data, const char *path)
@@ -82,7 +85,7 @@ static bool take_order(const struct worker_task *task, struct worker_command *co
 	ssize_t len;
 
 	do
-		len = recv(task->channel, command, sizeof(*command), 0);
+		len = read(task->orders, command, sizeof(*command));
 	while (len < 0 && errno == EINTR);
 	return len == sizeof(*command);
 }
@@ -164,12 +167,26 @@ static int close_input(void)
 	return ret;
 }
 
+/* What descriptors stand for, as messages in pipes, is memory of the kernel's that --memory-limit does
+ * not see. */
+static int limit_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	limit.rlim_max = limit.rlim_cur;
+	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
 /* Landlock first: its system calls are not among the sandbox's. */
 static int enter_sandbox(const struct options *options, const char **folder)
 {
 	int version = landlock_version();
 	int ret = close_input();
 
+	if (ret == 0)
+		ret = limit_descriptors();
 	if (ret == 0)
 		ret = landlock_enter(options, folder);
 	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)

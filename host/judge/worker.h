@@ -8,8 +8,9 @@
 #include "host/base/options.h"
 #include "privileges.h"
 
-/* What a worker tells its supervisor, on their channel, a SOCK_SEQPACKET. Behind all but FILE it
- * waits for an order. Where the channel ends instead, so does the worker, unless it has packets. */
+/* What a worker tells its supervisor, by a pipe, in pieces of one write(2) each: a socket would take
+ * descriptors along, of which nobody knows how long closing them takes. Behind all but FILE it
+ * waits for an order, from another pipe. Where that ends, so does the worker, unless it has packets. */
 enum worker_news {
 	WORKER_LOADED,	 /* the script is loaded; settings are known */
 	WORKER_READY,	 /* its start() has been called, and it is in the sandbox */
@@ -18,12 +19,16 @@ enum worker_news {
 	WORKER_FILE	 /* path: one that the script was made from. It comes before LOADED */
 };
 
+enum { WORKER_PATH_SIZE = 4000 };
+
 struct worker_message {
 	enum worker_news news;
 	struct ipq_queue_options settings; /* the command line's, and what the script needs */
 	size_t saved;			   /* bytes; 0: none */
-	char path[PATH_MAX];
+	char path[WORKER_PATH_SIZE];	   /* ends with a 0 byte; longer ones are cut */
 };
+
+_Static_assert(sizeof(struct worker_message) <= PIPE_BUF, "one write(2)");
 
 enum worker_order {
 	WORKER_GO, /* behind LOADED: the queue is bound; behind the others: packets are yours */
@@ -42,9 +47,10 @@ struct worker_task {
 	struct ipq_queue *queue;	    /* of queue_num; bound when the supervisor says so */
 	uint16_t queue_num;
 	struct ipq_batch *batch;
-	uint8_t *saved; /* WORKER_SAVED_MAX bytes, for all workers of the queue */
-	int core;	/* to stay on; -1: any */
-	int channel;
+	uint8_t *saved;		 /* WORKER_SAVED_MAX bytes, for all workers of the queue */
+	int core;		 /* to stay on; -1: any */
+	int news;		 /* pipes to the supervisor, */
+	int orders;		 /* and from it */
 	const sigset_t *signals; /* the mask to run with */
 	bool is_beside;		 /* another one judges while it loads */
 	uint32_t

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 enum { TIME_LIMIT_MS = 60000, MEANWHILE_MS = 100, STEP = 4096 };
@@ -35,9 +36,9 @@ bool command_find(const char *name, char path[PATH_MAX])
 	       find_in("/usr/sbin:/sbin", name, path);
 }
 
-/* In the new process. */
+/* In the new process, which must not change a rule when nobody knows of it any more. */
 static void become(const char *path, const char *const argv[], enum command_streams streams,
-		   int out)
+		   int out, pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t none;
@@ -46,6 +47,8 @@ static void become(const char *path, const char *const argv[], enum command_stre
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A terminal's INT, which ends this program, must not end what cleans up behind it. */
 	setpgid(0, 0);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(126);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
 	    dup2(streams == COMMAND_ALL ? out : null, 2) < 0)
 		_exit(126);
@@ -122,7 +125,7 @@ int command_run(const char *const argv[], enum command_streams streams, char **t
 {
 	char path[PATH_MAX];
 	int ends[2], ret, status;
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	*text = NULL;
 	if (!command_find(argv[0], path))
@@ -131,7 +134,7 @@ int command_run(const char *const argv[], enum command_streams streams, char **t
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		become(path, argv, streams, ends[1]);
+		become(path, argv, streams, ends[1], parent);
 	ret = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (ret == 0) {

@@ -238,7 +238,7 @@ int rules_put(struct rules *rules)
 	return code;
 }
 
-/* Whether it did what it should. */
+/* Whether the rule is as it should be: gone, or there. */
 static bool run_or_warn(const struct rules *rules, const struct rule_edit *edit)
 {
 	char *text, *command;
@@ -255,12 +255,12 @@ static bool run_or_warn(const struct rules *rules, const struct rule_edit *edit)
 		free(command);
 	}
 	free(text);
-	return status == 0;
+	return status == 0 || is_gone;
 }
 
-/* Those in place, the last first. */
+/* Those in place, the last first, until the function says that they are not any more. */
 static void each_put(struct rules *rules,
-		     void (*function)(struct rules *, struct rule_edit *, enum rule_family))
+		     bool (*function)(struct rules *, struct rule_edit *, enum rule_family))
 {
 	for (unsigned int i = rules->options->rule_count; i-- > 0;)
 		for (int family = RULE_FAMILIES; family-- > 0;) {
@@ -268,16 +268,17 @@ static void each_put(struct rules *rules,
 
 			if (!rules->is_put[i][family])
 				continue;
-			rules->is_put[i][family] = false;
-			if (rule_edit_start(&edit, rules->options, i, (enum rule_family)family))
-				function(rules, &edit, (enum rule_family)family);
+			rules->is_put[i][family] =
+				rule_edit_start(&edit, rules->options, i,
+						(enum rule_family)family) &&
+				!function(rules, &edit, (enum rule_family)family);
 		}
 }
 
-static void remove_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
+static bool remove_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
 {
 	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
-	(void)run_or_warn(rules, edit);
+	return run_or_warn(rules, edit);
 }
 
 void rules_remove(struct rules *rules)
@@ -286,13 +287,14 @@ void rules_remove(struct rules *rules)
 }
 
 /* With the bypass first, without it no more then: packets that come between them meet one. */
-static void leave_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
+static bool leave_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
 {
 	if (rules->options->queue_bypass)
-		return;
+		return true;
 	edit_make(edit, rules, family, "-A", true);
 	(void)run_or_warn(rules, edit);
-	remove_one(rules, edit, family);
+	(void)remove_one(rules, edit, family);
+	return true;
 }
 
 void rules_leave(struct rules *rules)

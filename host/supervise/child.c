@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
-#include <sys/socket.h>
 
 void child_enter(struct child *child, enum child_stage stage)
 {
@@ -15,22 +14,33 @@ void child_enter(struct child *child, enum child_stage stage)
 	child->is_interrupted = false;
 }
 
+static void end(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void child_leave_alone(struct child *child)
+{
+	end(&child->orders);
+}
+
 void child_order(const struct child *child, enum worker_order order, size_t saved)
 {
 	struct worker_command command = {.order = order, .saved = saved};
 
-	(void)send(child->channel, &command, sizeof(command), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!write(child->orders, &command, sizeof(command));
 }
 
 bool child_read(struct child *child, struct worker_message *message)
 {
-	ssize_t len = recv(child->channel, message, sizeof(*message), MSG_DONTWAIT);
+	ssize_t len = read(child->news, message, sizeof(*message));
 
 	if (len < 0 && errno == EAGAIN)
 		return false;
 	if (len != sizeof(*message)) {
-		close(child->channel);
-		child->channel = -1;
+		end(&child->news);
 		return false;
 	}
 	message->path[sizeof(message->path) - 1] = '\0';
@@ -62,8 +72,8 @@ void child_discard(struct child *child)
 
 void child_forget(struct child *child)
 {
-	if (child->channel >= 0)
-		close(child->channel);
+	end(&child->news);
+	end(&child->orders);
 	ipq_batch_unmap(child->batch, &child->made);
-	*child = (struct child){.channel = -1};
+	*child = (struct child){.news = -1, .orders = -1};
 }

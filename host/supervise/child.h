@@ -30,8 +30,9 @@ enum child_stage {
 
 /* Zeroed memory is none. */
 struct child {
-	pid_t pid; /* 0: none */
-	int channel;
+	pid_t pid;  /* 0: none */
+	int news;   /* pipes from it, */
+	int orders; /* and to it; -1: none */
 	enum child_stage stage;
 	int64_t started;     /* ms */
 	int64_t since;	     /* ms: when its stage began */
@@ -39,12 +40,16 @@ struct child {
 	bool is_unwanted;    /* it was killed on purpose, and nobody need hear of it */
 	bool is_told;	     /* why it was killed has been told */
 	bool is_without;     /* it judges without a script */
+	unsigned int files;  /* that it has named */
 	struct ipq_batch *batch;
 	struct ipq_batch made; /* as it was made: a worker may write over it */
 	struct watchdog watchdog;
 };
 
 void child_enter(struct child *child, enum child_stage stage);
+
+/* It hears of no more orders. */
+void child_leave_alone(struct child *child);
 
 /* Tells it how to go on. */
 void child_order(const struct child *child, enum worker_order order, size_t saved);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 enum { NEWS_AT_ONCE = 64 };
@@ -22,7 +21,9 @@ static void look_last(struct supervisor *s)
 {
 	statistics_overflow(s);
 	s->overflow_at = NEVER;
-	s->survey_at = NEVER;
+	/* What waits for another process waits in the queue as it was. */
+	if (s->phase == PHASE_STOPPING)
+		s->survey_at = NEVER;
 	s->statistics.look_at = NEVER;
 }
 
@@ -36,7 +37,9 @@ static void end_queue(const struct supervisor *s, struct queue *queue)
 			queue_drain(queue);
 	}
 	FOR_EACH_CHILD (queue, child) {
-		shutdown(child->channel, SHUT_WR);
+		/* From here on it has a while to end. */
+		child->since = clock_ms();
+		child_leave_alone(child);
 		kill(child->pid, number);
 	}
 }
@@ -222,7 +225,10 @@ static void take_message(struct supervisor *s, struct queue *queue, enum queue_r
 	struct child *child = &queue->child[role];
 
 	switch (message->news) {
-	case WORKER_FILE: watch_add(&s->watch, message->path); break;
+	case WORKER_FILE:
+		if (child->stage == CHILD_LOADING && child->files++ < WATCH_FILES_MAX)
+			watch_add(&s->watch, message->path);
+		break;
 	case WORKER_LOADED:
 		if (child->stage == CHILD_LOADING)
 			take_loaded(s, queue, role, &message->settings);
@@ -250,9 +256,8 @@ void crew_read(struct supervisor *s, struct queue *queue, enum queue_role role)
 
 	/* A worker that talks without end must not be the only one that is heard. What it says may
 	 * give it another role. */
-	for (int i = 0;
-	     i < NEWS_AT_ONCE && queue->child[role].pid == pid && queue->child[role].channel >= 0 &&
-	     child_read(&queue->child[role], &message);
+	for (int i = 0; i < NEWS_AT_ONCE && queue->child[role].pid == pid &&
+			queue->child[role].news >= 0 && child_read(&queue->child[role], &message);
 	     i++)
 		take_message(s, queue, role, &message);
 }
@@ -375,16 +380,17 @@ static void bury_first(struct supervisor *s, struct queue *queue, const struct d
 static void bury_owner(struct supervisor *s, struct queue *queue, const struct death *death)
 {
 	bool has_left = (is_ending(s) && death->has_exited) || s->last_signal || death->is_unwanted;
-	int count = queue_settle(queue, QUEUE_OWNER);
+	int ret;
 
+	/* Verdicts go by its socket, which is put right first. */
 	if (!has_left) {
 		tell_death(queue, death, "its worker");
-		if (count >= 0)
-			count = queue_restore(queue);
+		(void)queue_restore(queue);
 	}
-	if (count < 0)
+	ret = queue_settle(queue, QUEUE_OWNER);
+	if (ret < 0)
 		log_queue(LOG_LEVEL_ERROR, queue->num, ": cannot judge what it had in hand: %s",
-			  strerror(-count));
+			  strerror(-ret));
 	if (is_ending(s)) {
 		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)

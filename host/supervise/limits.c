@@ -160,6 +160,12 @@ static int64_t stage_limit(const struct supervisor *s, const struct queue *queue
 	case CHILD_RESTORING: return limit;
 	/* It ends by itself then. */
 	case CHILD_RETIRING: return limit + STAGE_GRACE_MS;
+	/* As long as it judges, the end waits for it. */
+	case CHILD_RUNNING:
+		return is_ending(s) && s->options->time_limit_ms &&
+				       is_idle(&child->watchdog, child->batch)
+			       ? limit
+			       : NEVER;
 	default: return NEVER;
 	}
 }
@@ -171,6 +177,7 @@ static const char *stage_name(enum child_stage stage)
 	case CHILD_LOADED: return "been in start()";
 	case CHILD_SAVING: return "not handed its queue over";
 	case CHILD_RESTORING: return "been in restore()";
+	case CHILD_RUNNING: return "not ended";
 	default: return "been judging what it holds";
 	}
 }

@@ -3,17 +3,21 @@
 #include "host/judge/judge.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 
 /* Looking at the clock costs some 40 ns a batch: where nobody has asked for statistics, and --top
  * alone may want them, that is spent on one in so many. */
 enum { SAMPLE = 16 };
+
+/* How long the end waits for a queue that does not run empty: a process that a worker has left may have
+ * the kernel answer it there without end. */
+enum { DRAIN_MS = 2000 };
 
 /* Whether the queue is the socket's. Where the kernel's list cannot be read it is taken for so. */
 static bool is_owner(const struct ipq_queue *socket, uint16_t num)
@@ -46,7 +50,7 @@ int queue_prepare(struct queue *queue, const struct options *options, unsigned i
 		  struct inheritance *inheritance)
 {
 	for (int role = 0; role < QUEUE_ROLES; role++)
-		queue->child[role].channel = -1;
+		queue->child[role] = (struct child){.news = -1, .orders = -1};
 	queue->num = (uint16_t)(options->queue.queue_num + index);
 	queue->core = options->pin ? affinity_core(index) : -1;
 	queue->error_verdict = options->error_verdict;
@@ -186,8 +190,10 @@ static bool make_batch(const struct queues *queues, struct queue *queue, enum qu
  * sizes are those of its making. */
 static void leave_child(struct child *child)
 {
-	if (child->channel >= 0)
-		close(child->channel);
+	if (child->news >= 0)
+		close(child->news);
+	if (child->orders >= 0)
+		close(child->orders);
 	ipq_batch_unmap(child->batch, &child->made);
 }
 
@@ -197,6 +203,8 @@ static void leave(struct queues *queues, const struct queue *own, const struct c
 	writers_leave(&queues->writers);
 	if (queues->page >= 0)
 		close(queues->page);
+	if (queues->watch >= 0)
+		close(queues->watch);
 	for (unsigned int i = 0; i < queues->count; i++) {
 		struct queue *queue = &queues->of[i];
 
@@ -210,8 +218,13 @@ static void leave(struct queues *queues, const struct queue *own, const struct c
 	}
 }
 
-static int run(struct queues *queues, struct queue *queue, enum queue_role role, int channel,
-	       pid_t parent)
+/* From a worker, and to it. */
+struct pipes {
+	int news[2], orders[2];
+};
+
+static int run(struct queues *queues, struct queue *queue, enum queue_role role,
+	       const struct pipes *pipes, pid_t parent)
 {
 	struct child *child = &queue->child[role];
 	struct worker_task task = {
@@ -222,7 +235,8 @@ static int run(struct queues *queues, struct queue *queue, enum queue_role role,
 		.batch = child->batch,
 		.saved = queue->saved,
 		.core = queue->core,
-		.channel = channel,
+		.news = pipes->news[1],
+		.orders = pipes->orders[0],
 		.signals = &queues->signals_before,
 		.is_beside = role == QUEUE_NEXT,
 		.retires_ms = limits_handover_ms(queues->options->time_limit_ms),
@@ -237,7 +251,7 @@ static int run(struct queues *queues, struct queue *queue, enum queue_role role,
 }
 
 static pid_t fork_worker(struct queues *queues, struct queue *queue, enum queue_role role,
-			 int ends[2])
+			 const struct pipes *pipes)
 {
 	pid_t parent = getpid();
 	pid_t pid = fork();
@@ -245,36 +259,58 @@ static pid_t fork_worker(struct queues *queues, struct queue *queue, enum queue_
 
 	if (pid != 0)
 		return pid;
-	close(ends[0]);
-	code = run(queues, queue, role, ends[1], parent);
+	close(pipes->news[0]);
+	close(pipes->orders[1]);
+	code = run(queues, queue, role, pipes, parent);
 	/* Standard output is not what a worker is there for. */
 	(void)output_end(code);
 	exit_release();
 	exit(code);
 }
 
+static void close_pipe(const int ends[2])
+{
+	if (ends[0] >= 0)
+		close(ends[0]);
+	if (ends[1] >= 0)
+		close(ends[1]);
+}
+
+/* The supervisor's ends wait for nobody. */
+static bool make_pipes(struct pipes *pipes)
+{
+	*pipes = (struct pipes){{-1, -1}, {-1, -1}};
+	return pipe2(pipes->news, O_CLOEXEC | O_DIRECT) == 0 &&
+	       pipe2(pipes->orders, O_CLOEXEC | O_DIRECT) == 0 &&
+	       fcntl(pipes->news[0], F_SETFL, O_NONBLOCK | O_DIRECT) == 0 &&
+	       fcntl(pipes->orders[1], F_SETFL, O_NONBLOCK | O_DIRECT) == 0;
+}
+
 bool queue_start(struct queues *queues, struct queue *queue, enum queue_role role)
 {
 	struct child *child = &queue->child[role];
-	int ends[2] = {-1, -1};
+	struct pipes pipes;
+	pid_t pid = -1;
 
 	child->is_without = role == QUEUE_OWNER && queue->is_given_up;
 	if (!make_batch(queues, queue, role))
 		return false;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0)
-		child->pid = fork_worker(queues, queue, role, ends);
-	if (ends[0] < 0 || child->pid < 0) {
+	if (make_pipes(&pipes))
+		pid = fork_worker(queues, queue, role, &pipes);
+	if (pid < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot start a worker for queue %u: %s", queue->num,
 			  strerror(errno));
-		child->channel = ends[0];
-		if (ends[1] >= 0)
-			close(ends[1]);
+		close_pipe(pipes.news);
+		close_pipe(pipes.orders);
 		queue->unanswered += child->batch->unanswered;
 		child_forget(child);
 		return false;
 	}
-	close(ends[1]);
-	child->channel = ends[0];
+	close(pipes.news[1]);
+	close(pipes.orders[0]);
+	child->pid = pid;
+	child->news = pipes.news[0];
+	child->orders = pipes.orders[1];
 	child_enter(child, CHILD_LOADING);
 	child->started = child->since;
 	if (role == QUEUE_OWNER)
@@ -295,7 +331,7 @@ void queue_promote(struct queue *queue)
 		child_order(old, WORKER_RETIRE, 0);
 	}
 	*owner = *next;
-	*next = (struct child){.channel = -1};
+	*next = (struct child){.news = -1, .orders = -1};
 	owner->batch->unknown = old->pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
 	owner->batch->unanswered = queue->unanswered;
 	queue->unanswered = 0;
@@ -364,16 +400,24 @@ void queue_copy(struct queue *queue, const struct ipq_queue_options *settings)
 
 void queue_drain(struct queue *queue)
 {
-	struct ipq_driver driver = {.source = ipq_queue_source(queue->socket)};
-	const struct ipq_queue_options *settings = &queue->settings;
+	struct ipq_source *source = ipq_queue_source(queue->socket);
+	int64_t end = clock_ms() + DRAIN_MS;
+	struct ipq_batch *batch;
+	int ret;
 
-	if (ipq_batch_new(&driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(settings)) < 0)
+	if (ipq_batch_new(&batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&queue->settings)) < 0)
 		return;
-	driver.batch->error_verdict = queue->error_verdict;
-	driver.batch->unknown = IPQ_UNKNOWN_LEFT;
-	if (driver.source->stop(driver.source) == 0)
-		while (ipq_driver_next(&driver) > 0)
-			ipq_batch_fail_rest(driver.batch);
-	ipq_counters_add(&queue->past.counters, &driver.batch->counters);
-	ipq_batch_free(driver.batch);
+	batch->error_verdict = queue->error_verdict;
+	batch->unknown = IPQ_UNKNOWN_LEFT;
+	ret = source->stop(source);
+	while (ret >= 0 && clock_ms() < end && (ret = source->receive(source, batch)) != 0) {
+		if (ret == -EAGAIN)
+			ret = 1;
+		ipq_batch_fail_rest(batch);
+		(void)source->commit(source, batch);
+		ipq_batch_tally(batch);
+		ipq_batch_clear(batch);
+	}
+	ipq_counters_add(&queue->past.counters, &batch->counters);
+	ipq_batch_free(batch);
 }

@@ -30,6 +30,7 @@ struct queue {
 	struct ipq_queue_options next_settings;	 /* when QUEUE_NEXT is owner */
 	bool was_odd;				 /* it was not, when it was looked at last */
 	bool is_odd_told;			 /* and the log has said so */
+	bool has_bound_others;			 /* that too */
 	struct overflow overflow;
 	struct child child[QUEUE_ROLES];
 	uint8_t *saved;		/* what a worker saves for the next one: WORKER_SAVED_MAX bytes */
@@ -52,7 +53,8 @@ struct queues {
 	struct privileges_user user; /* that workers become, if options name one */
 	unsigned int count;
 	int signals; /* the supervisor's signalfd */
-	int page;    /* and its statistics' page; -1: none */
+	int page;    /* its statistics' page; -1: none */
+	int watch;   /* and its inotify(7) descriptor; -1: none */
 	struct writers writers;
 	sigset_t signals_before;
 	struct queue of[OPTIONS_QUEUES_MAX];

@@ -174,7 +174,7 @@ static void handle_events(struct supervisor *s)
 	FOR_EACH_QUEUE (s, queue)
 		for (int role = 0; role < QUEUE_ROLES; role++)
 			fds[count++] = (struct pollfd){
-				.fd = queue->child[role].channel,
+				.fd = queue->child[role].news,
 				.events = POLLIN,
 			};
 	if (wait_for(fds, count, timeout_ms(s))) {
@@ -324,6 +324,7 @@ static int prepare(struct supervisor *s)
 	cores_check(s->options);
 	sandbox_check(s->options);
 	code = watch_open(&s->watch, s->options->watch);
+	queues->watch = s->watch.fd;
 	for (; queues->count < s->options->queue_count && code == EX_OK; queues->count++)
 		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
@@ -338,8 +339,12 @@ static void clean_up(struct supervisor *s)
 	rules_remove(&s->rules);
 	if (s->queues.of[0].is_adopted)
 		rules_sweep(&s->rules, RULES_LEFT_BY_SELF);
-	FOR_EACH_QUEUE (s, queue)
+	FOR_EACH_QUEUE (s, queue) {
+		/* A process that a worker has left may have the socket, too. */
+		if (s->phase == PHASE_STOPPING && queue->has_run)
+			(void)ipq_queue_unbind(queue->socket, queue->num);
 		queue_release(queue);
+	}
 	watch_close(&s->watch);
 	writers_end(&s->queues.writers);
 	if (s->queues.signals >= 0)
@@ -353,7 +358,7 @@ int supervisor_run(const struct options *options)
 {
 	struct supervisor s = {
 		.options = options,
-		.queues = {.options = options, .signals = -1, .page = -1},
+		.queues = {.options = options, .signals = -1, .page = -1, .watch = -1},
 		.has_terminal = isatty(STDERR_FILENO),
 		.statistics.look_at = NEVER,
 		.overflow_at = NEVER,

@@ -41,8 +41,31 @@ static void look_at_queue(struct queue *queue)
 	queue->is_odd_told = true;
 }
 
+/* A queue that is bound to one of the program's sockets, and is none of the program's. */
+static void unbind_other(void *data, uint16_t num, const struct ipq_procfs_queue *listed)
+{
+	struct supervisor *s = data;
+	int first = s->options->queue.queue_num;
+
+	if (num >= first && num < first + (int)s->queues.count)
+		return;
+	FOR_EACH_QUEUE (s, queue) {
+		if (listed->portid != ipq_queue_portid(queue->socket))
+			continue;
+		(void)ipq_queue_unbind(queue->socket, num);
+		if (!queue->has_bound_others)
+			log_queue(
+				LOG_LEVEL_ERROR, queue->num,
+				": its worker, process %d, has bound queue %u to its socket; that "
+				"was undone",
+				queue->child[QUEUE_OWNER].pid, num);
+		queue->has_bound_others = true;
+	}
+}
+
 void survey_look(struct supervisor *s)
 {
+	(void)ipq_procfs_each(unbind_other, s);
 	FOR_EACH_QUEUE (s, queue)
 		if (queue->has_run)
 			look_at_queue(queue);

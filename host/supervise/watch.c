@@ -71,18 +71,16 @@ void watch_add(struct watch *watch, const char *path)
 void watch_read(struct watch *watch, int64_t now_ms)
 {
 	_Alignas(struct inotify_event) char buf[4096];
-	ssize_t len;
+	const ssize_t len = read(watch->fd, buf, sizeof(buf));
+	const char *at = buf;
 
-	while ((len = read(watch->fd, buf, sizeof(buf))) > 0) {
-		const char *at = buf;
+	/* What did not fit is told the next time. */
+	while (at < buf + len) {
+		const struct inotify_event *event = (const struct inotify_event *)at;
 
-		while (at < buf + len) {
-			const struct inotify_event *event = (const struct inotify_event *)at;
-
-			if (event->len && is_known(watch, event->wd, event->name))
-				watch->due_at = now_ms + QUIET_MS;
-			at += sizeof(*event) + event->len;
-		}
+		if (event->len && is_known(watch, event->wd, event->name))
+			watch->due_at = now_ms + QUIET_MS;
+		at += sizeof(*event) + event->len;
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -23,7 +24,8 @@ enum {
 	RESTART_MS = 1000,
 	TELL_MS = 1000, /* how often the log says that something was lost */
 	STUCK_MS = 500, /* a reader that took nothing for so long is not waited for in the end */
-	ORPHAN_S = 2	/* and by a writer whose supervisor is gone */
+	END_MOST_MS = 30000, /* nor one that goes on to read, for longer */
+	ORPHAN_S = 2	     /* and by a writer whose supervisor is gone */
 };
 
 /* In the writer */
@@ -173,36 +175,81 @@ static void on_end(int number, siginfo_t *info, void *context)
 		is_to_end = 1;
 }
 
-/* Bytes that wait, once there are some. 0 or less: there will be none. */
-static ssize_t receive(int fd, char *bytes, size_t room)
+/* A pipe, and what came of it and is not whole yet. */
+struct inlet {
+	int fd; /* -1: it has ended */
+	size_t len;
+	size_t left; /* bytes that are still to be taken */
+	char bytes[READ_SIZE];
+};
+
+/* Until one of them has something. False: none will have. */
+static bool wait_for(const struct inlet inlets[2])
 {
 	static const struct timespec at_once;
-	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	struct pollfd fds[2] = {
+		{.fd = inlets[0].fd, .events = POLLIN},
+		{.fd = inlets[1].fd, .events = POLLIN},
+	};
 	sigset_t meanwhile;
 	int ret;
 
 	sigprocmask(SIG_BLOCK, NULL, &meanwhile);
 	sigdelset(&meanwhile, SIGTERM);
 	do
-		ret = ppoll(&poll_fd, 1, is_to_end ? &at_once : NULL, &meanwhile);
+		ret = ppoll(fds, 2, is_to_end ? &at_once : NULL, &meanwhile);
 	while (ret < 0 && errno == EINTR);
-	return ret > 0 ? read(fd, bytes, room) : 0;
+	return ret > 0;
 }
 
-static void serve(struct desk *desk, int fd)
+/* What there is, without waiting: the pipe's own end does not. */
+static void drain(struct desk *desk, struct inlet *inlet)
 {
-	static char bytes[READ_SIZE];
-	size_t len = 0, taken;
+	size_t room = sizeof(inlet->bytes) - inlet->len, taken;
+	ssize_t ret;
 
-	for (;;) {
-		ssize_t ret = receive(fd, bytes + len, sizeof(bytes) - len);
+	if (inlet->fd < 0)
+		return;
+	ret = read(inlet->fd, inlet->bytes + inlet->len, room < inlet->left ? room : inlet->left);
+	if (ret < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (ret <= 0) {
+		inlet->fd = -1;
+		return;
+	}
+	inlet->len += (size_t)ret;
+	inlet->left -= (size_t)ret;
+	taken = take(desk, inlet->bytes, inlet->len);
+	inlet->len -= taken;
+	memmove(inlet->bytes, inlet->bytes + taken, inlet->len);
+}
 
-		if (ret <= 0)
+/* In the end no more is taken than was there: a process that a worker has left may write on. */
+static void take_the_rest(struct inlet *inlet)
+{
+	int left = 0;
+
+	if (inlet->left != SIZE_MAX)
+		return;
+	(void)ioctl(inlet->fd, FIONREAD, &left);
+	inlet->left = left > 0 ? (size_t)left : 0;
+}
+
+/* The workers' first: what the supervisor says follows what it has heard of them. */
+static void serve(struct desk *desk, int shared, int own)
+{
+	static struct inlet inlets[2];
+
+	inlets[0] = (struct inlet){.fd = shared, .left = SIZE_MAX};
+	inlets[1] = (struct inlet){.fd = own, .left = SIZE_MAX};
+	while (wait_for(inlets)) {
+		for (int i = 0; i < 2; i++) {
+			if (is_to_end)
+				take_the_rest(&inlets[i]);
+			drain(desk, &inlets[i]);
+		}
+		if (inlets[0].fd < 0 && inlets[1].fd < 0)
 			return;
-		len += (size_t)ret;
-		taken = take(desk, bytes, len);
-		len -= taken;
-		memmove(bytes, bytes + taken, len);
 	}
 }
 
@@ -213,14 +260,21 @@ static void on_orphaned(int number)
 	alarm(ORPHAN_S);
 }
 
-static void close_all_but(int fd, int other)
+static void close_all_but(const int kept[], int count)
 {
-	int next = STDERR_FILENO + 1;
+	int next = STDERR_FILENO + 1, last = STDERR_FILENO;
 
+	for (int i = 0; i < count; i++)
+		last = kept[i] > last ? kept[i] : last;
 	/* Sockets are among them, which would keep their queues. */
-	for (; next <= fd || next <= other; next++)
-		if (next != fd && next != other)
+	for (; next <= last; next++) {
+		bool is_kept = false;
+
+		for (int i = 0; i < count; i++)
+			is_kept = is_kept || kept[i] == next;
+		if (!is_kept)
 			close(next);
+	}
 	closefrom(next);
 }
 
@@ -229,7 +283,7 @@ static void run(const struct writers *writers, const struct writer *own, pid_t p
 {
 	struct sigaction action = {.sa_sigaction = on_end, .sa_flags = SA_SIGINFO};
 	struct desk desk = {.own = own, .counts = writers->counts};
-	int log_pipe = -1;
+	int kept[] = {own->ends[0], own->shared[0], -1};
 
 	prctl(PR_SET_NAME, "ipq-lua-output");
 	supervisor = parent;
@@ -239,14 +293,14 @@ static void run(const struct writers *writers, const struct writer *own, pid_t p
 		return;
 	for (unsigned int i = 0; i < writers->count; i++)
 		if (writers->of[i].serves[OUTPUT_ERR] && &writers->of[i] != own)
-			log_pipe = writers->of[i].ends[1];
-	close_all_but(own->ends[0], log_pipe);
+			kept[2] = writers->of[i].ends[1];
+	close_all_but(kept, 3);
 	for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++) {
 		desk.is_terminal[stream] = isatty((int)stream);
 		if (own->serves[stream])
 			output_restore(stream);
 	}
-	serve(&desk, own->ends[0]);
+	serve(&desk, own->shared[0], own->ends[0]);
 }
 
 /* In the supervisor */
@@ -274,18 +328,22 @@ static bool are_same(int fd, int other)
 	       one.st_ino == two.st_ino;
 }
 
+static bool make_pipe(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
+	/* Who may not have so much has 64 KiB. */
+	(void)fcntl(ends[1], F_SETPIPE_SZ, (int)WRITER_KEEPS);
+	return true;
+}
+
 static bool make(struct writers *writers, enum output_stream stream)
 {
-	struct writer *writer = &writers->of[writers->count];
+	struct writer *writer = &writers->of[writers->count++];
 
-	*writer = (struct writer){.ends = {-1, -1}};
+	*writer = (struct writer){.ends = {-1, -1}, .shared = {-1, -1}};
 	writer->serves[stream] = true;
-	if (pipe2(writer->ends, O_CLOEXEC) < 0)
-		return false;
-	writers->count++;
-	/* Who may not have so much has 64 KiB. */
-	(void)fcntl(writer->ends[1], F_SETPIPE_SZ, (int)WRITER_KEEPS);
-	return fcntl(writer->ends[1], F_SETFL, O_NONBLOCK) == 0;
+	return make_pipe(writer->ends) && make_pipe(writer->shared);
 }
 
 /* With a name, which tells it from the batches. */
@@ -320,8 +378,10 @@ static bool start_all(struct writers *writers)
 static void close_all(struct writers *writers)
 {
 	for (unsigned int i = 0; i < writers->count; i++) {
-		close(writers->of[i].ends[0]);
-		close(writers->of[i].ends[1]);
+		for (int end = 0; end < 2; end++) {
+			close(writers->of[i].ends[end]);
+			close(writers->of[i].shared[end]);
+		}
 	}
 	writers->count = 0;
 }
@@ -383,7 +443,10 @@ void writers_tend(struct writers *writers)
 
 void writers_leave(struct writers *writers)
 {
-	output_detach();
+	for (unsigned int i = 0; i < writers->count; i++)
+		for (enum output_stream stream = OUTPUT_OUT; stream <= OUTPUT_ERR; stream++)
+			if (writers->of[i].serves[stream])
+				output_detach(stream, writers->of[i].shared[1]);
 	close_all(writers);
 }
 
@@ -391,7 +454,7 @@ void writers_leave(struct writers *writers)
 struct patience {
 	struct output_counts *counts;
 	uint64_t written;
-	int64_t since;
+	int64_t since, begun;
 };
 
 static bool is_over(struct patience *patience)
@@ -401,12 +464,14 @@ static bool is_over(struct patience *patience)
 	if (written != patience->written || !patience->since)
 		patience->since = clock_ms();
 	patience->written = written;
-	return clock_ms() - patience->since >= STUCK_MS;
+	/* Workers may have written over what is counted. */
+	return clock_ms() - patience->since >= STUCK_MS ||
+	       clock_ms() - patience->begun >= END_MOST_MS;
 }
 
 static void end(struct writers *writers, struct writer *writer)
 {
-	struct patience patience = {.counts = writers->counts};
+	struct patience patience = {.counts = writers->counts, .begun = clock_ms()};
 	static const struct timespec moment = {.tv_nsec = 1000000};
 
 	if (!writer->pid)

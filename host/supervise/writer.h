@@ -2,8 +2,8 @@
  * The processes that write what the program says, so that nobody else waits for those who read.
  *
  * One writes to standard error and one to standard output, or one to both where they are the same
- * file. Each has a pipe, into which the supervisor and its workers say what they have to say
- * (host/base/output.h). It keeps WRITER_KEEPS bytes for a reader that is late; what comes beyond
+ * file. Each has two pipes, into which the supervisor and its workers say what they have to say
+ * (host/base/output.h): what a worker writes into its own swallows nothing of the supervisor's. It keeps WRITER_KEEPS bytes for a reader that is late; what comes beyond
  * that is left out by who says it, a line at a time, and counted. Once there is room again the log
  * says how many lines were lost. To a terminal no control characters are written.
  */
@@ -20,7 +20,8 @@ enum { WRITER_KEEPS = 1 << 20 };
 
 struct writer {
 	pid_t pid;	/* 0: there is none */
-	int ends[2];	/* of its pipe */
+	int ends[2];	/* of the supervisor's pipe */
+	int shared[2];	/* of the workers' */
 	int64_t since;	/* ms, when it was started */
 	bool serves[3]; /* by stream */
 };

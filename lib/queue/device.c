@@ -39,6 +39,14 @@ static void device_read(int fd, struct ipq_device *device)
 		device->type = request.ifr_hwaddr.sa_family;
 }
 
+/* Any socket takes these requests; through one of this kind nobody can be reached. 0 is "not yet", so
+ * that zeroed memory is an empty cache: the descriptor is kept plus one. */
+void ipq_devices_open(struct ipq_devices *devices)
+{
+	if (devices->fd == 0)
+		devices->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK) + 1;
+}
+
 const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index)
 {
 	struct ipq_device *device = &devices->slots[index % SLOTS];
@@ -47,10 +55,7 @@ const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t in
 
 	if (device->index == index && device->until_ms > now)
 		return device;
-	/* Any socket takes these requests; through one of this kind nobody can be reached. 0 is
-	 * "not yet", so that zeroed memory is an empty cache: the descriptor is kept plus one. */
-	if (devices->fd == 0)
-		devices->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK) + 1;
+	ipq_devices_open(devices);
 	device->index = index;
 	device_read(devices->fd - 1, device);
 	device->until_ms = now + KEEP_MS;

@@ -52,6 +52,7 @@ int ipq_verdict_encode(struct ipq_verdict_buffer *buffer, const struct ipq_batch
 /* NFQNL_MSG_CONFIG messages for one queue, built in buf (IPQ_CONFIG_SIZE bytes), as requests that
  * ask for no answer. The caller sets nlmsg_seq, and NLM_F_ACK where it wants one. */
 struct nlmsghdr *ipq_netlink_bind(void *buf, uint16_t queue_num);
+struct nlmsghdr *ipq_netlink_unbind(void *buf, uint16_t queue_num);
 struct nlmsghdr *ipq_netlink_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range);
 struct nlmsghdr *ipq_netlink_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen);
 /* Sets those flags (NFQA_CFG_F_*) that are in mask; the others stay as they are. */

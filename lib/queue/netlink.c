@@ -29,13 +29,23 @@ static struct nlmsghdr *start(void *buf, uint16_t queue_num)
 	return nlh;
 }
 
-struct nlmsghdr *ipq_netlink_bind(void *buf, uint16_t queue_num)
+static struct nlmsghdr *put_command(void *buf, uint16_t queue_num, uint8_t number)
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
-	struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND};
+	struct nfqnl_msg_config_cmd command = {.command = number};
 
 	mnl_attr_put(nlh, NFQA_CFG_CMD, sizeof(command), &command);
 	return nlh;
+}
+
+struct nlmsghdr *ipq_netlink_bind(void *buf, uint16_t queue_num)
+{
+	return put_command(buf, queue_num, NFQNL_CFG_CMD_BIND);
+}
+
+struct nlmsghdr *ipq_netlink_unbind(void *buf, uint16_t queue_num)
+{
+	return put_command(buf, queue_num, NFQNL_CFG_CMD_UNBIND);
 }
 
 struct nlmsghdr *ipq_netlink_mode(void *buf, uint16_t queue_num, uint8_t mode, uint32_t range)

@@ -34,7 +34,7 @@ struct ipq_queue {
 	struct mnl_socket *socket;
 	struct ipq_wait wait; /* for messages on the socket */
 	uint16_t queue_num;
-	uint32_t flags;
+	uint32_t flags; /* that the kernel has taken */
 	uint32_t seq;
 	int failed; /* what receive() gives once the packets that came before it are judged */
 	struct ipq_batch *attached; /* whose slots iov points to */
@@ -98,25 +98,30 @@ uint32_t ipq_queue_rcvbuf(const struct ipq_queue_options *options)
 	return bytes < INT_MAX / 2 ? (uint32_t)bytes : INT_MAX / 2;
 }
 
-static int socket_open(struct ipq_queue *queue)
+/* A connected netlink socket takes messages from its peer alone: nobody but the kernel can send us
+ * packets, and no sender needs to be looked at on the packet path. */
+static int socket_connect(struct ipq_queue *queue)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	int on = 1;
 
-	queue->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!queue->socket)
-		return -errno;
-	if (mnl_socket_bind(queue->socket, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	queue->wait.fd = mnl_socket_get_fd(queue->socket);
-	/* A connected netlink socket takes messages from its peer alone: nobody but the kernel can
-	 * send us packets, and no sender needs to be looked at on the packet path. */
 	if (connect(queue->wait.fd, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return -errno;
 	/* An overrun otherwise stops the socket until it is empty; here it costs the packets that
 	 * did not fit. Kernels before 2.6.30 lack the option. */
 	(void)mnl_socket_setsockopt(queue->socket, NETLINK_NO_ENOBUFS, &on, sizeof(on));
 	return 0;
+}
+
+static int socket_open(struct ipq_queue *queue)
+{
+	queue->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!queue->socket)
+		return -errno;
+	if (mnl_socket_bind(queue->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	queue->wait.fd = mnl_socket_get_fd(queue->socket);
+	return socket_connect(queue);
 }
 
 static int rcvbuf_set(struct ipq_queue *queue, const struct ipq_queue_options *options)
@@ -300,9 +305,12 @@ static int take(struct ipq_queue *queue, struct ipq_batch *batch, const void *me
 	struct ipq_packet *packet = ipq_batch_add(batch);
 	int ret = ipq_attr_parse(packet, message, len);
 
-	if (ret == 0)
+	/* One of a queue that a process which shares the socket has bound is nobody's. */
+	if (ret == 0 && packet->queue_num == queue->queue_num)
 		return 0;
 	ipq_batch_drop_last(batch);
+	if (ret == 0)
+		return 0;
 	if (ret != -ENOMSG)
 		return fail_malformed(queue, batch, packet);
 	note_refusal(batch, message, len);
@@ -321,18 +329,36 @@ static int settle_left(struct ipq_queue *queue, struct ipq_batch *batch)
 	struct ipq_batch left = {.packets = packets, .count = 2, .capacity = 2};
 	int ret;
 
-	if (!batch->count || batch->held_count)
-		return 0;
 	/* Two of the same kind make one verdict of all up to the second. */
 	packets[1] = packets[0];
 	ret = ipq_verdict_encode(&queue->verdicts, &left, 0, SEND_LIMIT);
 	if (ret > 0)
 		ret = verdicts_send(queue);
-	if (ret < 0)
-		return ret;
-	(void)__atomic_fetch_add(&batch->unanswered, 1, __ATOMIC_RELAXED);
-	batch->unknown = IPQ_UNKNOWN_NONE;
-	return 0;
+	if (ret == 0)
+		(void)__atomic_fetch_add(&batch->unanswered, 1, __ATOMIC_RELAXED);
+	return ret;
+}
+
+/* Where it leaves a message that cannot be read, packets are left once more. */
+static int take_all(struct ipq_queue *queue, struct ipq_batch *batch)
+{
+	bool are_left = __atomic_load_n(&batch->unknown, __ATOMIC_RELAXED) == IPQ_UNKNOWN_LEFT;
+	int failed = 0, ret;
+
+	if (are_left)
+		batch->unknown = IPQ_UNKNOWN_NONE;
+	for (uint32_t i = 0; i < queue->filled; i++) {
+		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
+		if (ret < 0)
+			failed = ret;
+	}
+	if (are_left && batch->count && !batch->held_count) {
+		ret = settle_left(queue, batch);
+		failed = ret < 0 ? ret : failed;
+	} else if (are_left) {
+		batch->unknown = IPQ_UNKNOWN_LEFT;
+	}
+	return failed;
 }
 
 static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
@@ -361,16 +387,9 @@ static int queue_receive(struct ipq_source *source, struct ipq_batch *batch)
 	if (count < 0)
 		return count;
 	queue->filled = (uint32_t)count;
-	for (int i = 0; i < count; i++) {
-		ret = take(queue, batch, queue->iov[i].iov_base, queue->messages[i].msg_len);
-		if (ret < 0)
-			queue->failed = ret;
-	}
-	if (__atomic_load_n(&batch->unknown, __ATOMIC_RELAXED) == IPQ_UNKNOWN_LEFT) {
-		ret = settle_left(queue, batch);
-		if (ret < 0)
-			queue->failed = ret;
-	}
+	ret = take_all(queue, batch);
+	if (ret < 0)
+		queue->failed = ret;
 	if (batch->count)
 		return (int)batch->count;
 	return queue->failed ? queue->failed : -EAGAIN;
@@ -390,9 +409,28 @@ int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *opti
 						   range_of(options)));
 }
 
+/* Which flags the kernel takes, asked for a queue that nobody has: on the socket of one that is bound
+ * the answer would be among the packets. */
+static uint32_t granted_flags(const struct ipq_queue_options *options)
+{
+	struct ipq_queue_options scratch = *options;
+	struct ipq_procfs_queue listed;
+	struct ipq_queue *queue;
+	uint32_t flags = options->flags & (IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN);
+
+	scratch.queue_num = UINT16_MAX;
+	while (scratch.queue_num && ipq_procfs_queue(scratch.queue_num, &listed) == 0)
+		scratch.queue_num--;
+	if (ipq_queue_open(&queue, &scratch) < 0)
+		return flags;
+	flags = queue->flags;
+	ipq_queue_close(queue);
+	return flags;
+}
+
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
-	const uint32_t mask = IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN;
+	uint32_t mask = IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN;
 	uint16_t num = queue->queue_num;
 	char buf[IPQ_CONFIG_SIZE];
 	int ret;
@@ -402,9 +440,10 @@ int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *op
 		ret = rcvbuf_set(queue, options);
 	if (ret == 0)
 		ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
+	queue->flags = granted_flags(options);
+	mask |= queue->flags;
 	if (ret == 0)
-		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, options->flags & mask));
-	queue->flags = options->flags & mask;
+		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
 }
 
@@ -415,24 +454,44 @@ int ipq_queue_renew(struct ipq_queue *queue, const struct ipq_queue_options *opt
 	char buf[IPQ_CONFIG_SIZE];
 	int ret = tell_kernel(queue, ipq_netlink_maxlen(buf, num, options->maxlen));
 
-	return ret < 0 ? ret : tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
+	if (ret == 0)
+		ret = tell_kernel(queue, ipq_netlink_flags(buf, num, mask, queue->flags));
+	return ret;
+}
+
+/* What no process in the sandbox can do to the socket, but one without. */
+static int socket_restore(struct ipq_queue *queue, const struct ipq_queue_options *options)
+{
+	int off = 0, flags = fcntl(queue->wait.fd, F_GETFL);
+
+	(void)setsockopt(queue->wait.fd, SOL_SOCKET, SO_DETACH_FILTER, &off, sizeof(off));
+	if (flags >= 0 && flags & O_NONBLOCK &&
+	    fcntl(queue->wait.fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return -errno;
+	return rcvbuf_set(queue, options);
 }
 
 int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
-	int flags = fcntl(queue->wait.fd, F_GETFL);
 	struct ipq_procfs_queue listed;
 	char buf[IPQ_CONFIG_SIZE];
-	int ret = 0;
+	int ret = socket_connect(queue);
 
-	if (flags >= 0 && flags & O_NONBLOCK)
-		ret = fcntl(queue->wait.fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
+	if (ret == 0)
+		ret = socket_restore(queue, options);
 	/* What the kernel refuses is told among the packets, as if it were a verdict. */
 	if (ret == 0 && ipq_procfs_queue(queue->queue_num, &listed) == -ENOENT)
 		ret = tell_kernel(queue, ipq_netlink_bind(buf, queue->queue_num));
 	if (ret == 0)
 		ret = ipq_queue_renew(queue, options);
 	return ret < 0 ? ret : ipq_queue_copy(queue, options);
+}
+
+int ipq_queue_unbind(struct ipq_queue *queue, uint16_t queue_num)
+{
+	char buf[IPQ_CONFIG_SIZE];
+
+	return tell_kernel(queue, ipq_netlink_unbind(buf, queue_num));
 }
 
 bool ipq_queue_is(const struct ipq_queue *queue, const struct ipq_queue_options *options,

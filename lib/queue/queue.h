@@ -205,6 +205,10 @@ int ipq_queue_renew(struct ipq_queue *queue, const struct ipq_queue_options *opt
  * kernel is asked for no answer: ipq_queue_is() tells what came of it. */
 int ipq_queue_restore(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
+/* Unbinds a queue of that number, which may be another one that a process which shares the socket
+ * has bound. What waits in it is dropped. */
+int ipq_queue_unbind(struct ipq_queue *queue, uint16_t queue_num);
+
 /* Whether a queue of the kernel's list is this one: the socket owns it, and packets are copied as
  * options say, and receiving waits. */
 bool ipq_queue_is(const struct ipq_queue *queue, const struct ipq_queue_options *options,
@@ -240,8 +244,7 @@ uint32_t ipq_queue_slot_size(const struct ipq_queue_options *options);
 /* Bytes of receive buffer that are asked for with these options. */
 uint32_t ipq_queue_rcvbuf(const struct ipq_queue_options *options);
 
-/* enum ipq_queue_flag that the kernel granted; after ipq_queue_rebind() those of IPQ_QUEUE_GSO and
- * IPQ_QUEUE_FAIL_OPEN that were asked for. */
+/* enum ipq_queue_flag that the kernel granted. */
 uint32_t ipq_queue_flags(const struct ipq_queue *queue);
 
 /* Whether the kernel takes this verdict. (verdict.c) */
@@ -266,6 +269,11 @@ struct ipq_procfs_queue {
  * which may not read it. With fail-open neither drop counter moves. */
 int ipq_procfs_queue(uint16_t queue_num, struct ipq_procfs_queue *listed);
 
+/* Calls each() for all queues that are listed. 0, or as above. */
+int ipq_procfs_each(void (*each)(void *data, uint16_t queue_num,
+				 const struct ipq_procfs_queue *listed),
+		    void *data);
+
 /* What else the kernel tells */
 
 /* Reads packet->ct. -ENOENT where the packet has none, -EBADMSG where it is malformed.
@@ -276,6 +284,9 @@ int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *c
  * next call with the same cache. errno is kept. A cached answer is at most a second old.
  * (device.c) */
 const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
+/* Opens what it asks the kernel with, which ipq_device_get() does else: for a process that cannot
+ * later. */
+void ipq_devices_open(struct ipq_devices *devices);
 void ipq_devices_clear(struct ipq_devices *devices);
 
 #endif

@@ -198,6 +198,26 @@ END
     assert.matches("iptables %-A INPUT %-p tcp [^\n]*ipq%-lua:4194304:1:1[^\n]* 5\n$", output)
   end)
 
+  it("that a killed run was about to put in place never comes", function()
+    local output = run [[
+      mkdir "$DIR/bin"
+      cat > "$DIR/bin/iptables" <<END
+#!/bin/sh
+[ -e "$DIR/go" ] || { touch "$DIR/waits"; until [ -e "$DIR/go" ]; do sleep 0.01; done; touch "$DIR/late"; }
+exec iptables-legacy "\$@"
+END
+      chmod +x "$DIR/bin/iptables"
+      PATH="$DIR/bin:$PATH" "$PROGRAM" --rule 'OUTPUT -p icmp' scripts/accept.lua 2> /dev/null & first=$!
+      wait_for test -e "$DIR/waits"
+      waiter=$(pgrep -f "$DIR/bin/iptables" | head -n 1)
+      kill -KILL $first
+      gone() { ! kill -0 "$1" 2> /dev/null; }
+      wait_for gone $waiter
+      touch "$DIR/go"
+      [ -e "$DIR/late" ] || echo "none is late"]]
+    assert.matches("none is late\n", output)
+  end)
+
   it("is in place once, and not missed for a moment, through an upgrade", function()
     local output = run [[
       cp "$PROGRAM" "$DIR/installed"

@@ -443,6 +443,27 @@ END
     assert.matches("exit %d+\n", output)
   end)
 
+  it("does not wait for a lease that a stranger has on what is called like it", function()
+    local output = run [[
+      export DIR
+      python3 -c '
+import fcntl, os, signal, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+memory = os.memfd_create("ipq-lua", os.MFD_ALLOW_SEALING)
+os.ftruncate(memory, 4096)
+fd = os.open("/proc/self/fd/%d" % memory, os.O_RDONLY)
+os.close(memory)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+open(os.environ["DIR"] + "/leased", "w").close()
+time.sleep(600)' & pid=$!
+      wait_for test -e "$DIR/leased"
+      timeout $((20 * ${IPQ_SLOW:-1})) "$PROGRAM" --top $pid
+      echo "exit $?"
+      kill $pid]]
+    assert.is_nil(output:find("exit 124", 1, true))
+    assert.matches("exit %d+\n", output)
+  end)
+
   it("reads memory that no other process can change, and that no worker has", function()
     local output = run [[
       run a "$DIR/count.lua"
