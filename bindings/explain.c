@@ -1,21 +1,83 @@
 #include "explain.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-/* A netlink port is the process id of its first owner, mostly; its name helps to find it. */
-static void process_name(uint32_t portid, char *name, size_t size)
+/* A netlink port is the process id of who opened it, which may be gone: its socket is looked for. 0:
+ * nobody that can be seen has it. */
+static unsigned long socket_of(uint32_t portid)
+{
+	FILE *file = fopen("/proc/net/netlink", "re");
+	unsigned long inode = 0, found;
+	unsigned int protocol, port;
+	char line[256];
+
+	/* Address, protocol, port, groups, memory for both directions, dump, locks, drops, inode. */
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%*s %u %u %*s %*s %*s %*s %*s %*s %lu", &protocol, &port,
+			   &found) == 3 &&
+		    protocol == NETLINK_NETFILTER && port == portid)
+			inode = found;
+	if (file)
+		fclose(file);
+	return inode;
+}
+
+static bool has_socket(const char *pid, unsigned long inode)
+{
+	char path[300], wanted[64], target[64];
+	struct dirent *entry;
+	bool has = false;
+	ssize_t len;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
+	folder = opendir(path);
+	while (folder && !has && (entry = readdir(folder))) {
+		len = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1);
+		target[len > 0 ? len : 0] = '\0';
+		has = strcmp(target, wanted) == 0;
+	}
+	if (folder)
+		closedir(folder);
+	return has;
+}
+
+/* The first of those that have it: a supervisor before its workers. */
+pid_t ipq_explain_reader(uint32_t portid)
+{
+	unsigned long inode = socket_of(portid);
+	DIR *folder = inode ? opendir("/proc") : NULL;
+	struct dirent *entry;
+	pid_t reader = 0;
+
+	while (folder && (entry = readdir(folder))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 0 && (!reader || pid < reader) && has_socket(entry->d_name, inode))
+			reader = pid;
+	}
+	if (folder)
+		closedir(folder);
+	return reader;
+}
+
+void ipq_explain_process(pid_t pid, char *name, size_t size)
 {
 	char path[64];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%u/comm", portid);
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	file = fopen(path, "re");
 	if (!file || !fgets(name, (int)size, file))
 		name[0] = '\0';
@@ -28,14 +90,17 @@ void ipq_explain_taken(char *text, size_t size, uint16_t queue_num)
 {
 	char owner[160] = "another program";
 	struct ipq_procfs_queue status;
-	char name[64];
+	char name[64] = "";
+	pid_t reader;
 
 	/* In a user namespace of one's own the kernel's list cannot be read. */
 	if (ipq_procfs_queue(queue_num, &status) == 0) {
-		process_name(status.portid, name, sizeof(name));
+		reader = ipq_explain_reader(status.portid);
+		if (reader)
+			ipq_explain_process(reader, name, sizeof(name));
 		if (name[0])
-			snprintf(owner, sizeof(owner), "netlink port %u (process %u, \"%s\")",
-				 status.portid, status.portid, name);
+			snprintf(owner, sizeof(owner), "netlink port %u (process %d, \"%s\")",
+				 status.portid, (int)reader, name);
 		else
 			snprintf(owner, sizeof(owner), "netlink port %u", status.portid);
 	}

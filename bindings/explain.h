@@ -2,6 +2,8 @@
 #ifndef IPQ_EXPLAIN_H
 #define IPQ_EXPLAIN_H
 
+#include <sys/types.h>
+
 #include "lib/queue/queue.h"
 
 /* Why a queue could not be opened. */
@@ -19,6 +21,11 @@ enum ipq_cause ipq_explain_open(char *text, size_t size, const struct ipq_queue_
 				int error);
 
 /* The parts of it, which say what is the case and what to do. */
+
+/* The process that has the netlink socket of that port; 0: none that can be seen. And its name, ""
+ * where it is gone. */
+pid_t ipq_explain_reader(uint32_t portid);
+void ipq_explain_process(pid_t pid, char *name, size_t size);
 
 /* Who has the queue. */
 void ipq_explain_taken(char *text, size_t size, uint16_t queue_num);

@@ -40,6 +40,8 @@ static int run(const struct options *options)
 		return new_write(options->new_name);
 	if (options->top)
 		return top_run(options->top_pid);
+	if (options->ctl)
+		return ctl_run(options);
 	if (options->test)
 		return test_run(options);
 
@@ -47,6 +49,8 @@ static int run(const struct options *options)
 		return doctor_run(options);
 	if (options->print_rules)
 		return rules_print(options);
+	if (options->remove_rules)
+		return rules_remove_left(options);
 	if (!options->check && !options->capture.read)
 		return supervisor_run(options);
 	/* What a program that takes over would stumble on. */

@@ -216,6 +216,21 @@ static bool set_top(struct options *options, const struct option_rule *rule, con
 	return true;
 }
 
+static bool set_name(struct options *options, const struct option_rule *rule, const char *value)
+{
+	if (!control_is_name(value))
+		return wrong_value(rule, value,
+				   "a name of up to 64 letters, digits, \"_\", \"-\", \".\" and "
+				   "\"@\"");
+	return set_text(options, rule, value);
+}
+
+static bool set_ctl(struct options *options, const struct option_rule *rule, const char *value)
+{
+	options->ctl = true;
+	return !value || set_name(options, rule, value);
+}
+
 static bool set_copy_range(struct options *options, const struct option_rule *rule,
 			   const char *value)
 {
@@ -286,10 +301,13 @@ static const struct option_rule rules[] = {
 	{"rule", 0, true, set_rule, 0, 0, 0, 0, true},
 	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, true},
 	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0, true},
+	{"remove-rules", 0, false, set_true, AT(remove_rules), 0, 0, 0, true},
 	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0, true},
 	{"check", 0, false, set_true, AT(check), 0, 0, 0, true},
 	{"new", 0, true, set_text, AT(new_name), 0, 0, 0, false},
 	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0, false},
+	{"name", 0, true, set_name, AT(name), 0, 0, 0, true},
+	{"ctl", 0, OPTIONAL, set_ctl, AT(ctl_name), 0, 0, 0, false},
 	/* What follows its value is for others to read. */
 	{"test", 0, true, set_true, AT(test), 0, 0, 0, false},
 	{"help", 'h', false, NULL, 0, 0, 0, 0, false},
@@ -302,7 +320,7 @@ enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
 static const char usage_text[] =
 	"usage: ipq-lua [options] SCRIPT [key=value ...]      judge what Netfilter queues\n"
 	"       ipq-lua -r in.pcap [-w out.pcap] SCRIPT ...   judge a capture\n"
-	"       ipq-lua --new NAME | --test DIR ... | --top [PID]\n\n"
+	"       ipq-lua --new NAME | --test DIR ... | --top [PID] | --ctl[=NAME] help\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
@@ -319,8 +337,8 @@ static const char usage_text[] =
 	"      --user NAME, --writable DIR, --no-sandbox  judge as NAME; write in DIR, or\n"
 	"                            open files, sockets and programs as one likes\n"
 	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
-	"      --print-rules iptables|nft   only print what --rule would do\n"
-	"      --check, --watch, --doctor  load the script; reload it; look at the system\n"
+	"      --print-rules iptables|nft, --remove-rules  print; remove what is left\n"
+	"      --check, --watch, --doctor, --name NAME  try, reload, look; for --ctl\n"
 	"  -h, --help, -V, --version this text; the version\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
 
@@ -413,6 +431,11 @@ static bool combination_check(const struct options *options, const struct option
 	}
 	if (options->new_name) {
 		log_write(LOG_LEVEL_ERROR, "--new takes a name alone; see ipq-lua --help");
+		return false;
+	}
+	if (options->remove_rules) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--remove-rules goes with --name alone; see ipq-lua --help");
 		return false;
 	}
 	if (options->top) {
@@ -518,6 +541,16 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 	if (options->top && !options->top_pid && optind < argc)
 		options->top_pid = argv[optind++];
 	if (options->top && optind == argc)
+		return OPTIONS_RUN;
+	if (options->ctl) {
+		options->argc = argc - optind;
+		options->argv = argv + optind;
+		if (options->argc)
+			return OPTIONS_RUN;
+		log_write(LOG_LEVEL_ERROR, "--ctl takes a command; --ctl help lists them");
+		return OPTIONS_WRONG;
+	}
+	if (options->remove_rules && optind == argc)
 		return OPTIONS_RUN;
 	if (optind >= argc && !options->doctor && !options->print_rules)
 		return complain_no_script();

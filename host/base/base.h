@@ -22,6 +22,7 @@
 #define HOST_BASE_H
 
 #include "clock.h"
+#include "control.h"
 #include "exit.h"
 #include "finding.h"
 #include "json.h"

@@ -30,6 +30,7 @@ static struct {
 	bool is_json;
 	bool is_journal;
 	int queue_num;
+	char error[512];
 } log_state = {.least = LOG_LEVEL_INFO, .queue_num = LOG_NO_QUEUE};
 
 /* systemd.exec(5): the journal's device and inode, which a redirection leaves behind. */
@@ -113,6 +114,9 @@ static void put(enum log_level level, int queue_num, const char *text)
 	size_t len = 0;
 	FILE *out = open_memstream(&line, &len);
 
+	if (level == LOG_LEVEL_ERROR)
+		snprintf(log_state.error, sizeof(log_state.error), "%.*s", (int)strcspn(text, "\n"),
+			 text);
 	if (!out)
 		return;
 	if (log_state.is_json)
@@ -159,6 +163,11 @@ void log_queue(enum log_level level, int queue_num, const char *format, ...)
 		free(whole);
 	}
 	free(text);
+}
+
+const char *log_error(void)
+{
+	return log_state.error;
 }
 
 void log_last(const char *text)

@@ -28,6 +28,9 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 void log_queue(enum log_level level, int queue_num, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The first line of the last error of this process, as it was given; "" where there was none. */
+const char *log_error(void);
+
 /* An error, from a signal handler, before the process ends: it takes no memory. Not for JSON. */
 void log_last(const char *text);
 

@@ -36,6 +36,7 @@ struct options {
 	bool queue_bypass; /* of the rules */
 	bool print_rules;  /* and exit */
 	bool print_nft;	   /* for nft rather than as iptables' commands */
+	bool remove_rules; /* that runs left which are over, and exit */
 	bool doctor;	   /* look at the system, and exit; script may be NULL */
 	bool check;
 	bool json; /* the log; of a replay, its packets */
@@ -44,6 +45,9 @@ struct options {
 	const char *new_name;		    /* write a filter of that name; NULL: no */
 	bool top;			    /* show one that runs */
 	const char *top_pid;		    /* NULL: the one that there is */
+	bool ctl;			    /* speak to one that runs; argv is what is said */
+	const char *ctl_name;		    /* NULL: to the one that there is */
+	const char *name;		    /* to be spoken to; NULL: the process' number */
 	bool test; /* argv is the folder of the specs, and options of busted's */
 	const char *script;
 	int argc; /* the script's arguments */

@@ -47,14 +47,19 @@ static void tell(const struct worker_task *task, const struct worker_message *me
 	while (ret < 0 && errno == EINTR);
 }
 
-static void tell_file(void *data, const char *path)
+static void tell_text(const struct worker_task *task, enum worker_news news, const char *text)
 {
 	struct worker_message message;
 
 	memset(&message, 0, sizeof(message));
-	message.news = WORKER_FILE;
-	snprintf(message.path, sizeof(message.path), "%s", path);
-	tell(data, &message);
+	message.news = news;
+	snprintf(message.text, sizeof(message.text), "%s", text);
+	tell(task, &message);
+}
+
+static void tell_file(void *data, const char *path)
+{
+	tell_text(data, WORKER_FILE, path);
 }
 
 static void tell_news(const struct worker_task *task, enum worker_news news, size_t saved)
@@ -296,6 +301,8 @@ int worker_run(const struct worker_task *task)
 		if (take_order(task, &command))
 			code = judge(task, &session, vm, oom_score);
 	}
+	if (code != EX_OK)
+		tell_text(task, WORKER_FAILED, log_error());
 	/* Before it goes: a signal that says that it takes too long may come at any time. */
 	signals_on_overtime(NULL, NULL);
 	vm_free(session.vm ? session.vm : vm);

@@ -9,23 +9,25 @@
 #include "privileges.h"
 
 /* What a worker tells its supervisor, by a pipe, in pieces of one write(2) each: a socket would take
- * descriptors along, of which nobody knows how long closing them takes. Behind all but FILE it
- * waits for an order, from another pipe. Where that ends, so does the worker, unless it has packets. */
+ * descriptors along, of which nobody knows how long closing them takes. Behind all but FILE and
+ * FAILED it waits for an order, from another pipe. Where that ends, so does the worker, unless it has
+ * packets. */
 enum worker_news {
 	WORKER_LOADED,	 /* the script is loaded; settings are known */
 	WORKER_READY,	 /* its start() has been called, and it is in the sandbox */
 	WORKER_RESTORED, /* so has its restore() */
 	WORKER_HANDED,	 /* it takes no more packets; what its save() returned is in saved */
-	WORKER_FILE	 /* path: one that the script was made from. It comes before LOADED */
+	WORKER_FILE,	 /* text: a path that the script was made from. It comes before LOADED */
+	WORKER_FAILED	 /* text: why it ends before it has judged */
 };
 
-enum { WORKER_PATH_SIZE = 4000 };
+enum { WORKER_TEXT_SIZE = 4000 };
 
 struct worker_message {
 	enum worker_news news;
 	struct ipq_queue_options settings; /* the command line's, and what the script needs */
 	size_t saved;			   /* bytes; 0: none */
-	char path[WORKER_PATH_SIZE];	   /* ends with a 0 byte; longer ones are cut */
+	char text[WORKER_TEXT_SIZE];	   /* ends with a 0 byte; longer ones are cut */
 };
 
 _Static_assert(sizeof(struct worker_message) <= PIPE_BUF, "one write(2)");
@@ -53,8 +55,7 @@ struct worker_task {
 	int orders;		 /* and from it */
 	const sigset_t *signals; /* the mask to run with */
 	bool is_beside;		 /* another one judges while it loads */
-	uint32_t
-		retires_ms; /* how long it may judge what it holds, when another one has the queue */
+	uint32_t retires_ms;	 /* how long it may judge what it holds when it has retired */
 };
 
 enum { WORKER_SAVED_MAX = 64 << 20 };

@@ -227,7 +227,7 @@ void rules_init(struct rules *rules, const struct options *options,
 		const struct command_meanwhile *meanwhile)
 {
 	*rules = (struct rules){.options = options, .meanwhile = meanwhile};
-	rule_owner_tag(rules->tag, sizeof(rules->tag));
+	rule_owner_tag(rules->tag, sizeof(rules->tag), options->name);
 }
 
 int rules_put(struct rules *rules)
@@ -258,48 +258,25 @@ static bool run_or_warn(const struct rules *rules, const struct rule_edit *edit)
 	return status == 0 || is_gone;
 }
 
-/* Those in place, the last first, until the function says that they are not any more. */
-static void each_put(struct rules *rules,
-		     bool (*function)(struct rules *, struct rule_edit *, enum rule_family))
+/* The last first. One that could not be taken away is still in place, for another try. */
+void rules_remove(struct rules *rules)
 {
 	for (unsigned int i = rules->options->rule_count; i-- > 0;)
 		for (int family = RULE_FAMILIES; family-- > 0;) {
 			struct rule_edit edit;
 
-			if (!rules->is_put[i][family])
+			if (!rules->is_put[i][family] ||
+			    !rule_edit_start(&edit, rules->options, i, (enum rule_family)family))
 				continue;
-			rules->is_put[i][family] =
-				rule_edit_start(&edit, rules->options, i,
-						(enum rule_family)family) &&
-				!function(rules, &edit, (enum rule_family)family);
+			edit_make(&edit, rules, (enum rule_family)family, "-D",
+				  rules->options->queue_bypass);
+			rules->is_put[i][family] = !run_or_warn(rules, &edit);
 		}
-}
-
-static bool remove_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
-{
-	edit_make(edit, rules, family, "-D", rules->options->queue_bypass);
-	return run_or_warn(rules, edit);
-}
-
-void rules_remove(struct rules *rules)
-{
-	each_put(rules, remove_one);
-}
-
-/* With the bypass first, without it no more then: packets that come between them meet one. */
-static bool leave_one(struct rules *rules, struct rule_edit *edit, enum rule_family family)
-{
-	if (rules->options->queue_bypass)
-		return true;
-	edit_make(edit, rules, family, "-A", true);
-	(void)run_or_warn(rules, edit);
-	(void)remove_one(rules, edit, family);
-	return true;
 }
 
 void rules_leave(struct rules *rules)
 {
-	each_put(rules, leave_one);
+	memset(rules->is_put, 0, sizeof(rules->is_put));
 }
 
 /* Left by others */
@@ -322,6 +299,9 @@ bool rules_is_left_over(const struct rules *rules, const struct ruleset_rule *ru
 	case RULE_OWNER_BEFORE: return true;
 	/* Of a process in another PID namespace nothing is seen but that its queue is read. */
 	case RULE_OWNER_GONE:
+		if (rules->options->name &&
+		    rule_owner_has_name(rule->comment, rules->options->name))
+			return by != RULES_LEFT_BY_SELF;
 		return by == RULES_LEFT_BY_ALL && !is_read_by_others(rules->options, rule);
 	default: return false;
 	}
@@ -357,6 +337,18 @@ static void sweep_one(void *data, const struct ruleset_rule *rule)
 		rule_edit_add(&edit, rule->words[i]);
 	if (run_or_warn(sweep->rules, &edit))
 		tell_swept(sweep->rules, rule);
+}
+
+int rules_remove_left(const struct options *options)
+{
+	struct options no_queues = *options;
+	struct rules rules;
+
+	/* It reads no queue, so that all that are read are others'. */
+	no_queues.queue_count = 0;
+	rules_init(&rules, &no_queues, NULL);
+	rules_sweep(&rules, options->name ? RULES_LEFT_BY_NAME : RULES_LEFT_BY_ALL);
+	return EX_OK;
 }
 
 void rules_sweep(struct rules *rules, enum rules_left by)

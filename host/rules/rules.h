@@ -31,7 +31,7 @@ struct rules {
 	const struct options *options;
 	const struct command_meanwhile *meanwhile;
 	const struct ruleset_program *program; /* that put them in place */
-	char tag[96];			       /* their comment: whose they are */
+	char tag[160];			       /* their comment: whose they are */
 	bool is_put[OPTIONS_RULES_MAX][RULE_FAMILIES];
 };
 
@@ -44,25 +44,28 @@ void rules_init(struct rules *rules, const struct options *options,
 		const struct command_meanwhile *meanwhile);
 
 /* Puts them in place, behind what is in their chains, and then takes away what earlier runs left:
- * those of this process before it became another version of the program, and those of processes
- * that are gone, whose queues nobody else reads. Packets meet the old rule or the new one
+ * those of this process before it became another version of the program, those of processes that
+ * are gone, whose queues nobody else reads, and all of gone ones of the same --name. Packets meet the old rule or the new one
  * meanwhile. An exit code, with a message and nothing left in place where it is not EX_OK. */
 int rules_put(struct rules *rules);
 
 /* Takes away those that are in place, and nothing else. With a message where that fails. */
 void rules_remove(struct rules *rules);
 
-/* Leaves them in place for another process on the same queues. Until it comes, they let packets
- * pass if it turns out that nobody reads the queue any more. */
+/* Leaves them in place for another process on the same queues. */
 void rules_leave(struct rules *rules);
 
 enum rules_left {
-	RULES_LEFT_BY_ALL, /* see rules_put() */
-	RULES_LEFT_BY_SELF /* before this process became what it is */
+	RULES_LEFT_BY_ALL,  /* see rules_put() */
+	RULES_LEFT_BY_NAME, /* by processes of the same --name that are gone */
+	RULES_LEFT_BY_SELF  /* before this process became what it is */
 };
 
 /* Takes away what earlier runs left. */
 void rules_sweep(struct rules *rules, enum rules_left by);
+
+/* The same for nobody in particular, with --name for runs of that name alone. An exit code. */
+int rules_remove_left(const struct options *options);
 
 /* Whether a rule was left by a run of the program that is over. */
 bool rules_is_left_over(const struct rules *rules, const struct ruleset_rule *rule,

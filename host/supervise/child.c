@@ -43,7 +43,7 @@ bool child_read(struct child *child, struct worker_message *message)
 		end(&child->news);
 		return false;
 	}
-	message->path[sizeof(message->path) - 1] = '\0';
+	message->text[sizeof(message->text) - 1] = '\0';
 	return true;
 }
 

@@ -65,6 +65,7 @@ void crew_end(struct supervisor *s, enum phase phase)
 	if (was_bound)
 		look_last(s);
 	reload_cancel(s);
+	control_tell(&s->control, 1, "the program is about to end");
 	FOR_EACH_QUEUE (s, queue)
 		end_queue(s, queue);
 }
@@ -120,7 +121,7 @@ static void rules_start(struct supervisor *s)
 	s->after_rules = PHASE_READY;
 	if (s->options->rule_count)
 		code = rules_put(&s->rules);
-	else if (s->queues.of[0].is_adopted)
+	else if (s->is_successor)
 		rules_sweep(&s->rules, RULES_LEFT_BY_ALL);
 	s->phase = PHASE_READY;
 	if (code != EX_OK)
@@ -227,7 +228,11 @@ static void take_message(struct supervisor *s, struct queue *queue, enum queue_r
 	switch (message->news) {
 	case WORKER_FILE:
 		if (child->stage == CHILD_LOADING && child->files++ < WATCH_FILES_MAX)
-			watch_add(&s->watch, message->path);
+			watch_add(&s->watch, message->text);
+		break;
+	case WORKER_FAILED:
+		if (role == QUEUE_NEXT)
+			reload_explain(s, message->text);
 		break;
 	case WORKER_LOADED:
 		if (child->stage == CHILD_LOADING)
@@ -348,8 +353,10 @@ static void tell_death(const struct queue *queue, const struct death *death, con
 static void bury_next(struct supervisor *s, struct queue *queue, const struct death *death)
 {
 	(void)queue_settle(queue, QUEUE_NEXT);
-	if (!death->is_told)
+	if (!death->is_told) {
 		tell_death(queue, death, "the worker that was to take over");
+		reload_explain(s, log_error());
+	}
 	if (death->was_its_turn)
 		reload_step(s);
 	else

@@ -126,6 +126,14 @@ static int64_t used_ms(pid_t pid)
 	return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
 }
 
+/* It is killed for what the log has just said. */
+static void tell(struct supervisor *s, const struct queue *queue, struct child *child)
+{
+	child->is_told = true;
+	if (child == &queue->child[QUEUE_NEXT])
+		reload_explain(s, log_error());
+}
+
 static void overtime(struct supervisor *s, const struct queue *queue, struct child *child,
 		     enum watchdog_verdict verdict)
 {
@@ -139,7 +147,7 @@ static void overtime(struct supervisor *s, const struct queue *queue, struct chi
 	log_queue(LOG_LEVEL_ERROR, queue->num,
 		  ": no progress for %u ms%s; its worker is ended (--time-limit)",
 		  s->options->time_limit_ms, work);
-	child->is_told = true;
+	tell(s, queue, child);
 	kill(child->pid, SIGKILL);
 }
 
@@ -198,7 +206,7 @@ static void overtime_of_stage(struct supervisor *s, struct queue *queue, struct 
 			  s->options->script, stage_name(child->stage),
 			  (double)(now - child->since) / 1000);
 		child->since = now;
-		child->is_told = true;
+		tell(s, queue, child);
 		kill(child->pid, SIGKILL);
 	}
 }
@@ -294,7 +302,7 @@ void limits_memory(struct supervisor *s)
 			log_queue(LOG_LEVEL_ERROR, queue->num,
 				  ": its worker takes %u MB; it is ended (--memory-limit)",
 				  (unsigned int)(used >> 20));
-			child->is_told = true;
+			tell(s, queue, child);
 			kill(child->pid, SIGKILL);
 		}
 	s->memory_at = clock_ms() + MEMORY_INTERVAL_MS;

@@ -1,5 +1,6 @@
 #include "notify.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,25 @@ void notify_reloading(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
 		 (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	notify_send(text);
+}
+
+void notify_status(const char *format, ...)
+{
+	char text[512] = "STATUS=";
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + strlen(text), sizeof(text) - strlen(text), format, args);
+	va_end(args);
+	notify_send(text);
+}
+
+void notify_forget(const char *name)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	notify_send(text);
 }
 

@@ -12,6 +12,12 @@ void notify_send(const char *text);
  * it has. */
 void notify_reloading(void);
 
+/* What the service is at, for a person: one line. */
+void notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Has the manager close what it keeps under that name. */
+void notify_forget(const char *name);
+
 /* Has the manager keep a descriptor, under a name, for a later process of the same service. */
 void notify_store(int fd, const char *name);
 

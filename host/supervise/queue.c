@@ -205,6 +205,7 @@ static void leave(struct queues *queues, const struct queue *own, const struct c
 		close(queues->page);
 	if (queues->watch >= 0)
 		close(queues->watch);
+	control_leave(queues->control);
 	for (unsigned int i = 0; i < queues->count; i++) {
 		struct queue *queue = &queues->of[i];
 

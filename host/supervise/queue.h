@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "child.h"
+#include "control.h"
 #include "inherit.h"
 #include "writer.h"
 #include "host/base/options.h"
@@ -55,6 +56,7 @@ struct queues {
 	int signals; /* the supervisor's signalfd */
 	int page;    /* its statistics' page; -1: none */
 	int watch;   /* and its inotify(7) descriptor; -1: none */
+	const struct control *control;
 	struct writers writers;
 	sigset_t signals_before;
 	struct queue of[OPTIONS_QUEUES_MAX];

@@ -26,6 +26,7 @@
 #include "host/base/base.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 static struct child *owner_of(struct queue *queue)
 {
@@ -45,13 +46,23 @@ static void copy_for_owner(struct queue *queue)
 		queue_copy(queue, &queue->owner_settings);
 }
 
-static void finish(struct supervisor *s)
+/* Who has asked for it hears of it when no other attempt follows. */
+static void finish(struct supervisor *s, const char *failure)
 {
 	s->reload.is_running = false;
-	if (!is_ending(s))
-		notify_send("READY=1");
-	if (s->reload.is_again && !is_ending(s))
+	if (is_ending(s))
+		return;
+	notify_send("READY=1");
+	if (s->reload.is_again)
 		reload_begin(s);
+	else
+		control_tell(&s->control, *failure != '\0', *failure ? failure : "reloaded");
+}
+
+void reload_explain(struct supervisor *s, const char *why)
+{
+	if (s->reload.is_running && !s->reload.why[0])
+		snprintf(s->reload.why, sizeof(s->reload.why), "%s", why);
 }
 
 /* Kills those that were to take over. An owner that waits goes on. */
@@ -116,8 +127,9 @@ void reload_begin(struct supervisor *s)
 	limits_begin(s);
 }
 
-static void log_failure(struct supervisor *s)
+static void tell_failure(struct supervisor *s)
 {
+	char text[2 * sizeof(s->reload.why)];
 	unsigned int went = 0;
 
 	FOR_EACH_QUEUE (s, queue)
@@ -130,6 +142,9 @@ static void log_failure(struct supervisor *s)
 	else
 		log_write(LOG_LEVEL_ERROR, "%s was not reloaded: the one that runs goes on",
 			  s->options->script);
+	snprintf(text, sizeof(text), "%s%s%s", log_error(), s->reload.why[0] ? ": " : "",
+		 s->reload.why);
+	finish(s, text);
 }
 
 void reload_failed(struct supervisor *s)
@@ -137,8 +152,7 @@ void reload_failed(struct supervisor *s)
 	if (!s->reload.is_running)
 		return;
 	discard(s);
-	log_failure(s);
-	finish(s);
+	tell_failure(s);
 }
 
 void reload_cancel(struct supervisor *s)
@@ -209,7 +223,7 @@ void reload_step(struct supervisor *s)
 			hand_over(s, queue);
 			return;
 		}
-	finish(s);
+	finish(s, "");
 }
 
 void reload_handed(struct supervisor *s, struct queue *queue, size_t saved)

@@ -1,20 +1,27 @@
 /* Statistics: in the page that others read, in the log, and in the file of metrics. */
+#include "notify.h"
 #include "supervisor.h"
 #include "host/base/base.h"
 #include "host/figures/metrics.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { OVERFLOW_INTERVAL_MS = 1000, LOOK_INTERVAL_MS = 1000, METRICS_INTERVAL_MS = 15000 };
+enum {
+	OVERFLOW_INTERVAL_MS = 1000,
+	LOOK_INTERVAL_MS = 1000,
+	METRICS_INTERVAL_MS = 15000,
+	STATUS_INTERVAL_MS = 5000
+};
 
 static const struct stats nothing;
 
-static void count(struct supervisor *s)
+void statistics_count(struct supervisor *s)
 {
 	struct stats *stats = s->statistics.now;
 
@@ -90,15 +97,34 @@ void statistics_overflow(struct supervisor *s)
 	s->overflow_at = clock_ms() + OVERFLOW_INTERVAL_MS;
 }
 
+static void tell_status(const struct supervisor *s)
+{
+	struct ipq_counters all = {0};
+	unsigned int given_up = 0;
+
+	for (unsigned int i = 0; i < s->queues.count; i++) {
+		ipq_counters_add(&all, &s->statistics.now[i].counters);
+		given_up += s->queues.of[i].is_given_up;
+	}
+	notify_status("%s: %" PRIu64 " packets, %" PRIu64 " errors%s", s->options->script,
+		      all.packets, all.errors,
+		      given_up ? "; the script is given up, and packets get the error verdict"
+			       : "");
+}
+
 void statistics_look(struct supervisor *s)
 {
 	struct statistics *statistics = &s->statistics;
 	int64_t now = clock_ms();
 
-	count(s);
+	statistics_count(s);
 	if (statistics->tell_at <= now) {
 		tell_since(s, now);
 		statistics->tell_at = now + s->options->stats_ms;
+	}
+	if (statistics->status_at <= now && s->phase == PHASE_READY) {
+		tell_status(s);
+		statistics->status_at = now + STATUS_INTERVAL_MS;
 	}
 	if (statistics->metrics_at <= now) {
 		write_metrics(s);
@@ -111,7 +137,7 @@ void statistics_look(struct supervisor *s)
 
 void statistics_tell(struct supervisor *s)
 {
-	count(s);
+	statistics_count(s);
 	for (unsigned int i = 0; i < s->queues.count; i++)
 		tell_one(&s->statistics.now[i], &nothing, 0);
 	if (s->options->metrics)
@@ -122,7 +148,7 @@ void statistics_end(struct supervisor *s)
 {
 	int ret;
 
-	count(s);
+	statistics_count(s);
 	if (!s->options->metrics)
 		return;
 	ret = metrics_write(s->options->metrics, s->statistics.now, s->queues.count);
@@ -167,7 +193,7 @@ int statistics_open(struct supervisor *s)
 	statistics->told_at = now;
 	statistics->tell_at = s->options->stats_ms ? now + s->options->stats_ms : NEVER;
 	statistics->metrics_at = s->options->metrics ? now + METRICS_INTERVAL_MS : NEVER;
-	count(s);
+	statistics_count(s);
 	return s->options->metrics ? open_metrics(s) : EX_OK;
 }
 

@@ -76,6 +76,7 @@ static int64_t earliest(const struct supervisor *s)
 	at = s->notify_at < at ? s->notify_at : at;
 	at = s->statistics.look_at < at ? s->statistics.look_at : at;
 	at = s->watch.due_at && s->watch.due_at < at ? s->watch.due_at : at;
+	at = control_due(&s->control) < at ? control_due(&s->control) : at;
 	for (unsigned int i = 0; i < s->queues.count; i++) {
 		const struct queue *queue = &s->queues.of[i];
 
@@ -166,7 +167,7 @@ static bool wait_for(struct pollfd *fds, unsigned int count, int timeout)
 
 static void handle_events(struct supervisor *s)
 {
-	struct pollfd fds[OPTIONS_QUEUES_MAX * QUEUE_ROLES + 2];
+	struct pollfd fds[OPTIONS_QUEUES_MAX * QUEUE_ROLES + CONTROL_CLIENTS_MAX + 3];
 	unsigned int count = 0;
 
 	fds[count++] = (struct pollfd){.fd = s->queues.signals, .events = POLLIN};
@@ -177,6 +178,7 @@ static void handle_events(struct supervisor *s)
 				.fd = queue->child[role].news,
 				.events = POLLIN,
 			};
+	count += control_poll(&s->control, fds + count);
 	if (wait_for(fds, count, timeout_ms(s))) {
 		/* Which worker a channel is of may change while others are read. */
 		FOR_EACH_QUEUE (s, queue)
@@ -185,6 +187,7 @@ static void handle_events(struct supervisor *s)
 			take_signals(s);
 		if (fds[1].revents)
 			watch_read(&s->watch, clock_ms());
+		control_serve(&s->control);
 	}
 	do_what_is_due(s);
 }
@@ -315,6 +318,7 @@ static int prepare(struct supervisor *s)
 			return report_no_user(s->options->user, code);
 	}
 	inherit_take(&inheritance);
+	s->is_successor = inheritance.count > 0;
 	queues->signals = signals_open(&queues->signals_before);
 	if (queues->signals < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-queues->signals));
@@ -328,16 +332,22 @@ static int prepare(struct supervisor *s)
 	for (; queues->count < s->options->queue_count && code == EX_OK; queues->count++)
 		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
-	inherit_close(&inheritance);
-	return code == EX_OK ? statistics_open(s) : code;
+	takeover_give_back(&inheritance);
+	if (code == EX_OK)
+		code = statistics_open(s);
+	if (code == EX_OK)
+		control_open(&s->control, s->options->name, commands_answer, s);
+	queues->control = &s->control;
+	return code;
 }
 
 static void clean_up(struct supervisor *s)
 {
 	statistics_close(s);
+	control_close(&s->control);
 	/* Where another program was to take over, and could not. */
 	rules_remove(&s->rules);
-	if (s->queues.of[0].is_adopted)
+	if (s->is_successor)
 		rules_sweep(&s->rules, RULES_LEFT_BY_SELF);
 	FOR_EACH_QUEUE (s, queue) {
 		/* A process that a worker has left may have the socket, too. */
@@ -360,6 +370,7 @@ int supervisor_run(const struct options *options)
 		.options = options,
 		.queues = {.options = options, .signals = -1, .page = -1, .watch = -1},
 		.has_terminal = isatty(STDERR_FILENO),
+		.control.fd = -1,
 		.statistics.look_at = NEVER,
 		.overflow_at = NEVER,
 		.survey_at = NEVER,

@@ -2,6 +2,7 @@
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
 
+#include "control.h"
 #include "queue.h"
 #include "host/figures/stats_page.h"
 #include "host/rules/rules.h"
@@ -15,6 +16,7 @@ struct statistics {
 	int64_t told_at;	      /* ms */
 	int64_t tell_at;
 	int64_t metrics_at;
+	int64_t status_at;
 	bool is_warned; /* the file of metrics could not be written the last time */
 	int64_t look_at;
 };
@@ -44,6 +46,7 @@ struct reload {
 	bool is_running; /* workers with it load, or take over */
 	bool has_begun;	 /* the first has loaded it, and those of other queues were started */
 	bool is_again;	 /* it was asked for meanwhile, too late for them */
+	char why[512];	 /* what went wrong; "": nothing has */
 };
 
 struct supervisor {
@@ -51,6 +54,7 @@ struct supervisor {
 	struct ipq_queue_options settings;
 	struct queues queues;
 	struct reload reload;
+	struct control control;
 	struct watch watch;
 	struct statistics statistics;
 	struct rules rules;
@@ -59,6 +63,7 @@ struct supervisor {
 	enum phase phase;
 	enum phase after_rules; /* what follows PHASE_RULING */
 	bool has_terminal;	/* which its messages go to */
+	bool is_successor;	/* it came to sockets of another process of the service */
 	pid_t upgrade;		/* the check of the program that is installed now; 0: none */
 	int code;		/* the first that is not EX_OK */
 	int last_signal;	/* the second that asked to end */
@@ -107,6 +112,9 @@ void crew_fail(struct supervisor *s, int code);
 /* Kills them, for the signal of that number. */
 void crew_kill(struct supervisor *s, int number);
 
+/* commands.c: what is asked on the control socket, for control_open() */
+int commands_answer(void *data, const char *line, FILE *out);
+
 /* reload.c: the script taken anew, by new workers beside those that judge */
 
 void reload_begin(struct supervisor *s);
@@ -116,6 +124,8 @@ void reload_step(struct supervisor *s);
 void reload_handed(struct supervisor *s, struct queue *queue, size_t saved);
 /* A worker that is to take over has them. */
 void reload_restored(struct supervisor *s, struct queue *queue);
+/* Why that will fail; the first reason counts. */
+void reload_explain(struct supervisor *s, const char *why);
 /* A worker that was to take over has ended: those that judge go on. */
 void reload_failed(struct supervisor *s);
 /* Ends those that were to take over; all is about to end. */
@@ -147,6 +157,8 @@ void statistics_overflow(struct supervisor *s);
 /* An exit code, EX_CANTCREAT where the file cannot be written; what is wrong is logged. */
 int statistics_open(struct supervisor *s);
 void statistics_close(struct supervisor *s);
+/* Counts. */
+void statistics_count(struct supervisor *s);
 /* Counts, publishes, and tells what is due. */
 void statistics_look(struct supervisor *s);
 /* Tells the log how everything is, and writes the file of metrics anew. */
@@ -162,6 +174,9 @@ void takeover_begin(struct supervisor *s);
 void takeover_reap(struct supervisor *s);
 /* All workers have left. Comes back only where it fails. */
 void takeover_exec(struct supervisor *s);
+/* Closes sockets that came from the process before and that nobody wants, and has the service manager
+ * do the same. */
+void takeover_give_back(struct inheritance *inheritance);
 /* Has the service manager keep the sockets. */
 void takeover_store(struct supervisor *s);
 

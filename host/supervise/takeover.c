@@ -57,6 +57,17 @@ void takeover_exec(struct supervisor *s)
 		s->code = EX_OSERR;
 }
 
+void takeover_give_back(struct inheritance *inheritance)
+{
+	char name[16];
+
+	for (unsigned int i = 0; i < inheritance->count; i++) {
+		inherit_name(inheritance->sockets[i].queue_num, name, sizeof(name));
+		notify_forget(name);
+	}
+	inherit_close(inheritance);
+}
+
 void takeover_store(struct supervisor *s)
 {
 	char name[16];

@@ -160,10 +160,16 @@ static void queue_check(struct findings *findings, uint16_t queue_num)
 {
 	struct ipq_procfs_queue status;
 	int ret = ipq_procfs_queue(queue_num, &status);
-	char text[256];
+	pid_t reader = ret == 0 ? ipq_explain_reader(status.portid) : 0;
+	char text[256] = "";
 
+	if (reader)
+		ipq_explain_process(reader, text, sizeof(text));
 	if (ret == -ENOENT)
 		finding(findings, FINDING_OK, "queue %u: it is free", queue_num);
+	else if (reader && strcmp(text, "ipq-lua") == 0)
+		finding(findings, FINDING_OK, "queue %u: served by ipq-lua, process %d", queue_num,
+			(int)reader);
 	else if (ret == 0) {
 		ipq_explain_taken(text, sizeof(text), queue_num);
 		finding(findings, FINDING_PROBLEM, "queue %u: %s", queue_num, text);

@@ -42,6 +42,11 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
  * code: 0 where all passed, 1 where one did not. */
 int test_run(const struct options *options);
 
+/* ipq-lua --ctl: has a program that runs do what options->argv says, and shows its answer. Gives the
+ * exit code: 0, 1 where it was not done, EX_UNAVAILABLE, EX_TEMPFAIL where no answer comes, or
+ * EX_NOPERM. */
+int ctl_run(const struct options *options);
+
 /* ipq-lua --top: the statistics of one that runs, live. */
 
 /* Shows those of the process of that number, NULL for the one that there is. In a terminal until

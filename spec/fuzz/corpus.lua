@@ -114,3 +114,15 @@ for i, words in ipairs {
   { "--doctor", "--rule", "INPUT ! -s 10.0.0.0/8,192.0.2.1 -4", "--rule", "FORWARD -d 2001:db8::/32" },
   { "--rule", "OUTPUT -F", "--print-rules", "nft" },
 } do write("arguments", i, table.concat(words, "\0")) end
+
+-- Lines of a client, whole and in pieces.
+for i, line in ipairs { "help\n", "queues\n", "later\n", "no end", ("x"):rep(1100) .. "\n", "a\nb\n" } do
+  write("control", i, string.char(math.min(#line, 255)) .. line .. "\6" .. line)
+end
+
+-- Saved values: tags 0 to 6 are nil, false, true, a number, a string, a table and its end.
+local number, text = "\3" .. ("\0"):rep(6) .. "\240\63", "\4\2\0\0\0ab"
+for i, bytes in ipairs { "\0", "\1", "\2", number, text, "\5\6", "\5" .. text .. number .. text .. "\5\6\6",
+  "\5" .. number .. "\5" .. number .. "\5\6\6\6", ("\5\2"):rep(120), "\4\255\255\255\255x" } do
+  write("value", i, bytes)
+end

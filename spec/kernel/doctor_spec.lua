@@ -88,9 +88,33 @@ netns.describe("--doctor", function()
       doctor -q 6:8
       echo "port $pid_first"]]
     local port = output:match "port (%d+)"
-    assert.truthy(output:find(("problem  queue 7: it belongs to netlink port %s (process %s, \"ipq-lua\"); stop that "
-      .. "program or choose another queue number\n"):format(port, port), 1, true), output)
+    assert.truthy(output:find(("ok       queue 7: served by ipq-lua, process %s\n"):format(port), 1, true), output)
     assert.matches("ok       queue 6: it is free\n.*ok       queue 8: it is free\n", output)
+  end)
+
+  it("finds who has the socket of a queue that another process has opened", function()
+    local output = run [[
+      cat > "$DIR/opener.py" <<'END'
+import os, socket, struct, time
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.bind((0, 0))
+s.send(struct.pack("=IHHIIBBHHHBBH", 28, 0x302, 5, 1, 0, 0, 0, 7 << 8, 8, 1, 1, 0, 0))
+s.recv(4096)
+print("opener", os.getpid(), flush=True)
+if os.fork(): os._exit(0)
+print("reader", os.getpid(), flush=True)
+time.sleep(600)
+END
+      python3 "$DIR/opener.py" > "$DIR/opener" &
+      read_by() { grep -q reader "$DIR/opener"; }
+      wait_for read_by
+      wait_for queue_is_bound 7
+      doctor -q 7
+      cat "$DIR/opener"
+      kill $(awk '/reader/ { print $2 }' "$DIR/opener")]]
+    local opener, reader = output:match "opener (%d+)\nreader (%d+)"
+    assert.truthy(output:find(("problem  queue 7: it belongs to netlink port %s (process %s, \"python3\"); stop that "
+      .. "program or choose another queue number\n"):format(opener, reader), 1, true), output)
     assert.matches("exit 69\n", output)
   end)
 

@@ -317,9 +317,40 @@ END
       count after]]
     assert.equal(3, count(output, "rule: "), output)
     local rule = "\nrule: %-A OUTPUT [^\n]* %-%-queue%-num 0"
-    assert.matches("first" .. rule .. "\n.*kept" .. rule .. " %-%-queue%-bypass\n.*second" .. rule .. "\n", output)
-    assert.equal(2, count(output, "ping 0\n"), output)
+    assert.matches("first" .. rule .. "\n.*kept" .. rule .. "\n.*second" .. rule .. "\n", output)
+    -- While it is kept, packets wait; when nobody has the socket any more they do not pass.
+    assert.equal(1, count(output, "ping 0\n"), output)
+    assert.equal(1, count(output, "ping 1\n"), output)
     assert.matches("after 0\n", output)
+  end)
+
+  it("that a run has left goes by --remove-rules, those of a name alone, and none that is in use", function()
+    local output = run [[
+      keep() { FDSTORE=1 NOTIFY_SOCKET=@none "$PROGRAM" "$@" scripts/accept.lua 2> "$DIR/kept.err" & }
+      # One ends and leaves its rule, as for a restart; one is killed; one runs.
+      keep -q 3 --name kept --rule 'OUTPUT -p icmp' && kept=$!
+      wait_for grep -q "in place" "$DIR/kept.err"
+      QUEUE=4 ruled killed -q 4 --rule 'OUTPUT -p tcp' scripts/accept.lua
+      QUEUE=5 ruled running -q 5 --name running --rule 'OUTPUT -p udp' scripts/accept.lua
+      kill -TERM $kept
+      kill -KILL $pid_killed
+      wait $kept
+      wait_for unread 4
+      count left
+      "$PROGRAM" --remove-rules --name nobody
+      count nobody
+      "$PROGRAM" --remove-rules --name running
+      count running
+      "$PROGRAM" --remove-rules --name kept
+      echo "exit $?"
+      count kept
+      "$PROGRAM" --remove-rules
+      count all
+      "$PROGRAM" --remove-rules scripts/accept.lua
+      echo "exit $?"
+      stop running
+      count after]]
+    assert.matches("left 6\n.*nobody 6\n.*running 6\n.*exit 0\nkept 4\n.*all 2\n.*exit 64\n.*after 0\n", output)
   end)
 end)
 

@@ -21,7 +21,7 @@ notify.setblocking(False)
 try:
     while True: words += notify.recv(4096).decode().split("\n")
 except BlockingIOError: pass
-print(*words)
+print(*(word for word in words if not word.startswith("STATUS=")))
 END
     export DIR PROGRAM
     python3 "$DIR/manager.py"]]):format(variables))
@@ -36,6 +36,82 @@ netns.describe("a watchdog", function()
   it("does not hear of one that it is not for", function()
     assert.not_matches("WATCHDOG", told "WATCHDOG_USEC=60000000 WATCHDOG_PID=1")
     assert.not_matches("WATCHDOG", told "WATCHDOG_PID=$$")
+  end)
+end)
+
+netns.describe("the status of a service", function()
+  it("tells every few seconds what was judged", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      echo 'return function() error "no" end' > "$DIR/filter.lua"
+      cat > "$DIR/manager.py" <<'END'
+import os, signal, socket, subprocess
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(60)
+p = subprocess.Popen([os.environ["PROGRAM"], os.environ["DIR"] + "/filter.lua"], stderr=subprocess.DEVNULL,
+    env=dict(os.environ, NOTIFY_SOCKET=path))
+text = ""
+while "READY=1" not in text: text = notify.recv(4096).decode()
+for _ in range(3): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))
+while "3 packets" not in text: text = notify.recv(4096).decode()
+print(text)
+p.terminate()
+p.wait()
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py"]]
+    assert.matches("^STATUS=[^\n]*filter.lua: 3 packets, 3 errors\n$", output)
+  end)
+end)
+
+netns.describe("sockets of queues that the program serves no more", function()
+  it("are given back and closed, and their rules go", function()
+    local output = netns.run [==[
+      cat > "$DIR/manager.py" <<'END'
+import array, os, signal, socket, subprocess
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(60)
+store = {}
+def start(*options):
+    def move():
+        for i, fd in enumerate(store.values()): os.dup2(fd, 3 + i)
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)), LISTEN_FDNAMES=":".join(store))
+    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="64")
+    # What the child sets in its environment is what it is started with: env is none.
+    os.environ.update(env)
+    p = subprocess.Popen([os.environ["PROGRAM"], *options, "scripts/accept.lua"], preexec_fn=move if store else None,
+        close_fds=False)
+    text = ""
+    while "READY=1" not in text:
+        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
+        text = text.decode()
+        fields = dict(line.split("=", 1) for line in text.split("\n"))
+        if "FDSTORE" in fields: store[fields["FDNAME"]] = fds[0]
+        if "FDSTOREREMOVE" in fields:
+            print("gives back", fields["FDNAME"], flush=True)
+            os.close(store.pop(fields["FDNAME"]))
+    return p
+def show():
+    subprocess.run("awk '{ print \"bound\", $1 }' /proc/net/netfilter/nfnetlink_queue", shell=True)
+    subprocess.run("iptables-save 2> /dev/null | grep -o 'NFQUEUE.*'", shell=True)
+p = start("-q", "3:4", "--name", "same", "--rule", "OUTPUT -p icmp -4")
+show()
+p.terminate()
+p.wait()
+p = start("-q", "5", "--name", "same", "--rule", "OUTPUT -p icmp -4")
+show()
+p.terminate()
+p.wait()
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py" 2> /dev/null]==]
+    assert.matches("^bound 3\nbound 4\n[^\n]*balance 3:4\n", output)
+    assert.matches("gives back queue%-3\ngives back queue%-4\n", output)
+    assert.matches("bound 5\n[^\n]*num 5\n$", output)
   end)
 end)
 

@@ -256,7 +256,8 @@ notify.settimeout(300)
 def write(text):
     with open(script, "w") as file: file.write(text)
 def told():
-    fields = dict(line.split("=", 1) for line in notify.recv(4096).decode().split("\n"))
+    fields = {"STATUS": ""}
+    while "STATUS" in fields: fields = dict(line.split("=", 1) for line in notify.recv(4096).decode().split("\n"))
     at = int(fields.pop("MONOTONIC_USEC", 0)) / 1e6
     print(*fields, "now" if at and 0 <= time.monotonic() - at < 5 else "", flush=True)
     return fields

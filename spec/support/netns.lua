@@ -67,15 +67,16 @@ end
 --- Runs a shell script after spec/support/netns.sh in a new namespace; raises with its output unless it
 --- succeeds. $DIR is a folder that is removed afterwards.
 ---@param seconds? integer when it is given up, 300; IPQ_SLOW times as many on a machine that needs more
+---@param unshared? string what else is not shared, as unshare(1)'s options
 ---@return string output
-function M.run(script, seconds)
+function M.run(script, seconds, unshared)
   local dir = shell "mktemp -d":match "%S+"
   local path = dir .. "/spec.sh"
   local file = assert(io.open(path, "w"))
   file:write(". spec/support/netns.sh\n", script)
   file:close()
-  local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout %d unshare -n sh %s"):format(dir, build,
-    (seconds or 300) * M.slow, path))
+  local output, status = shell(("DIR=%s IPQ_BUILD=%s timeout %d unshare -n %s sh %s"):format(dir, build,
+    (seconds or 300) * M.slow, unshared or "", path))
   shell("rm -rf " .. dir)
   if status ~= 0 then error(("exit %d\n%s"):format(status, output), 2) end
   return output

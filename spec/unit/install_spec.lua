@@ -153,7 +153,7 @@ describe("the systemd service", function()
     for _, line in ipairs { "Type=notify", "FileDescriptorStoreMax=64", "Environment=FDSTORE=64", "KillMode=mixed",
       "Restart=on-failure",
       "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL",
-      "NoNewPrivileges=yes", "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'" } do
+      "NoNewPrivileges=yes", "ExecReload=@BINDIR@/ipq-lua --ctl=%i reload", "RuntimeDirectory=ipq-lua/%i" } do
       assert.truthy(unit:find("\n" .. line .. "\n", 1, true), line)
     end
     assert.is_nil(unit:match "\nMemoryDenyWriteExecute")

@@ -56,6 +56,7 @@ active() { [ "$(systemctl is-active ipq-lua@ping)" = active ]; }
 # A worker that is not the one that was there before.
 other_worker() { local now; now=$(worker) && [ -n "$now" ] && [ "$now" != "$before" ]; }
 other_supervisor() { active && [ "$(supervisor)" != "$before" ]; }
+status_is_told() { [[ $(systemctl show -p StatusText --value ipq-lua@ping) = *packets* ]]; }
 logged() { journalctl -u ipq-lua@ping | grep -q "$1"; }
 
 # under_pings WHAT COMMAND...: 1,000 pings, 20 ms apart, amid which the command is run, and all of which come back.
@@ -89,8 +90,8 @@ under_pings "reload" reload
 
 reload_broken() {
 	echo 'return function(' > /etc/ipq-lua/ping.lua
-	systemctl reload ipq-lua@ping || true
-	wait_for logged 'was not reloaded'
+	! systemctl reload ipq-lua@ping || fail "a reload of a broken script does not fail"
+	logged 'was not reloaded' || fail "the log does not say so"
 	active && passes -s 200 || fail "the old script does not go on"
 	cp /tmp/good.lua /etc/ipq-lua/ping.lua
 }
@@ -130,7 +131,35 @@ under_pings "upgrade of the package, and a restart" upgrade
 systemctl stop ipq-lua@ping
 ! queue || fail "the queue is there after a stop"
 [ "$(systemctl is-active ipq-lua@ping)" = inactive ] || fail "not inactive"
-# It may stay, for a restart looks the same, but must not drop anything.
-! iptables-save | grep ipq-lua: | grep -v -- --queue-bypass || fail "a rule is left without a bypass"
+! iptables-save | grep ipq-lua: || fail "a rule is left"
+! ip6tables-save | grep ipq-lua: || fail "a rule is left for IPv6"
+[ ! -e /run/ipq-lua/ping ] || fail "the control socket is left"
 passes -s 200 || fail "no ping passes after a stop"
 echo "ok: stop takes the queue away, and packets pass"
+
+# Another queue: the old one's socket is not kept, and its rule goes.
+systemctl start ipq-lua@ping
+[[ $(systemctl show -p StatusText --value ipq-lua@ping) = *packets* ]] || wait_for status_is_told
+cp /etc/ipq-lua/ping.conf /tmp/ping.conf
+sed -i 's/^OPTIONS="/&-q 5 /' /etc/ipq-lua/ping.conf
+systemctl restart ipq-lua@ping
+wait_for grep -q '^ *5 ' /proc/net/netfilter/nfnetlink_queue
+! queue || fail "the queue before is kept"
+[ "$(iptables-save | grep -c ipq-lua:)" = 1 ] || fail "there is another rule than its own"
+passes || fail "no ping passes by the other queue"
+echo "ok: another queue: the one before is given back"
+
+# A restart that fails: the rule has no bypass, and no ping passes for that.
+echo 'return function(' > /etc/ipq-lua/ping.lua
+systemctl restart ipq-lua@ping && fail "a restart with a broken script does not fail"
+! passes -W 1 || fail "a ping passes without a filter"
+iptables-save | grep ipq-lua: | grep -q -- --queue-bypass && fail "the rule has a bypass"
+cp /tmp/good.lua /etc/ipq-lua/ping.lua
+systemctl restart ipq-lua@ping
+passes || fail "no ping passes behind it"
+echo "ok: a restart that fails lets nothing pass"
+
+dpkg -r ipq-lua > /dev/null
+! iptables-save | grep ipq-lua: || fail "a rule is left by the package"
+passes || fail "no ping passes without the package"
+echo "ok: the package takes its rules away"
