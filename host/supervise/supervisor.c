@@ -102,6 +102,7 @@ static void tend(struct supervisor *s)
 
 	if (s->look_at <= now)
 		limits_progress(s);
+	takeover_look(s);
 	if (s->memory_at <= now)
 		limits_memory(s);
 	if (s->notify_at <= now) {

@@ -65,6 +65,7 @@ struct supervisor {
 	bool has_terminal;	/* which its messages go to */
 	bool is_successor;	/* it came to sockets of another process of the service */
 	pid_t upgrade;		/* the check of the program that is installed now; 0: none */
+	int64_t upgrade_at;	/* ms: when it began */
 	int code;		/* the first that is not EX_OK */
 	int last_signal;	/* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
@@ -170,6 +171,8 @@ void statistics_end(struct supervisor *s);
 
 /* Asks the program that is installed now whether it can go on. */
 void takeover_begin(struct supervisor *s);
+/* Ends it where it takes too long. */
+void takeover_look(struct supervisor *s);
 /* Takes its answer, where it has answered: what can go on is left the queues. */
 void takeover_reap(struct supervisor *s);
 /* All workers have left. Comes back only where it fails. */

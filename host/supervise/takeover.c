@@ -2,8 +2,9 @@
 #include "notify.h"
 #include "supervisor.h"
 #include "upgrade.h"
-#include "host/base/log.h"
+#include "host/base/base.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sysexits.h>
 #include <sys/wait.h>
@@ -17,8 +18,21 @@ void takeover_begin(struct supervisor *s)
 	pid = upgrade_check();
 	if (pid < 0)
 		log_write(LOG_LEVEL_ERROR, "cannot start %s: %s", upgrade_path(), strerror(-pid));
-	else
-		s->upgrade = pid;
+	s->upgrade = pid > 0 ? pid : 0;
+	s->upgrade_at = clock_ms();
+}
+
+/* As long as a script that is loaded anew. */
+void takeover_look(struct supervisor *s)
+{
+	int64_t limit = limits_handover_ms(s->options->time_limit_ms) + 2 * s->queues.of[0].load_ms;
+
+	if (!s->upgrade || !s->options->time_limit_ms || clock_ms() - s->upgrade_at < limit)
+		return;
+	log_write(LOG_LEVEL_ERROR, "%s --check has taken %.1f s; it is ended (--time-limit)",
+		  upgrade_path(), (double)(clock_ms() - s->upgrade_at) / 1000);
+	s->upgrade_at = clock_ms();
+	kill(s->upgrade, SIGKILL);
 }
 
 void takeover_reap(struct supervisor *s)

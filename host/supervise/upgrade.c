@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/prctl.h>
 
 /* Of the process, as its command line is. */
 static char path[PATH_MAX];
@@ -43,8 +44,8 @@ pid_t upgrade_check(void)
 {
 	size_t count = count_of(command_line);
 	char **argv = calloc(count + 2, sizeof(*argv));
+	pid_t pid, parent = getpid();
 	sigset_t none;
-	pid_t pid;
 
 	if (!argv)
 		return -ENOMEM;
@@ -55,7 +56,9 @@ pid_t upgrade_check(void)
 	if (pid == 0) {
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		execv(path, argv);
+		/* Nobody waits for it then. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)
+			execv(path, argv);
 		_exit(127);
 	}
 	free(argv);

@@ -107,7 +107,9 @@ END
         until grep -q waiting err; do sleep 0.01; done
         kill $!; wait; cat err']]
     assert.matches("queue 0: 0 packets, 0 accepted, 0 dropped, 0 other verdicts, 0 errors\n", output)
-    assert.equal(0, count(output, "warning"))
+    -- That it finds no place for its control socket it says, too.
+    assert.equal(1, count(output, "warning"))
+    assert.equal(1, count(output, "warning: %-%-ctl will not find this process"))
   end)
 
   it("are told when the socket says that its buffer overran", function()

@@ -1,4 +1,5 @@
 -- A reload is a new process beside the old one: what goes wrong in it costs no packet.
+local document = require "spec.support.document"
 local netns = require "spec.support.netns"
 
 local shell = [[
@@ -14,7 +15,10 @@ local shell = [[
   reload() { kill -HUP $pid_filter; wait_for logged filter "$@"; }
 ]]
 
-local function run(script) return netns.run(shell .. script) end
+-- Packets wait while something takes its time, and none is turned away.
+local function run(script)
+  return netns.run(shell .. script:gsub("filter filter", "filter filter --queue-maxlen 20000"))
+end
 
 -- Ways to go wrong, as Lua.
 local RAISE = "error 'no way'"
@@ -39,6 +43,59 @@ local function lost_nothing(output)
   assert.equal("0", twice, output)
   assert.is_true(tonumber(sent) >= 100, output)
 end
+
+-- README's examples, by name.
+local examples = {}
+for name, text in document.read "README.md":gmatch "<!%-%- example: (%S+) %-%->\n```lua\n(.-)```" do
+  examples[name] = text
+end
+
+netns.describe("the manual's script", function()
+  it("that writes a log goes on in a new one when that is rotated, by a user who cannot open it", function()
+    local output = run(([==[
+      rule -A OUTPUT -p icmp -j NFQUEUE --queue-num 0
+      cat > "$DIR/filter.lua" <<'END'
+%s
+END
+      chmod 755 "$DIR"
+      run filter --user nobody "$DIR/filter.lua" log="$DIR/seen.log"
+      ping -c 1 -W $REPLY 127.0.0.1 > /dev/null
+      wait_for grep -q 127.0.0.1 "$DIR/seen.log"
+      mv "$DIR/seen.log" "$DIR/seen.log.1"
+      "$PROGRAM" --ctl=$pid_filter reload
+      ping -c 1 -W $REPLY 127.0.0.1 > /dev/null
+      ping -c 1 -W $REPLY 127.0.0.2 > /dev/null
+      wait_for grep -q 127.0.0.2 "$DIR/seen.log"
+      wait_for grep -q reload "$DIR/seen.log.1"
+      stop filter > /dev/null
+      cat "$DIR/seen.log.1"
+      echo
+      cat "$DIR/seen.log"]==]):format(examples["seen.lua"]))
+    assert.matches("^reloaded\n127.0.0.1\nend: reload\n\n127.0.0.2\nend: exit\n$", output)
+  end)
+
+  it("that listens on a port goes on to listen", function()
+    local output = run(([==[
+      rule -A INPUT -p udp --dport 9
+      cat > "$DIR/filter.lua" <<'END'
+%s
+END
+      run filter "$DIR/filter.lua"
+      say() { bash -c "printf $1 > /dev/udp/127.0.0.1/9999"; }
+      dropped() { "$PROGRAM" --ctl=$pid_filter stats | grep -q "$1 dropped"; }
+      one_is_dropped() { send 1; dropped '[1-9][0-9]*'; }
+      one_arrives() { send 1; arrived 1; }
+      say 9
+      wait_for one_is_dropped
+      "$PROGRAM" --ctl=$pid_filter reload
+      iptables-legacy -Z INPUT
+      send 3
+      say 10
+      wait_for one_arrives
+      stop filter]==]):format(examples["listen.lua"]))
+    assert.matches("^reloaded\nexit 0\n", output)
+  end)
+end)
 
 netns.describe("a reload", function()
   it("gives the new script what save() returned, and the packets see no gap between the two", function()

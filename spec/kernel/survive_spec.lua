@@ -8,7 +8,7 @@ local is_sanitized = netns.program:match "sanitize"
 netns.describe("under load", function()
   for _, fault in ipairs(faults.list) do
     -- One of each kind is enough then, and memory is another.
-    if not (is_sanitized and fault.is_like_others) then
+    if not fault.is_for_chaos and not (is_sanitized and fault.is_like_others) then
       it(fault.name .. " loses nothing", function()
         assert.is_nil(faults.verdict(fault, faults.run(fault, 1)))
       end)
@@ -95,6 +95,28 @@ END
       wait_for gone $w
       ping -c1 -W $REPLY 127.0.0.1 > /dev/null && echo passed]]
     assert.equal("dropped\npassed\n", output)
+  end)
+end)
+
+netns.describe("the check before an upgrade", function()
+  it("has its time, and ends with the program", function()
+    local output = run [[
+      filter filter --time-limit 0.05 <<'END'
+return function() end
+END
+      cp "$DIR/filter.lua" "$DIR/good.lua"
+      echo 'io.open(arg[0] .. ".checked", "a"):close() while true do end' > "$DIR/filter.lua"
+      kill -USR2 $pid_filter
+      wait_for logged filter "cannot take over"
+      rm "$DIR/filter.lua.checked"
+      kill -USR2 $pid_filter
+      wait_for test -e "$DIR/filter.lua.checked"
+      check=$(pgrep -P $pid_filter -f -- --check)
+      kill -KILL $pid_filter
+      wait_for gone $check
+      cat "$DIR/filter.err"]]
+    assert.matches("error: [^\n]* %-%-check has taken %d%.%d s; it is ended %(%-%-time%-limit%)\n", output)
+    assert.matches("cannot take over %(status %-1%): the program that runs goes on\n", output)
   end)
 end)
 

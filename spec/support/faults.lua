@@ -24,12 +24,20 @@ local functions = [[
       cp "$DIR/good.lua" "$DIR/filter.lua"
     done
   }
+  reload_only() { again "$1" 'kill -HUP $pid_filter; wait_for logged filter "was reloaded" $i'; }
+  # No process may be made for a while: the limit is the supervisor's own.
+  starve_and_kill() {
+    again "$1" 'wait_for runs; prlimit --pid $pid_filter --nofile=3:; kill -KILL $(worker filter)
+      wait_for logged filter "cannot start a worker" $i; prlimit --pid $pid_filter --nofile=1024:
+      wait_for logged filter "goes on" $i; sleep 0.05'
+  }
 ]]
 
--- name; is_like_others: another one here is of its kind; options; filter (Lua text); times of the fault, short and
--- long; act (shell, with $N for the times), or nothing where the filter itself does it; await: what the log says each
--- time; gap: the longest that a packet may be late (ms), which `make chaos` holds it to; same_worker: it is not
--- replaced; log: what else the log says so often.
+-- name; is_like_others: another one here is of its kind; is_for_chaos: there is a spec for it without load; options;
+-- filter (Lua text); times of the fault, short and long; act (shell, with $N for the times), or nothing where the filter
+-- itself does it; await: what the log says each time; gap: the longest that a packet may be late (ms), which `make chaos`
+-- holds it to; same_worker: it is not replaced; is_lossy: packets are dropped meanwhile, as nobody has the queue; log:
+-- what else the log says so often.
 M.list = {
   { name = "kill -9 of the worker", act = "kill_workers $N", await = "goes on", times = { 10, 50 }, gap = 50,
     log = { "was killed by signal 9 %(Killed%)", "a new worker, process %d+, goes on" } },
@@ -115,6 +123,74 @@ end
 ]], log = { "its worker takes %d+ MB; it is ended %(%-%-memory%-limit%)" } },
   { name = "reload, each tenth time of a broken script", times = { 20, 100 }, gap = 50,
     act = "reload $N", await = "reloaded", log = { "filter.lua was %l*%s?reloaded" } },
+  { name = "reload storm: HUP each 30 ms, each third script broken, each fifth time the worker killed",
+    is_like_others = true, times = { 10, 200 }, gap = 200, act = [[
+      for i in $(seq $N); do
+        [ $((i % 3)) -ne 0 ] && echo 'return function() end' > "$DIR/filter.lua" || echo 'return {' > "$DIR/filter.lua"
+        kill -HUP $pid_filter
+        sleep 0.03
+        [ $((i % 5)) -ne 0 ] || kill -KILL $(worker filter)
+      done
+      echo 'return function() end' > "$DIR/filter.lua"
+      before=$(grep -c 'was reloaded' "$DIR/filter.err")
+      "$PROGRAM" --ctl=$pid_filter reload
+      N=1]], await = "was reloaded", log = {} },
+  { name = "reload of a script that saves and restores 10,000 entries",
+    is_for_chaos = true, times = { 5, 50 }, gap = 60, act = "reload_only $N", await = "was reloaded", filter = [[
+local seen = {}
+for i = 1, 10000 do seen["10.0." .. i] = i end
+return { filter = function() end, save = function() return seen end, restore = function(saved) seen = saved end }
+]], log = { "filter.lua was reloaded" } },
+  { name = "a log and events that nobody takes for 2 s",
+    is_for_chaos = true, times = { 1, 3 }, gap = 50, same_worker = true, await = "lines were lost", filter = [[
+local ipq = require "ipq"
+return function(pkt)
+  print(("x"):rep(500))
+  ipq.event { packet = pkt.packet_id, text = ("y"):rep(500) }
+end
+]], act = [[
+      writers=$(pgrep -P $pid_filter -x ipq-lua-output)
+      again $N 'kill -STOP $writers; sleep 2; kill -CONT $writers; wait_for logged filter "lines were lost" $i']],
+    log = { "lines were lost" } },
+  { name = "its ledger overwritten by the worker of another queue, which dies",
+    is_for_chaos = true, options = "-q 0:1", times = { 5, 30 }, gap = 50, await = "was killed by signal 11",
+    same_worker = true, act = [[
+      wait_for queue_is_bound 1
+      rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
+      again $N 'bash -c "echo > /dev/udp/127.0.0.1/10"; wait_for logged filter "was killed by signal 11" $i']],
+    filter = [[
+local ffi = require "ffi"
+return function(pkt)
+  if pkt.dport ~= 10 then return end
+  for line in io.lines "/proc/self/maps" do
+    local first, last = line:match "^(%%x+)%%-(%%x+) rw%%-s .*/dev/zero"
+    if first and tonumber(last, 16) - tonumber(first, 16) ~= 0x4000000 then
+      ffi.fill(ffi.cast("void *", tonumber(first, 16)), 200000, 0x41)
+    end
+  end
+  ffi.cast("int *", 8)[0] = 1
+end
+]], log = { "was killed by signal 11" } },
+  { name = "the queue unbound by its worker",
+    is_for_chaos = true, times = { 1, 3 }, gap = 3000, same_worker = true, await = "has unbound it; that was undone",
+    is_lossy = true, filter = [[
+local ffi = require "ffi"
+ffi.cdef "long send(int, const void *, size_t, int); int getsockopt(int, int, int, void *, int *);"
+local value, size, socket = ffi.new "int[1]", ffi.new("int[1]", 4), nil
+for fd = 3, 100 do
+  if ffi.C.getsockopt(fd, 1, 38, value, size) == 0 and value[0] == 12 then socket = fd end
+end
+local count = 0
+return function()
+  count = count + 1
+  if count ~= 2000 then return end
+  local message = "\28\0\0\0\2\3\1\0" .. ("\0"):rep(12) .. "\8\0\1\0\2\0\0\0"
+  ffi.C.send(socket, message, #message, 0)
+end
+]], log = { "has unbound it; that was undone" } },
+  { name = "forks that fail, while workers die",
+    is_for_chaos = true, times = { 3, 10 }, gap = 2500, await = "goes on", act = "starve_and_kill $N",
+    log = { "was killed by signal 9 %(Killed%)" } },
   { name = "SIGSTOP of the worker for 3 s",
     is_like_others = true, options = "--queue-maxlen 60000", times = { 1, 1 }, await = "its worker is ended",
     gap = 1400, act = "kill -STOP $(worker filter)",
@@ -157,7 +233,7 @@ local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 --- What a run lacks; nil where it is as it must be.
 function M.verdict(fault, r)
   if not (r.sent and r.turned_away) then return "no load: " .. r.output end
-  if r.lost ~= r.turned_away or r.twice ~= 0 then
+  if (r.lost ~= r.turned_away and not fault.is_lossy) or r.twice ~= 0 then
     return ("%d lost, %d twice\n%s"):format(r.lost - r.turned_away, r.twice, r.output)
   end
   for _, pattern in ipairs(fault.log) do

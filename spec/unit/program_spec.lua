@@ -409,6 +409,42 @@ END
     assert.matches("exit 65\nfree\n", output)
   end)
 
+  it("exits 70 where the script ends the process before the first packet, or dies, and says so", function()
+    local faults = {
+      ["os.exit(0)"] = "%.lua ended the process by os.exit%(%), which a filter must not",
+      ["os.exit(3)"] = "%.lua ended the process by os.exit%(%), which a filter must not",
+      ["require 'ffi'.cdef 'void _exit(int);' require 'ffi'.C._exit(0)"] = "its worker, process %d+, ended with status 0",
+      ["require 'ffi'.cast('int *', 8)[0] = 1"] = "its worker, process %d+, was killed by signal 11 %(Segmentation fault%)",
+    }
+    for fault, text in pairs(faults) do
+      for where, filter in pairs { [" while it loaded the script"] = "%s",
+        [" in start()"] = "return { filter = print, start = function() %s end }" } do
+        local output = netns.run(([[
+          export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
+          cat > "$DIR/filter.lua" <<'END'
+%s
+END
+          "$PROGRAM" "$DIR/filter.lua"
+          echo "exit $?"
+          ! queue_is_bound 0 && echo free]]):format(filter:format(fault)))
+        assert.matches("error: [^\n]*" .. text, output)
+        assert.matches("exit 70\nfree\n", output)
+        if not fault:find "os.exit" then assert.truthy(output:find(where, 1, true), output) end
+      end
+    end
+  end)
+
+  it("--check does not take a script for good that ends the process", function()
+    for _, status in ipairs { 0, 3 } do
+      local output, code = ipq_lua("--check " .. script(("os.exit(%d)"):format(status)) .. " 2>&1")
+      assert.matches("ended the process by os.exit%(%), which a filter must not\n", output)
+      assert.equal(70, code)
+    end
+    local output, code = ipq_lua("-r /dev/null " .. script "os.exit(0)" .. " 2>&1")
+    assert.matches("ended the process by os.exit", output)
+    assert.equal(70, code)
+  end)
+
   it("exits 65 when stop() raises, after all packets are judged", function()
     local output = netns.run [[
       filter bad <<'END'
