@@ -34,10 +34,10 @@ local functions = [[
 ]]
 
 -- name; is_like_others: another one here is of its kind; is_for_chaos: there is a spec for it without load; options;
--- filter (Lua text); times of the fault, short and long; act (shell, with $N for the times), or nothing where the filter
--- itself does it; await: what the log says each time; gap: the longest that a packet may be late (ms), which `make chaos`
--- holds it to; same_worker: it is not replaced; is_lossy: packets are dropped meanwhile, as nobody has the queue; log:
--- what else the log says so often.
+-- filter (Lua text); times of the fault, short and long; act (shell, with $N for the times), or nothing where the
+-- filter itself does it; await: what the log says each time; gap: the longest that a packet may be late (ms), which
+-- `make chaos` holds it to; same_worker: it is not replaced; is_lossy: packets are dropped meanwhile, as nobody has the
+-- queue; log: what else the log says so often.
 M.list = {
   { name = "kill -9 of the worker", act = "kill_workers $N", await = "goes on", times = { 10, 50 }, gap = 50,
     log = { "was killed by signal 9 %(Killed%)", "a new worker, process %d+, goes on" } },

@@ -413,8 +413,10 @@ END
     local faults = {
       ["os.exit(0)"] = "%.lua ended the process by os.exit%(%), which a filter must not",
       ["os.exit(3)"] = "%.lua ended the process by os.exit%(%), which a filter must not",
-      ["require 'ffi'.cdef 'void _exit(int);' require 'ffi'.C._exit(0)"] = "its worker, process %d+, ended with status 0",
-      ["require 'ffi'.cast('int *', 8)[0] = 1"] = "its worker, process %d+, was killed by signal 11 %(Segmentation fault%)",
+      ["require 'ffi'.cdef 'void _exit(int);' require 'ffi'.C._exit(0)"] =
+        "its worker, process %d+, ended with status 0",
+      ["require 'ffi'.cast('int *', 8)[0] = 1"] = "its worker, process %d+, was killed by signal 11 %(Segmentation "
+        .. "fault%)",
     }
     for fault, text in pairs(faults) do
       for where, filter in pairs { [" while it loaded the script"] = "%s",
