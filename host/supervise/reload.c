@@ -52,6 +52,8 @@ static void finish(struct supervisor *s, const char *failure)
 	s->reload.is_running = false;
 	if (is_ending(s))
 		return;
+	FOR_EACH_QUEUE (s, queue)
+		queue_forget_saved(queue);
 	notify_send("READY=1");
 	if (s->reload.is_again)
 		reload_begin(s);
@@ -94,10 +96,12 @@ static bool is_handing_over(struct supervisor *s)
 
 static void start_next(struct supervisor *s, struct queue *queue)
 {
-	if (queue_start(&s->queues, queue, QUEUE_NEXT))
+	if (queue_start(&s->queues, queue, QUEUE_NEXT)) {
 		s->running++;
-	else
+	} else {
+		reload_explain(s, log_error());
 		reload_failed(s);
+	}
 }
 
 /* Those of an attempt before may still be on their way out. */
@@ -230,11 +234,15 @@ void reload_handed(struct supervisor *s, struct queue *queue, size_t saved)
 {
 	struct child *owner = owner_of(queue), *next = next_of(queue);
 
-	if (owner->stage != CHILD_SAVING || !has_next(queue)) {
-		child_order(owner, WORKER_GO, 0);
+	/* Nobody waits for it: it was not asked, or there is none any more who is to have the queue. */
+	if (owner->stage == CHILD_RUNNING || (owner->stage == CHILD_SAVING && !has_next(queue))) {
 		child_enter(owner, CHILD_RUNNING);
+		child_order(owner, WORKER_GO, 0);
+		reload_step(s);
 		return;
 	}
+	if (owner->stage != CHILD_SAVING)
+		return;
 	child_enter(owner, CHILD_HANDED);
 	queue_bequeath(queue);
 	if (!saved) {
@@ -249,7 +257,6 @@ void reload_restored(struct supervisor *s, struct queue *queue)
 {
 	if (next_of(queue)->stage != CHILD_RESTORING || next_of(queue)->is_unwanted)
 		return;
-	queue_forget_saved(queue);
 	promote(s, queue);
 }
 

@@ -83,7 +83,7 @@ return function()
 end
 ]], log = { "filter.lua:%d+: takes longer than the time limit" } },
   { name = "an endless loop in a timer, limit 200 ms", options = "--time-limit 0.2",
-    await = "was killed by signal 9", times = { 1, 3 }, gap = 300, filter = [[
+    await = "was killed by signal 9", times = { 1, 3 }, gap = 400, filter = [[
 local ipq = require "ipq"
 ipq.after(1.5, function()
   local n = 0
@@ -172,7 +172,7 @@ return function(pkt)
 end
 ]], log = { "was killed by signal 11" } },
   { name = "the queue unbound by its worker",
-    is_for_chaos = true, times = { 1, 3 }, gap = 3000, same_worker = true, await = "has unbound it; that was undone",
+    is_for_chaos = true, times = { 1, 1 }, gap = 3000, same_worker = true, await = "has unbound it; that was undone",
     is_lossy = true, filter = [[
 local ffi = require "ffi"
 ffi.cdef "long send(int, const void *, size_t, int); int getsockopt(int, int, int, void *, int *);"
