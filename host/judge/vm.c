@@ -355,6 +355,8 @@ int vm_run(struct vm *vm)
 /* The time of what runs between them is limited as a timer's is. */
 static void begin_limited(struct vm *vm)
 {
+	/* What took too long is over. */
+	lua_sethook(vm->L, NULL, 0, 0);
 	vm->is_judging = true;
 	vm->driver->batch->in_timer++;
 }

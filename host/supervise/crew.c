@@ -311,6 +311,7 @@ static void replace(struct supervisor *s, struct queue *queue, bool is_fruitless
 struct death {
 	pid_t pid;
 	bool has_exited;
+	bool has_judged;
 	bool is_told; /* by itself, or nobody need hear of it */
 	bool is_unwanted;
 	bool is_fruitless;
@@ -324,6 +325,7 @@ static struct death death_of(const struct child *child, int status)
 	struct death death = {
 		.pid = child->pid,
 		.has_exited = WIFEXITED(status),
+		.has_judged = child->stage >= CHILD_RUNNING,
 		.is_unwanted = child->is_unwanted,
 		.is_told = child->is_told || child->is_unwanted ||
 			   (WIFEXITED(status) && WEXITSTATUS(status)),
@@ -402,7 +404,8 @@ static void bury_owner(struct supervisor *s, struct queue *queue, const struct d
 		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)
 			s->code = death->code;
-		if (!has_left && s->phase == PHASE_STOPPING)
+		if (s->phase == PHASE_STOPPING && !s->last_signal &&
+		    (!has_left || !death->has_judged))
 			queue_drain(queue);
 	} else if (!death->was_its_turn || !reload_succeeds(s, queue)) {
 		replace(s, queue, death->is_fruitless);

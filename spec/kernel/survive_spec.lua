@@ -98,6 +98,31 @@ END
   end)
 end)
 
+netns.describe("the end while a successor loads", function()
+  it("gives what waits the error verdict", function()
+    local output = run [[
+      rule -A INPUT -p udp --dport 9
+      filter filter --time-limit 0 --on-error accept <<'END'
+if io.open(arg[0] .. ".slow") then
+  io.open(arg[0] .. ".loading", "w"):close()
+  repeat until io.open(arg[0] .. ".go")
+end
+return function() end
+END
+      touch "$DIR/filter.lua.slow"
+      kill -KILL $(worker filter)
+      wait_for test -e "$DIR/filter.lua.loading"
+      send 5
+      wait_for waiting 5
+      kill -TERM $pid_filter
+      touch "$DIR/filter.lua.go"
+      wait $pid_filter
+      wait_for arrived 5
+      cat "$DIR/filter.err"]]
+    assert.matches("queue 0: 5 packets, 5 accepted, 0 dropped, 0 other verdicts, 5 errors", output)
+  end)
+end)
+
 netns.describe("the check before an upgrade", function()
   it("has its time, and ends with the program", function()
     local output = run [[
