@@ -40,6 +40,7 @@ struct child {
 	bool is_unwanted;    /* it was killed on purpose, and nobody need hear of it */
 	bool is_told;	     /* why it was killed has been told */
 	bool is_without;     /* it judges without a script */
+	bool has_explained;  /* it has said why it ends */
 	unsigned int files;  /* that it has named */
 	struct ipq_batch *batch;
 	struct ipq_batch made; /* as it was made: a worker may write over it */

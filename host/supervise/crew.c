@@ -231,6 +231,7 @@ static void take_message(struct supervisor *s, struct queue *queue, enum queue_r
 			watch_add(&s->watch, message->text);
 		break;
 	case WORKER_FAILED:
+		child->has_explained = true;
 		if (role == QUEUE_NEXT)
 			reload_explain(s, message->text);
 		break;
@@ -327,8 +328,9 @@ static struct death death_of(const struct child *child, int status)
 		.has_exited = WIFEXITED(status),
 		.has_judged = child->stage >= CHILD_RUNNING,
 		.is_unwanted = child->is_unwanted,
-		.is_told = child->is_told || child->is_unwanted ||
-			   (WIFEXITED(status) && WEXITSTATUS(status)),
+		/* The last is os.exit(), which the process tells of itself. */
+		.is_told = child->is_told || child->is_unwanted || child->has_explained ||
+			   (WIFEXITED(status) && WEXITSTATUS(status) == EX_SOFTWARE),
 		.is_fruitless = child->batch->counters.packets == child->batch->counters.settled,
 		.was_its_turn = child->is_unwanted || child->stage == CHILD_SAVING ||
 				child->stage == CHILD_HANDED,
@@ -359,10 +361,12 @@ static void bury_next(struct supervisor *s, struct queue *queue, const struct de
 		tell_death(queue, death, "the worker that was to take over");
 		reload_explain(s, log_error());
 	}
-	if (death->was_its_turn)
+	if (death->was_its_turn) {
 		reload_step(s);
-	else
+	} else {
+		reload_explain(s, "the script ended its process");
 		reload_failed(s);
+	}
 	if (!is_ending(s) && !queue->child[QUEUE_OWNER].pid && !queue->restart_at)
 		crew_start(s, queue);
 }

@@ -4,7 +4,7 @@ local netns = require "spec.support.netns"
 
 -- A /run of its own: the machine may have programs that run.
 local shell = [[
-  export ASAN_OPTIONS=detect_leaks=0 DIR PROGRAM
+  export ASAN_OPTIONS=detect_leaks=0:handle_segv=0 DIR PROGRAM
   mount -t tmpfs none /run || fail "no /run of its own"
   send() { bash -c "for i in \$(seq $1); do echo > /dev/udp/127.0.0.1/9; done"; }
   ctl() { "$PROGRAM" "$@"; echo "exit $?"; }

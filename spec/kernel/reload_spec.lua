@@ -8,8 +8,8 @@ local shell = [[
   gone() { ! kill -0 "$1" 2> /dev/null; }
   rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
 
-  # 20,000 packets a second in the background, until enough.
-  stream() { "$IPQ_BUILD/spec/stream" 9 20000 600 > "$DIR/stream" & stream=$!; wait_for seen 100; }
+  # 5,000 packets a second in the background, until enough; make chaos has 20,000.
+  stream() { "$IPQ_BUILD/spec/stream" 9 5000 600 > "$DIR/stream" & stream=$!; wait_for seen 100; }
   enough() { kill -TERM $stream; wait $stream; cat "$DIR/stream"; }
   # reload TEXT [TIMES]: asks for it, and waits until the log says that so often.
   reload() { kill -HUP $pid_filter; wait_for logged filter "$@"; }
@@ -457,7 +457,7 @@ return { filter = function() end, save = function() return 1 end }
 END
       rule -F OUTPUT
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-balance 0:3
-      "$IPQ_BUILD/spec/stream" 9 20000 600 > "$DIR/stream" & stream=$!
+      "$IPQ_BUILD/spec/stream" 9 5000 600 > "$DIR/stream" & stream=$!
       before=$(workers filter)
       echo 'return {' > "$DIR/filter.lua"
       reload "was not reloaded"
@@ -514,7 +514,10 @@ END
       grep -o 'of_[0-9]*' "$DIR/metrics" | sort -u
       grep 'ipq_script_all' "$DIR/metrics" | tail -n 1
       stop filter > /dev/null]]
-    assert.matches("as before\nno more memory\nof_102\nipq_script_all{queue=\"0\"} 103\n$", output)
+    assert.matches("as before\n", output)
+    assert.matches("\nof_102\nipq_script_all{queue=\"0\"} 103\n$", output)
+    -- AddressSanitizer keeps what was freed.
+    if not netns.program:match "sanitize" then assert.matches("\nno more memory\n", output) end
   end)
 
   it("keeps a script's counters, and gives back the names of one that failed", function()
