@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -10,16 +11,17 @@
 #include <sys/stat.h>
 
 /* A client that says nothing, or takes nothing, is given up after so long. */
-enum { SILENCE_MS = 5000, BACKLOG = 64 };
+enum { SILENCE_MS = 5000, BACKLOG = 64, TRIES = 10, PAUSE_MS = 1000 };
 
 /* The socket */
 
+/* Where that cannot be told it is. */
 static bool is_alive(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool alive =
-		fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-			    errno == EAGAIN);
+	bool alive = fd < 0 ||
+		     connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		     (errno != ECONNREFUSED && errno != ENOENT);
 
 	if (fd >= 0)
 		close(fd);
@@ -89,7 +91,9 @@ static void sweep(void)
 		if (!control_is_name(name) || strspn(name, "0123456789") != strlen(name))
 			continue;
 		control_address(name, &address);
-		if (!is_alive(&address))
+		/* One that is about to listen does not yet. */
+		if (!is_alive(&address) && kill((pid_t)strtol(name, NULL, 10), 0) < 0 &&
+		    errno == ESRCH)
 			remove_at(name);
 	}
 	if (folder)
@@ -99,7 +103,7 @@ static void sweep(void)
 void control_open(struct control *control, const char *name,
 		  int (*answer)(void *data, const char *line, FILE *out), void *data)
 {
-	int ret;
+	int ret = 0;
 
 	*control = (struct control){.fd = -1, .answer = answer, .data = data};
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
@@ -109,7 +113,12 @@ void control_open(struct control *control, const char *name,
 	else
 		snprintf(control->name, sizeof(control->name), "%d", (int)getpid());
 	sweep();
-	ret = listen_at(control);
+	/* One that ends may take the folder of all away meanwhile. */
+	for (int tries = 0; tries < TRIES; tries++) {
+		ret = listen_at(control);
+		if (ret != -ENOENT)
+			break;
+	}
 	if (ret < 0)
 		log_write(LOG_LEVEL_WARN, "--ctl will not find this process: %s/%s: %s",
 			  CONTROL_FOLDER, control->name,
@@ -230,8 +239,12 @@ static void take(struct control *control)
 		if (client->fd >= 0)
 			continue;
 		client->fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (client->fd < 0)
+		if (client->fd < 0) {
+			/* It stays there to be accepted. */
+			if (errno != EAGAIN)
+				control->pause_until = clock_ms() + PAUSE_MS;
 			return;
+		}
 		client->since = clock_ms();
 		if (!may_ask(client->fd))
 			answer_text(client, EX_NOPERM,
@@ -297,12 +310,12 @@ static void see_off(struct control_client *client)
 		drop(client);
 }
 
-/* Who waits for an answer may go meanwhile. */
+/* Who waits for an answer may go meanwhile; one that has no more to say may not. */
 static bool has_gone(const struct control_client *client)
 {
-	char byte;
+	struct pollfd gone = {.fd = client->fd};
 
-	return recv(client->fd, &byte, 1, MSG_PEEK) == 0;
+	return poll(&gone, 1, 0) > 0;
 }
 
 static bool is_silent(const struct control_client *client)
@@ -327,7 +340,8 @@ void control_serve(struct control *control)
 		    (is_silent(client) || (client->is_patient && has_gone(client))))
 			drop(client);
 	}
-	take(control);
+	if (clock_ms() >= control->pause_until)
+		take(control);
 }
 
 unsigned int control_poll(const struct control *control, struct pollfd *fds)
@@ -344,18 +358,18 @@ unsigned int control_poll(const struct control *control, struct pollfd *fds)
 		fds[count++] = (struct pollfd){
 			.fd = client->fd,
 			.events = client->answer       ? POLLOUT
-				  : client->is_patient ? POLLRDHUP
+				  : client->is_patient ? 0
 						       : POLLIN,
 		};
 	}
-	if (control->fd >= 0 && used < CONTROL_CLIENTS_MAX)
+	if (control->fd >= 0 && used < CONTROL_CLIENTS_MAX && clock_ms() >= control->pause_until)
 		fds[count++] = (struct pollfd){.fd = control->fd, .events = POLLIN};
 	return count;
 }
 
 int64_t control_due(const struct control *control)
 {
-	int64_t at = INT64_MAX;
+	int64_t at = control->pause_until > clock_ms() ? control->pause_until : INT64_MAX;
 
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		const struct control_client *client = &control->clients[i];

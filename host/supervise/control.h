@@ -31,7 +31,8 @@ struct control_client {
 };
 
 struct control {
-	int fd; /* that listens; -1: none */
+	int fd;		     /* that listens; -1: none */
+	int64_t pause_until; /* ms: nobody could be accepted */
 	char name[CONTROL_NAME_MAX + 1];
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 	/* Answers a line: writes "text" and the rest of an object of JSON, from behind "status", which

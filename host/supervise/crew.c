@@ -225,6 +225,8 @@ static void take_message(struct supervisor *s, struct queue *queue, enum queue_r
 {
 	struct child *child = &queue->child[role];
 
+	if (child->is_unwanted)
+		return;
 	switch (message->news) {
 	case WORKER_FILE:
 		if (child->stage == CHILD_LOADING && child->files++ < WATCH_FILES_MAX)

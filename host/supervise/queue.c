@@ -17,7 +17,7 @@ enum { SAMPLE = 16 };
 
 /* How long the end waits for a queue that does not run empty: a process that a worker has left may have
  * the kernel answer it there without end. */
-enum { DRAIN_MS = 2000 };
+enum { DRAIN_MS = 2000, UNANSWERED_MOST = 4096 };
 
 /* Whether the queue is the socket's. Where the kernel's list cannot be read it is taken for so. */
 static bool is_owner(const struct ipq_queue *socket, uint16_t num)
@@ -321,6 +321,15 @@ bool queue_start(struct queues *queues, struct queue *queue, enum queue_role rol
 
 /* The next one */
 
+/* Answers that a worker's verdicts may still get, which its successor will read. What is there the
+ * worker may have written. */
+static uint32_t take_unanswered(const struct child *child)
+{
+	uint32_t count = __atomic_exchange_n(&child->batch->unanswered, 0, __ATOMIC_RELAXED);
+
+	return count < UNANSWERED_MOST ? count : UNANSWERED_MOST;
+}
+
 void queue_promote(struct queue *queue)
 {
 	struct child *owner = &queue->child[QUEUE_OWNER], *next = &queue->child[QUEUE_NEXT];
@@ -334,7 +343,7 @@ void queue_promote(struct queue *queue)
 	*owner = *next;
 	*next = (struct child){.news = -1, .orders = -1};
 	owner->batch->unknown = old->pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
-	owner->batch->unanswered = queue->unanswered;
+	owner->batch->unanswered = queue->unanswered + (old->pid ? take_unanswered(old) : 0);
 	queue->unanswered = 0;
 	queue->is_given_up = false;
 	queue->restart_at = 0;
@@ -375,8 +384,10 @@ int queue_settle(struct queue *queue, enum queue_role role)
 				 &counted);
 	ipq_counters_add(&queue->past.counters, &counted);
 	stats_add_batch(&queue->past, child->batch, &child->made);
-	if (role == QUEUE_OWNER)
+	if (role == QUEUE_OWNER) {
 		stats_read_script(&queue->past, &child->made);
+		counted.settled += take_unanswered(child);
+	}
 	child_forget(child);
 	tell_owner(queue, (uint32_t)counted.settled);
 	return ret;
@@ -409,7 +420,8 @@ void queue_drain(struct queue *queue)
 	if (ipq_batch_new(&batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&queue->settings)) < 0)
 		return;
 	batch->error_verdict = queue->error_verdict;
-	batch->unknown = IPQ_UNKNOWN_LEFT;
+	/* One that judges what it holds does so still. */
+	batch->unknown = queue->child[QUEUE_OLD].pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
 	ret = source->stop(source);
 	while (ret >= 0 && clock_ms() < end && (ret = source->receive(source, batch)) != 0) {
 		if (ret == -EAGAIN)

@@ -85,11 +85,16 @@ static bool has_next(struct queue *queue)
 	return next_of(queue)->pid && !next_of(queue)->is_unwanted;
 }
 
+static bool is_saving(const struct child *owner)
+{
+	return owner->pid && (owner->stage == CHILD_SAVING || owner->stage == CHILD_HANDED);
+}
+
 static bool is_handing_over(struct supervisor *s)
 {
 	FOR_EACH_QUEUE (s, queue)
-		if (owner_of(queue)->pid && (owner_of(queue)->stage == CHILD_SAVING ||
-					     owner_of(queue)->stage == CHILD_HANDED))
+		if (is_saving(owner_of(queue)) ||
+		    (has_next(queue) && next_of(queue)->stage == CHILD_RESTORING))
 			return true;
 	return false;
 }
@@ -170,6 +175,8 @@ void reload_cancel(struct supervisor *s)
 static void promote(struct supervisor *s, struct queue *queue)
 {
 	queue_promote(queue);
+	/* It has a copy. */
+	queue_forget_saved(queue);
 	queue->has_changed = true;
 	log_queue(LOG_LEVEL_INFO, queue->num, ": %s was reloaded", s->options->script);
 	reload_step(s);
@@ -262,7 +269,7 @@ void reload_restored(struct supervisor *s, struct queue *queue)
 
 bool reload_succeeds(struct supervisor *s, struct queue *queue)
 {
-	if (!s->reload.is_running || !has_next(queue))
+	if (!s->reload.is_running || !has_next(queue) || next_of(queue)->stage < CHILD_READY)
 		return false;
 	if (next_of(queue)->stage == CHILD_READY) {
 		queue_bequeath(queue);

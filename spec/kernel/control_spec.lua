@@ -187,6 +187,53 @@ END
     assert.matches("error: no ipq%-lua runs here\nexit 69\nqueue 1: judging[^\n]*\nexit 0\nsecond\n$", output)
   end)
 
+  it("is not taken away by one that cannot look whether it is there", function()
+    local output = run [[
+      filter filter <<'END'
+return function() end
+END
+      prlimit --nofile=7 "$PROGRAM" -q 1 "$DIR/filter.lua" > /dev/null 2>&1
+      ctl --ctl=$pid_filter queues
+      stop filter > /dev/null]]
+    assert.matches("^queue 0: judging[^\n]*\nexit 0\n$", output)
+  end)
+
+  it("is found by each of several that start at once", function()
+    local output = run [[
+      echo 'return function() end' > "$DIR/filter.lua"
+      pids=
+      for i in 1 2 3 4 5 6; do "$PROGRAM" -q $i "$DIR/filter.lua" 2> "$DIR/$i.err" & pids="$pids $!"; done
+      for i in 1 2 3 4 5 6; do wait_for queue_is_bound $i; done
+      ls /run/ipq-lua | wc -l
+      cat "$DIR"/*.err | grep -c "will not find"
+      kill $pids
+      wait $pids]]
+    assert.matches("^6\n0\n", output)
+  end)
+
+  it("costs no time while a client has gone that waits for a reload", function()
+    local output = run [[
+      filter filter <<'END'
+return function() end
+END
+      echo 'repeat until io.open(arg[0] .. ".go") return function() end' > "$DIR/filter.lua"
+      PID=$pid_filter python3 -c '
+import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.connect("/run/ipq-lua/%s/control" % os.environ["PID"])
+s.sendall(b"reload\n")
+time.sleep(0.2)
+s.sendall(b"more")'
+      used() { awk '{ print $14 + $15 }' /proc/$pid_filter/stat; }
+      before=$(used)
+      sleep 1
+      [ $(($(used) - before)) -lt 20 ] && echo "little time"
+      touch "$DIR/filter.lua.go"
+      wait_for logged filter "was reloaded"
+      stop filter > /dev/null]]
+    assert.equal("little time\n", output)
+  end)
+
   it("is found again behind an upgrade", function()
     local output = run [[
       filter filter <<'END'

@@ -451,6 +451,53 @@ END
     end)
   end
 
+  it("asked for while the new one restores, and the old one has died, does not lose what was saved", function()
+    local output = run [[
+      filter filter --time-limit 0 --no-sandbox <<'END'
+return { filter = function() end, save = function() return 42 end }
+END
+      cat > "$DIR/filter.lua" <<'END'
+local path = arg[0]:match "^(.*)/"
+return { filter = function() end, save = function() return 42 end, restore = function(saved)
+  io.open(path .. "/at", "a"):close()
+  repeat local file = io.open(path .. "/go") until file
+  print("restored", saved)
+end }
+END
+      w=$(worker filter)
+      kill -HUP $pid_filter
+      wait_for test -e "$DIR/at"
+      kill -KILL $w
+      wait_for logged filter "was killed by signal 9"
+      kill -HUP $pid_filter
+      send 2
+      touch "$DIR/go"
+      wait_for logged filter "was reloaded" 2
+      wait_for judged 2
+      stop filter]]
+    assert.matches("restored\t42\nrestored\t42\n", output)
+    assert.matches("queue 0: 2 packets, 2 accepted", output)
+  end)
+
+  it("takes no answer for a refusal that the old one's verdicts get", function()
+    local output = run [[
+      filter filter --time-limit 0 <<'END'
+return function() local stop = os.clock() + 0.5 while os.clock() < stop do end end
+END
+      w=$(worker filter)
+      reload "was reloaded"
+      wait_for gone $w
+      # Its first verdict is of all that somebody may have left, which is nothing; the next packet has that answer before
+      # it.
+      send 1
+      wait_for waiting 1
+      reload "was reloaded" 2
+      send 1
+      wait_for judged 2
+      stop filter]]
+    assert.matches("queue 0: 2 packets, 2 accepted, 0 dropped, 0 other verdicts, 0 errors, 0 lost unseen\n$", output)
+  end)
+
   it("changes all queues, one after the other, or none where the script cannot be loaded", function()
     local output = run [[
       QUEUE=3 filter filter -q 0:3 <<'END'
