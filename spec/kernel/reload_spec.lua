@@ -487,8 +487,8 @@ END
       w=$(worker filter)
       reload "was reloaded"
       wait_for gone $w
-      # Its first verdict is of all that somebody may have left, which is nothing; the next packet has that answer before
-      # it.
+      # Its first verdict is of all that somebody may have left, which is nothing: the next packet comes behind that
+      # answer.
       send 1
       wait_for waiting 1
       reload "was reloaded" 2
