@@ -9,7 +9,8 @@
  * the next packet only. Waiting with ppoll() closes that gap for a system call a batch; a timer
  * that keeps interrupting once a signal has come closes it for nothing. Handlers have no argument
  * of their own, hence the globals. */
-static volatile int *interrupt_flag;
+static volatile int nobodys_flag;
+static volatile int *interrupt_flag = &nobodys_flag;
 static volatile sig_atomic_t interrupts;
 static int requests;
 static timer_t timer;
@@ -107,6 +108,12 @@ int signals_init(volatile int *flag, enum signals_role role)
 			  /* Who reads what it prints may end before it does. */
 			  handle(SIGPIPE, on_other, SA_RESTART);
 	return failed ? -errno : 0;
+}
+
+void signals_forget(void)
+{
+	interrupt_flag = &nobodys_flag;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 /* What was asked for before is found in the flag. */

@@ -25,6 +25,9 @@ enum signals_role {
 /* From here on what asks for something sets *flag. 0 or a negative errno. */
 int signals_init(volatile int *flag, enum signals_role role);
 
+/* The flag is about to go: nobody looks at it any more. Signals go on to be taken. */
+void signals_forget(void);
+
 /* Whether it interrupts a system call that waits, too, until signals_take() has been called: not
  * those of a script that is being loaded. */
 void signals_interrupt(bool on);

@@ -25,6 +25,9 @@ int session_batch_new(struct ipq_batch **batch, const struct options *options, u
 int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
 		 enum signals_role role);
 
+/* The session's memory may go: signals do not write into it any more. */
+void session_close(void);
+
 /* Calls the script's start(). The session has the vm from here on. */
 int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
 

@@ -306,6 +306,7 @@ int worker_run(const struct worker_task *task)
 	/* Before it goes: a signal that says that it takes too long may come at any time. */
 	signals_on_overtime(NULL, NULL);
 	vm_free(session.vm ? session.vm : vm);
+	session_close();
 	return code;
 }
 
@@ -358,8 +359,11 @@ int worker_run_without(const struct worker_task *task)
 
 	if (code == EX_OK)
 		code = lock_down(task, NULL);
-	if (code != EX_OK)
-		return code;
-	tell_news(task, WORKER_READY, 0);
-	return take_order(task, &command) ? judge_without(task, &session) : EX_OK;
+	if (code == EX_OK) {
+		tell_news(task, WORKER_READY, 0);
+		if (take_order(task, &command))
+			code = judge_without(task, &session);
+	}
+	session_close();
+	return code;
 }
