@@ -220,8 +220,8 @@ static bool set_name(struct options *options, const struct option_rule *rule, co
 {
 	if (!control_is_name(value))
 		return wrong_value(rule, value,
-				   "a name of up to 64 letters, digits, \"_\", \"-\", \".\" and "
-				   "\"@\"");
+				   "a name of up to 64 letters, digits, \"_\", \"-\", \".\", "
+				   "\"@\" and \"\\\"");
 	return set_text(options, rule, value);
 }
 

@@ -6,7 +6,7 @@
 bool control_is_name(const char *name)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789_-.@";
+				      "0123456789_-.@\\";
 	size_t len = strlen(name);
 
 	return len > 0 && len <= CONTROL_NAME_MAX && name[0] != '.' && strspn(name, allowed) == len;

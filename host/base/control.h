@@ -13,8 +13,8 @@
 
 enum { CONTROL_NAME_MAX = 64, CONTROL_LINE_MAX = 1024 };
 
-/* Whether it may be a program's name: letters, digits, "_", "-", "." and "@", none of "." at its
- * beginning, and no more than CONTROL_NAME_MAX. */
+/* Whether it may be a program's name: letters, digits, "_", "-", ".", "@" and, as systemd escapes
+ * others, a backslash; no "." at its beginning, and no more than CONTROL_NAME_MAX. */
 bool control_is_name(const char *name);
 
 /* The socket's address, for a name that is one. */

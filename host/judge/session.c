@@ -52,11 +52,6 @@ int session_open(struct session *session, const struct options *options, struct 
 	return ret < 0 ? cannot_start(ret) : EX_OK;
 }
 
-void session_close(void)
-{
-	signals_forget();
-}
-
 int session_start(struct session *session, struct vm *vm, struct ipq_source *source)
 {
 	session->vm = vm;

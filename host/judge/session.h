@@ -10,7 +10,8 @@ struct session {
 	const struct options *options;
 	struct vm *vm;
 	struct ipq_driver driver;
-	/* Hands the queue over, when a signal asks for it, and says whether it has; NULL: there is nobody to take it. */
+	/* Hands the queue over, when a signal asks for it, and says whether it has; NULL: there is
+	 * nobody to take it. */
 	bool (*hand_over)(struct session *session);
 	void *data;	 /* hand_over's own */
 	bool has_handed; /* another process has it */
@@ -21,12 +22,10 @@ struct session {
 /* Makes a batch (ipq_batch_new()) with the verdicts of the options. */
 int session_batch_new(struct ipq_batch **batch, const struct options *options, uint32_t slot_size);
 
-/* Takes the signals. The batch stays the caller's, and outlives the session. */
+/* Takes the signals, which write into the session until signals_forget(). The batch stays the
+ * caller's, and outlives the session. */
 int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
 		 enum signals_role role);
-
-/* The session's memory may go: signals do not write into it any more. */
-void session_close(void);
 
 /* Calls the script's start(). The session has the vm from here on. */
 int session_start(struct session *session, struct vm *vm, struct ipq_source *source);

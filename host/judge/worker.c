@@ -3,6 +3,7 @@
 #include "landlock.h"
 #include "sandbox.h"
 #include "session.h"
+#include "bindings/value.h"
 #include "host/base/base.h"
 
 #include <errno.h>
@@ -94,6 +95,8 @@ static bool take_order(const struct worker_task *task, struct worker_command *co
 	while (len < 0 && errno == EINTR);
 	return len == sizeof(*command);
 }
+
+_Static_assert((int)WORKER_SAVED_MAX == (int)VALUE_SIZE_MAX, "what can be saved has room");
 
 static bool hand_over(struct session *session)
 {
@@ -306,7 +309,7 @@ int worker_run(const struct worker_task *task)
 	/* Before it goes: a signal that says that it takes too long may come at any time. */
 	signals_on_overtime(NULL, NULL);
 	vm_free(session.vm ? session.vm : vm);
-	session_close();
+	signals_forget();
 	return code;
 }
 
@@ -364,6 +367,6 @@ int worker_run_without(const struct worker_task *task)
 		if (take_order(task, &command))
 			code = judge_without(task, &session);
 	}
-	session_close();
+	signals_forget();
 	return code;
 }

@@ -16,8 +16,7 @@ static void put_text(FILE *out, const struct supervisor *s,
 
 	if (memory)
 		put(memory, s);
-	fputs("\"text\":", out);
-	json_put_string(out, memory && fclose(memory) == 0 ? text : "not enough memory");
+	control_put_text(out, memory && fclose(memory) == 0 ? text : "not enough memory");
 	free(text);
 }
 
@@ -117,7 +116,7 @@ static int answer_stats(struct supervisor *s, FILE *out)
 static int answer_reload(struct supervisor *s, FILE *out)
 {
 	if (is_ending(s)) {
-		fputs("\"text\":\"the program is about to end\"", out);
+		control_put_text(out, "the program is about to end");
 		return 1;
 	}
 	reload_begin(s);
@@ -127,7 +126,8 @@ static int answer_reload(struct supervisor *s, FILE *out)
 static int answer_version(struct supervisor *s, FILE *out)
 {
 	(void)s;
-	fputs("\"text\":\"" IPQ_VERSION "\",\"result\":\"" IPQ_VERSION "\"", out);
+	control_put_text(out, IPQ_VERSION);
+	fputs(",\"result\":\"" IPQ_VERSION "\"", out);
 	return 0;
 }
 
@@ -164,6 +164,6 @@ int commands_answer(void *data, const char *line, FILE *out)
 	for (int i = 0; i < COMMANDS; i++)
 		if (strcmp(line, commands[i].name) == 0)
 			return commands[i].answer(data, out);
-	fputs("\"text\":\"there is no such command; help lists them\"", out);
+	control_put_text(out, "there is no such command; help lists them");
 	return 1;
 }

@@ -164,7 +164,7 @@ static bool may_ask(int fd)
 	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void put_text(FILE *out, const char *text)
+void control_put_text(FILE *out, const char *text)
 {
 	fputs("\"text\":", out);
 	json_put_string(out, text);
@@ -194,7 +194,7 @@ static void answer_text(struct control_client *client, int status, const char *t
 	FILE *out = open_memstream(&rest, &size);
 
 	if (out)
-		put_text(out, text);
+		control_put_text(out, text);
 	if (out && fclose(out) == 0)
 		answer_with(client, status, rest);
 	else
@@ -219,6 +219,9 @@ static void answer_line(struct control *control, struct control_client *client)
 		drop(client);
 	else if (status != CONTROL_LATER)
 		answer_with(client, status, rest);
+	/* Where there is no room for a byte, nobody reads. */
+	else if (client->is_patient && send(client->fd, " ", 1, MSG_NOSIGNAL) != 1)
+		drop(client);
 	free(rest);
 }
 

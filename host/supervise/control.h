@@ -2,7 +2,8 @@
  *
  *   help | version | queues | stats | reload
  *
- * An answer has "status": 0 where it was done, 1 where it was not, 77 where who asks may not; "text"
+ * An answer that takes its time begins with a space, at once, so that nobody gives it up. It has
+ * "status": 0 where it was done, 1 where it was not, 77 where who asks may not; "text"
  * for people, and for some a "result". Root and the supervisor's own user are let in
  * (SO_PEERCRED). Clients may be slow, silent or many: nobody waits for them. */
 #ifndef HOST_CONTROL_H
@@ -35,8 +36,8 @@ struct control {
 	int64_t pause_until; /* ms: nobody could be accepted */
 	char name[CONTROL_NAME_MAX + 1];
 	struct control_client clients[CONTROL_CLIENTS_MAX];
-	/* Answers a line: writes "text" and the rest of an object of JSON, from behind "status", which
-	 * it gives. CONTROL_LATER: there will be an answer. */
+	/* Answers a line: writes control_put_text() and the rest of an object of JSON, from behind
+	 * "status", which it gives. CONTROL_LATER: there will be an answer. */
 	int (*answer)(void *data, const char *line, FILE *out);
 	void *data;
 };
@@ -57,6 +58,9 @@ void control_serve(struct control *control);
 
 /* When to go on though nothing came, ms; INT64_MAX: never. */
 int64_t control_due(const struct control *control);
+
+/* Writes "text" of an answer. */
+void control_put_text(FILE *out, const char *text);
 
 /* The answer for those that wait for it. */
 void control_tell(struct control *control, int status, const char *text);

@@ -354,11 +354,22 @@ static void tell_death(const struct queue *queue, const struct death *death, con
 		  death->text, death->work);
 }
 
+/* Gives the number of packets that it had in hand. */
+static int settle(struct queue *queue, enum queue_role role)
+{
+	int ret = queue_settle(queue, role);
+
+	if (ret < 0)
+		log_queue(LOG_LEVEL_ERROR, queue->num, ": cannot judge what it had in hand: %s",
+			  strerror(-ret));
+	return ret > 0 ? ret : 0;
+}
+
 /* Its queue may be without anybody: one that was to have it cannot restore, and the one before died
  * meanwhile. */
 static void bury_next(struct supervisor *s, struct queue *queue, const struct death *death)
 {
-	(void)queue_settle(queue, QUEUE_NEXT);
+	(void)settle(queue, QUEUE_NEXT);
 	if (!death->is_told) {
 		tell_death(queue, death, "the worker that was to take over");
 		reload_explain(s, log_error());
@@ -376,7 +387,7 @@ static void bury_next(struct supervisor *s, struct queue *queue, const struct de
 static void bury_old(struct supervisor *s, struct queue *queue, const struct death *death)
 {
 	bool has_left = death->is_told || death->code == EX_OK;
-	int count = queue_settle(queue, QUEUE_OLD);
+	int count = settle(queue, QUEUE_OLD);
 
 	if (!has_left || count)
 		tell_death(queue, death, "its worker before the reload");
@@ -395,17 +406,13 @@ static void bury_first(struct supervisor *s, struct queue *queue, const struct d
 static void bury_owner(struct supervisor *s, struct queue *queue, const struct death *death)
 {
 	bool has_left = (is_ending(s) && death->has_exited) || s->last_signal || death->is_unwanted;
-	int ret;
 
 	/* Verdicts go by its socket, which is put right first. */
 	if (!has_left) {
 		tell_death(queue, death, "its worker");
 		(void)queue_restore(queue);
 	}
-	ret = queue_settle(queue, QUEUE_OWNER);
-	if (ret < 0)
-		log_queue(LOG_LEVEL_ERROR, queue->num, ": cannot judge what it had in hand: %s",
-			  strerror(-ret));
+	(void)settle(queue, QUEUE_OWNER);
 	if (is_ending(s)) {
 		/* The first code that is not EX_OK counts. */
 		if (s->code == EX_OK)

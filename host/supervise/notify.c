@@ -85,6 +85,10 @@ void notify_status(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text + strlen(text), sizeof(text) - strlen(text), format, args);
 	va_end(args);
+	/* What a script is called must not be another assignment. */
+	for (char *at = text; *at; at++)
+		if (*at == '\n')
+			*at = ' ';
 	notify_send(text);
 }
 

@@ -159,23 +159,27 @@ void queue_count(const struct queue *queue, struct stats *stats)
 
 /* Starting */
 
+/* Packets that came before those of a new owner. */
+static uint32_t unknown_of(const struct queue *queue)
+{
+	return queue->child[QUEUE_OLD].pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
+}
+
 /* A new one for each worker: what an older one has left running cannot write there. */
 static bool make_batch(const struct queues *queues, struct queue *queue, enum queue_role role)
 {
 	const struct options *options = queues->options;
 	struct child *child = &queue->child[role];
-	struct ipq_queue_options most = options->queue;
 	struct ipq_batch *batch;
 
 	/* As large as any script's needs. */
-	if (session_batch_new(&batch, options, ipq_queue_slot_size(&most)) != EX_OK)
+	if (session_batch_new(&batch, options, ipq_queue_slot_size(&options->queue)) != EX_OK)
 		return false;
 	batch->timed_each = options->stats_ms || options->metrics ? 1 : SAMPLE;
-	if (queue->has_run || queue->is_adopted)
-		batch->unknown =
-			queue->child[QUEUE_OLD].pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
 	inherit_counters(queue, batch->inherited);
 	if (role == QUEUE_OWNER) {
+		if (queue->has_run || queue->is_adopted)
+			batch->unknown = unknown_of(queue);
 		memcpy(batch->script_counters, batch->inherited,
 		       IPQ_SCRIPT_COUNTERS_MAX * sizeof(*batch->inherited));
 		batch->unanswered = queue->unanswered;
@@ -342,7 +346,7 @@ void queue_promote(struct queue *queue)
 	}
 	*owner = *next;
 	*next = (struct child){.news = -1, .orders = -1};
-	owner->batch->unknown = old->pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
+	owner->batch->unknown = unknown_of(queue);
 	owner->batch->unanswered = queue->unanswered + (old->pid ? take_unanswered(old) : 0);
 	queue->unanswered = 0;
 	queue->is_given_up = false;
@@ -421,7 +425,7 @@ void queue_drain(struct queue *queue)
 		return;
 	batch->error_verdict = queue->error_verdict;
 	/* One that judges what it holds does so still. */
-	batch->unknown = queue->child[QUEUE_OLD].pid ? IPQ_UNKNOWN_HANDLED : IPQ_UNKNOWN_LEFT;
+	batch->unknown = unknown_of(queue);
 	ret = source->stop(source);
 	while (ret >= 0 && clock_ms() < end && (ret = source->receive(source, batch)) != 0) {
 		if (ret == -EAGAIN)

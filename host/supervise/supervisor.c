@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -365,36 +366,45 @@ static void clean_up(struct supervisor *s)
 	sigprocmask(SIG_SETMASK, &s->queues.signals_before, NULL);
 }
 
+/* Gives the exit code. */
+static int run(struct supervisor *s)
+{
+	int code = prepare(s);
+
+	s->meanwhile = (struct command_meanwhile){tend_meanwhile, s};
+	rules_init(&s->rules, s->options, &s->meanwhile);
+	if (code == EX_OK) {
+		supervise(s);
+		tell_end(s);
+		statistics_end(s);
+		if (s->phase == PHASE_UPGRADING && !s->last_signal)
+			takeover_exec(s);
+		code = s->code;
+	}
+	clean_up(s);
+	return code;
+}
+
 int supervisor_run(const struct options *options)
 {
-	struct supervisor s = {
-		.options = options,
-		.queues = {.options = options, .signals = -1, .page = -1, .watch = -1},
-		.has_terminal = isatty(STDERR_FILENO),
-		.control.fd = -1,
-		.statistics.look_at = NEVER,
-		.overflow_at = NEVER,
-		.survey_at = NEVER,
-		.look_at = NEVER,
-		.memory_at = NEVER,
-		.notify_at = NEVER,
-	};
-	int code = prepare(&s);
+	struct supervisor *s = calloc(1, sizeof(*s));
+	int code, number;
 
-	s.meanwhile = (struct command_meanwhile){tend_meanwhile, &s};
-	rules_init(&s.rules, options, &s.meanwhile);
-	if (code == EX_OK) {
-		supervise(&s);
-		tell_end(&s);
-		statistics_end(&s);
-		if (s.phase == PHASE_UPGRADING && !s.last_signal)
-			takeover_exec(&s);
-		code = s.code;
+	if (!s) {
+		log_write(LOG_LEVEL_ERROR, "cannot start: %s", strerror(ENOMEM));
+		return EX_OSERR;
 	}
-	clean_up(&s);
-	if (s.last_signal) {
-		signal(s.last_signal, SIG_DFL);
-		raise(s.last_signal);
+	s->options = s->queues.options = options;
+	s->queues.signals = s->queues.page = s->queues.watch = s->control.fd = -1;
+	s->has_terminal = isatty(STDERR_FILENO);
+	s->overflow_at = s->survey_at = s->statistics.look_at = NEVER;
+	s->look_at = s->memory_at = s->notify_at = NEVER;
+	code = run(s);
+	number = s->last_signal;
+	free(s);
+	if (number) {
+		signal(number, SIG_DFL);
+		raise(number);
 	}
 	return code;
 }

@@ -98,6 +98,14 @@ static int cannot_connect(const char *name, int error)
 
 /* What it says */
 
+/* It takes its time, and says so by a space. */
+static void wait_on(int fd)
+{
+	struct timeval forever = {.tv_sec = 0};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
+}
+
 /* A line, without its end; the caller frees it. NULL where none comes. */
 static char *read_line(int fd)
 {
@@ -111,7 +119,13 @@ static char *read_line(int fd)
 			continue;
 		if (got <= 0)
 			break;
+		if (len == 0 && text[0] == ' ') {
+			wait_on(fd);
+			memmove(text, text + 1, (size_t)--got);
+		}
 		len += (size_t)got;
+		if (!len)
+			continue;
 		if (text[len - 1] == '\n') {
 			text[len - 1] = '\0';
 			return text;

@@ -70,23 +70,14 @@ static bool is_of_seccomp(int error)
 	       number_of("/proc/self/status", "Seccomp:") > 0;
 }
 
-/* What an own socket says, on a queue that nobody has. Gives the queue, or NULL with the reason. */
+/* What an own socket says. Gives a queue that nobody has, or NULL with the reason. */
 static struct ipq_queue *probe(const struct ipq_queue_options *wanted, int *error)
 {
 	struct ipq_queue_options settings = *wanted;
-	struct ipq_procfs_queue status;
 	struct ipq_queue *queue = NULL;
 
 	settings.flags &= ~(uint32_t)IPQ_QUEUE_FAIL_OPEN;
-	for (int number = 65535; number > 65471; number--) {
-		/* A rule may wait for its reader; but up there? */
-		if (ipq_procfs_queue((uint16_t)number, &status) == 0)
-			continue;
-		settings.queue_num = (uint16_t)number;
-		*error = ipq_queue_open(&queue, &settings);
-		if (*error != -EPERM || !ipq_has_net_admin())
-			break;
-	}
+	*error = ipq_queue_probe(&queue, &settings);
 	return *error == 0 ? queue : NULL;
 }
 

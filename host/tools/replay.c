@@ -204,7 +204,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		tell_end(&batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
 		tell_counters(counters);
 	}
-	session_close();
+	signals_forget();
 	ipq_capture_close(capture);
 	ipq_batch_free(batch);
 	return code;

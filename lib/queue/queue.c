@@ -26,6 +26,7 @@ enum {
 	RCVBUF_LEAST = 8 << 20,
 	SEND_LIMIT = 128 << 10, /* below the default SO_SNDBUF, which bounds a message */
 	SEND_RETRIES = 100,
+	PROBES = 64,
 	CACHE_LINE = 64
 };
 
@@ -409,20 +410,33 @@ int ipq_queue_copy(struct ipq_queue *queue, const struct ipq_queue_options *opti
 						   range_of(options)));
 }
 
-/* Which flags the kernel takes, asked for a queue that nobody has: on the socket of one that is bound
- * the answer would be among the packets. */
-static uint32_t granted_flags(const struct ipq_queue_options *options)
+/* A rule may wait for its reader; but up there? */
+int ipq_queue_probe(struct ipq_queue **queue, const struct ipq_queue_options *options)
 {
 	struct ipq_queue_options scratch = *options;
 	struct ipq_procfs_queue listed;
-	struct ipq_queue *queue;
-	uint32_t flags = options->flags & (IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN);
+	int ret = -EPERM;
 
-	scratch.queue_num = UINT16_MAX;
-	while (scratch.queue_num && ipq_procfs_queue(scratch.queue_num, &listed) == 0)
-		scratch.queue_num--;
-	if (ipq_queue_open(&queue, &scratch) < 0)
-		return flags;
+	for (int num = UINT16_MAX; num > UINT16_MAX - PROBES; num--) {
+		if (ipq_procfs_queue((uint16_t)num, &listed) == 0)
+			continue;
+		scratch.queue_num = (uint16_t)num;
+		ret = ipq_queue_open(queue, &scratch);
+		if (ret != -EPERM || !ipq_has_net_admin())
+			break;
+	}
+	return ret;
+}
+
+/* Which flags the kernel takes: on the socket of a queue that is bound the answer would be among the
+ * packets. */
+static uint32_t granted_flags(const struct ipq_queue_options *options)
+{
+	struct ipq_queue *queue;
+	uint32_t flags;
+
+	if (ipq_queue_probe(&queue, options) < 0)
+		return options->flags & (IPQ_QUEUE_GSO | IPQ_QUEUE_FAIL_OPEN);
 	flags = queue->flags;
 	ipq_queue_close(queue);
 	return flags;

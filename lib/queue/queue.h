@@ -192,8 +192,8 @@ int ipq_queue_bind(struct ipq_queue *queue, const struct ipq_queue_options *opti
  * queue has from here on. -EINVAL: it is no netfilter socket. -ENOMEM. */
 int ipq_queue_adopt(struct ipq_queue **queue, int fd, uint16_t queue_num);
 
-/* Sets a bound queue's options while packets come and wait: all but the flags that no option of a
- * person's is for. What the kernel says to them is among the refusals of its packets. */
+/* Sets a bound queue's options while packets come and wait, those flags among them that the kernel
+ * takes. What it says to them is among the refusals of its packets. */
 int ipq_queue_rebind(struct ipq_queue *queue, const struct ipq_queue_options *options);
 
 /* Sets a bound queue's length and flags again, which the kernel's list has not, so that nobody can
@@ -220,6 +220,8 @@ uint32_t ipq_queue_portid(const struct ipq_queue *queue);
 
 /* ipq_queue_new() and ipq_queue_bind(). */
 int ipq_queue_open(struct ipq_queue **queue, const struct ipq_queue_options *options);
+/* The same for a queue that nobody has, whatever queue_num says, to see what the kernel answers. */
+int ipq_queue_probe(struct ipq_queue **queue, const struct ipq_queue_options *options);
 void ipq_queue_close(struct ipq_queue *queue);
 
 /* Changes what is copied of each packet from now on (copy_mode and copy_range), while packets

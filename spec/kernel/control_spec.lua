@@ -98,6 +98,25 @@ END
     assert.matches("queue 0: 1 packets, 0 accepted, 1 dropped", output)
   end)
 
+  it("reload waits for a script that takes longer than other answers may", function()
+    local output = run [[
+      filter filter --time-limit 0 <<'END'
+return function() end
+END
+      echo 'repeat until io.open(arg[0] .. ".go") return function() end' > "$DIR/filter.lua"
+      PID=$pid_filter python3 -c '
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.connect("/run/ipq-lua/%s/control" % os.environ["PID"])
+s.sendall(b"reload\n")
+print("first", s.recv(100))
+open(os.environ["DIR"] + "/filter.lua.go", "w").close()
+print("then", s.recv(100))'
+      ctl --ctl reload
+      stop filter > /dev/null]]
+    assert.equal("first b' '\nthen b'{\"status\":0,\"text\":\"reloaded\"}\\n'\nreloaded\nexit 0\n", output)
+  end)
+
   it("reload hears of the end where the program ends meanwhile", function()
     local output = run [[
       filter filter --time-limit 0 <<'END'

@@ -308,6 +308,56 @@ END
     assert.matches("seen\t29\nseen\t25\nseen\t28\n", output)
   end)
 
+  it("has packets copied for both scripts while both may get them, and for the old one where it fails", function()
+    local output = run [[
+      filter filter --time-limit 0 --no-sandbox <<'END'
+return { queue = { range = 40 }, filter = function() end }
+END
+      cat > "$DIR/filter.lua" <<'END'
+local path = arg[0]:match "^(.*)/"
+return { queue = { range = 100 }, filter = function() end, start = function()
+  repeat local file = io.open(path .. "/go") until file
+  error "no way"
+end }
+END
+      copied() { grep -q "^ *0 .* 2 *$1 " /proc/net/netfilter/nfnetlink_queue; }
+      copied 40 && echo "40 before"
+      kill -HUP $pid_filter
+      wait_for copied 100
+      touch "$DIR/go"
+      wait_for logged filter "was not reloaded"
+      wait_for copied 40 && echo "40 again"
+      stop filter]]
+    assert.matches("^40 before\n40 again\n", output)
+  end)
+
+  it("has the kernel take the new one for all memory while it loads, and for no more then", function()
+    local output = run [[
+      filter filter <<'END'
+return function() end
+END
+      cat > "$DIR/filter.lua" <<'END'
+local path = arg[0]:match "^(.*)/"
+return { filter = function() end, start = function()
+  io.open(path .. "/at", "w"):close()
+  repeat local file = io.open(path .. "/go") until file
+end }
+END
+      w=$(worker filter)
+      cat /proc/$w/oom_score_adj
+      kill -HUP $pid_filter
+      wait_for test -e "$DIR/at"
+      for v in $(workers filter); do [ $v = $w ] || cat /proc/$v/oom_score_adj; done
+      touch "$DIR/go"
+      wait_for logged filter "was reloaded"
+      wait_for gone $w
+      cat /proc/$(worker filter)/oom_score_adj
+      stop filter > /dev/null]]
+    local before, meanwhile, after = output:match "^(%-?%d+)\n(%d+)\n(%-?%d+)\n$"
+    assert.equal("1000", meanwhile, output)
+    assert.equal(before, after)
+  end)
+
   it("leaves what the old one holds to its timers, while the new one judges", function()
     local output = run [[
       filter filter <<'END'

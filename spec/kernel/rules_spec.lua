@@ -328,7 +328,7 @@ END
     local output = run [[
       keep() { FDSTORE=1 NOTIFY_SOCKET=@none "$PROGRAM" "$@" scripts/accept.lua 2> "$DIR/kept.err" & }
       # One ends and leaves its rule, as for a restart; one is killed; one runs.
-      keep -q 3 --name kept --rule 'OUTPUT -p icmp' && kept=$!
+      keep -q 3 --name 'kept\x2d' --rule 'OUTPUT -p icmp' && kept=$!
       wait_for grep -q "in place" "$DIR/kept.err"
       QUEUE=4 ruled killed -q 4 --rule 'OUTPUT -p tcp' scripts/accept.lua
       QUEUE=5 ruled running -q 5 --name running --rule 'OUTPUT -p udp' scripts/accept.lua
@@ -341,7 +341,7 @@ END
       count nobody
       "$PROGRAM" --remove-rules --name running
       count running
-      "$PROGRAM" --remove-rules --name kept
+      "$PROGRAM" --remove-rules --name 'kept\x2d'
       echo "exit $?"
       count kept
       "$PROGRAM" --remove-rules

@@ -271,7 +271,9 @@ def start():
             os.dup2(fd, 100 + len(kept)); kept[name] = 100 + len(kept); os.close(fd)
         if b"READY=1" in text: return p
 p = start()
-print("kept", *kept, flush=True)
+# At once: the program writes to the same file.
+sys.stdout.write("kept " + " ".join(kept) + "\n")
+sys.stdout.flush()
 stream = subprocess.Popen([os.environ["IPQ_BUILD"] + "/spec/stream", "9", "20000", "2"])
 for i in range(2):
     time.sleep(0.4)
