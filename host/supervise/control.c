@@ -15,12 +15,11 @@ enum { SILENCE_MS = 5000, BACKLOG = 64, TRIES = 10, PAUSE_MS = 1000 };
 
 /* The socket */
 
-/* Where that cannot be told it is. */
+/* Where that cannot be told, as with no descriptor left (EBADF), it is. */
 static bool is_alive(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool alive = fd < 0 ||
-		     connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+	bool alive = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 		     (errno != ECONNREFUSED && errno != ENOENT);
 
 	if (fd >= 0)

@@ -208,11 +208,18 @@ END
 
   it("is not taken away by one that cannot look whether it is there", function()
     local output = run [[
-      filter filter <<'END'
+      filter filter --name same <<'END'
 return function() end
 END
-      prlimit --nofile=7 "$PROGRAM" -q 1 "$DIR/filter.lua" > /dev/null 2>&1
-      ctl --ctl=$pid_filter queues
+      for limit in 4 5 6 7 8 9 10 11 12 13 14; do
+        prlimit --nofile=$limit "$PROGRAM" -q 1 --name same --on-give-up exit "$DIR/filter.lua" \
+          > "$DIR/other" 2>&1 & other=$!
+        ended() { ! kill -0 $other 2> /dev/null || queue_is_bound 1; }
+        wait_for ended
+        kill $other 2> /dev/null
+        wait $other
+      done
+      ctl --ctl=same queues
       stop filter > /dev/null]]
     assert.matches("^queue 0: judging[^\n]*\nexit 0\n$", output)
   end)

@@ -310,25 +310,33 @@ END
 
   it("has packets copied for both scripts while both may get them, and for the old one where it fails", function()
     local output = run [[
+      copied() { grep -q "^ *0 .* 2 *$1 " /proc/net/netfilter/nfnetlink_queue; }
       filter filter --time-limit 0 --no-sandbox <<'END'
 return { queue = { range = 40 }, filter = function() end }
 END
       cat > "$DIR/filter.lua" <<'END'
 local path = arg[0]:match "^(.*)/"
-return { queue = { range = 100 }, filter = function() end, start = function()
+return { queue = { range = 30 }, filter = function() end, start = function()
+  io.open(path .. "/small", "w"):close()
   repeat local file = io.open(path .. "/go") until file
   error "no way"
 end }
 END
-      copied() { grep -q "^ *0 .* 2 *$1 " /proc/net/netfilter/nfnetlink_queue; }
+      kill -HUP $pid_filter
+      wait_for test -e "$DIR/small"
+      copied 40 && echo "40 for both"
+      touch "$DIR/go"
+      wait_for logged filter "was not reloaded"
+      rm "$DIR/go"
+      sed -i 's/range = 30/range = 100/' "$DIR/filter.lua"
       copied 40 && echo "40 before"
       kill -HUP $pid_filter
       wait_for copied 100
       touch "$DIR/go"
-      wait_for logged filter "was not reloaded"
+      wait_for logged filter "was not reloaded" 2
       wait_for copied 40 && echo "40 again"
       stop filter]]
-    assert.matches("^40 before\n40 again\n", output)
+    assert.matches("^40 for both\n40 before\n40 again\n", output)
   end)
 
   it("has the kernel take the new one for all memory while it loads, and for no more then", function()
@@ -651,6 +659,36 @@ END
       stop filter]]
     assert.matches("^0\n", output)
     assert.matches("begins with\t3\nbegins with\t3\n", output)
+  end)
+
+  it("has a counter go on from what was counted while the new script was loaded", function()
+    local output = run [[
+      filter filter <<'END'
+local seen = require "ipq".counter "seen"
+return function() seen:inc() end
+END
+      send 3
+      wait_for judged 3
+      cat > "$DIR/filter.lua" <<'END'
+local seen = require "ipq".counter "seen"
+local path = arg[0]:match "^(.*)/"
+return { filter = function() seen:inc() end, start = function()
+  seen:inc(100)
+  io.open(path .. "/at", "w"):close()
+  repeat local file = io.open(path .. "/go") until file
+end }
+END
+      kill -HUP $pid_filter
+      wait_for test -e "$DIR/at"
+      send 2
+      wait_for judged 5
+      touch "$DIR/go"
+      wait_for logged filter "was reloaded"
+      send 1
+      wait_for judged 6
+      "$PROGRAM" --ctl=$pid_filter stats
+      stop filter > /dev/null]]
+    assert.matches("; seen 106\n", output)
   end)
 
   it("of a queue that is judged without a script brings it back at once", function()
