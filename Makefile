@@ -65,7 +65,7 @@ SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c)
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
 PRELOADS := $(addprefix $(BUILD)/spec/,refuse_socket.so refuse_flags.so refuse_verdicts.so mangle_messages.so)
-SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream
+SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream $(BUILD)/spec/datagrams
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
 .PHONY: chaos hostile soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
@@ -99,7 +99,7 @@ $(PRELOADS): $(BUILD)/spec/%.so: spec/c/%.c
 	$(Q)$(CC) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $< -ldl
 
 # The load of live specs.
-$(BUILD)/spec/stream: spec/c/stream.c
+$(BUILD)/spec/stream $(BUILD)/spec/datagrams: $(BUILD)/spec/%: spec/c/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -O2 $(WARNINGS) -o $@ $< -lpthread

@@ -120,7 +120,12 @@ struct ipq_packet {
 	uint16_t dirty;	   /* enum ipq_dirty */
 	uint8_t fix;	   /* its lengths and checksums are made right before it is sent */
 	uint8_t held;	   /* it has no verdict yet, and waits for one of its own */
-	uint32_t l4_delta; /* what changes have added to the transport's sum: see rewrite.c */
+	uint8_t malformed; /* enum ipq_malformed; a part of the layout */
+	/* Of a changed packet, for ipq_rewrite_finish(): see rewrite.c. */
+	uint8_t unready;   /* enum ipq_unready: whose checksum is not finished */
+	uint16_t inner;	   /* where the IP packet begins inside, whose checksum that is */
+	uint16_t l4_delta; /* what changes have added to the transport's sum */
+	uint32_t l4_wrong; /* by what the transport's checksum was wrong when the packet came */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
 	const uint8_t *secctx;
@@ -137,11 +142,32 @@ enum ipq_fragment {
 	IPQ_FRAGMENT_LATER = 2 /* no transport header */
 };
 
+/* Why a packet's headers cannot be told for sure. Who reads on may see another packet than its
+ * receiver does. */
+enum ipq_malformed {
+	IPQ_MALFORMED_NOT = 0,
+	IPQ_MALFORMED_COPY = 1,	  /* not malformed, but only a part of the headers was copied */
+	IPQ_MALFORMED_IP = 2,	  /* the IP header is not all there, or none */
+	IPQ_MALFORMED_LENGTH = 3, /* IP's length is less than its header, or more than there is */
+	IPQ_MALFORMED_CHAIN = 4,  /* an IPv6 extension header is not all there, or too short */
+	IPQ_MALFORMED_TRANSPORT = 5, /* the same of the transport header, or of UDP's length */
+	IPQ_MALFORMED_FRAGMENT = 6   /* a first fragment without all of its transport header */
+};
+
+/* Whose checksum the network card or the segmentation was to finish. */
+enum ipq_unready {
+	IPQ_UNREADY_NONE = 0,
+	IPQ_UNREADY_OWN = 1,	/* the packet's transport's */
+	IPQ_UNREADY_INNER = 2,	/* that of a packet inside of it, at inner */
+	IPQ_UNREADY_UNKNOWN = 3 /* that of a packet inside of it that was not found */
+};
+
 /* What ipq_rewrite_finish() has to do. */
 enum ipq_dirty {
-	IPQ_DIRTY_FIELDS = 1,	/* bytes changed in their place, told by l4_delta */
-	IPQ_DIRTY_ALL = 2,	/* anything: all lengths and checksums */
-	IPQ_DIRTY_TRANSPORT = 4 /* among it what the transport's checksum covers */
+	IPQ_DIRTY_FIELDS = 1,	 /* bytes changed in their place, told by l4_delta */
+	IPQ_DIRTY_ALL = 2,	 /* anything: all lengths and checksums */
+	IPQ_DIRTY_TRANSPORT = 4, /* among it what the transport's checksum covers */
+	IPQ_DIRTY_NOTED = 8	 /* l4_wrong has been looked for */
 };
 
 /* Conntrack as NFQA_CT tells it; has is a bit per field: 1 << CTA_* */

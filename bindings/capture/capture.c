@@ -206,7 +206,8 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 	packet->hw_protocol = info->protocol;
 	packet->mark = 0;
 	packet->priority = 0;
-	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_TIMESTAMP;
+	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_TIMESTAMP | IPQ_HAS_SKB_INFO;
+	packet->skb_info = IPQ_SKB_CSUM_NOTVERIFIED; /* a capture has what came, right or wrong */
 	packet->timestamp_sec = (uint64_t)frame->header.ts.tv_sec;
 	packet->timestamp_usec = (uint64_t)frame->header.ts.tv_usec / (capture->is_nano ? 1000 : 1);
 	if (info->vlan_proto) {

@@ -189,9 +189,11 @@ function Netset:has_daddr(pkt) end
 ---@field data_len integer bytes copied
 ---@field len integer? bytes on the wire; nil with copy = "meta"
 ---@field truncated boolean whether the copy lacks a part of the packet
+---@field malformed string? why its headers cannot be told for sure; nil where they can
+---@field fragment "first"|"later"|nil nil where the packet is no fragment
 ---@field gso boolean
 ---@field csum_ready boolean whether the bytes hold their checksums
----@field csum_verified boolean whether the checksums were found right
+---@field csum_verified boolean whether the checksums were found right; false of a capture's packets
 ---@field ct ipq.Conntrack? a table of its own for each reading
 ---@field payload ipq.Buffer? the IP packet; nil with copy = "meta"
 ---@field fix boolean can be assigned; false sends changed bytes as they are
@@ -214,7 +216,8 @@ function Netset:has_daddr(pkt) end
 ---@field ah ipq.AH?
 local Packet = {}
 
----The packet's bytes as they are now: they outlive the call.
+---The packet's raw bytes as they are now: they outlive the call. A checksum that is not ready (csum_ready) is not in
+---them, nor one that has yet to follow a change.
 ---@return string
 function Packet:copy() end
 

@@ -53,22 +53,10 @@ uint16_t ipq_checksum_fold(uint32_t sum)
 	return (uint16_t) ~((sum & 0xffff) + (sum >> 16));
 }
 
-uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len)
+/* Two sums are 0 in one's complement; that of a packet is 0xffff, as only zeros sum to the other. */
+uint16_t ipq_checksum_next(uint16_t checksum, uint16_t delta)
 {
-	/* The words of both versions are the same, but for the addresses. */
-	const uint8_t tail[8] = {
-		(uint8_t)(len >> 24),
-		(uint8_t)(len >> 16),
-		(uint8_t)(len >> 8),
-		(uint8_t)len,
-		0,
-		0,
-		0,
-		protocol,
-	};
-	uint32_t sum = ipq_checksum_add(0, tail, sizeof(tail));
+	uint16_t next = ipq_checksum_fold((uint32_t)(uint16_t)~checksum + delta);
 
-	if (ip[0] >> 4 == 4)
-		return ipq_checksum_add(sum, ip + 12, 8);
-	return ipq_checksum_add(sum, ip + 8, 32);
+	return next == 0xffff ? 0 : next;
 }

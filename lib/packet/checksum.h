@@ -12,9 +12,20 @@
 uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
 /* The checksum field, in the byte order that it is stored in (store it by memcpy). */
 uint16_t ipq_checksum_fold(uint32_t sum);
-/* The sum of the pseudo-header of a packet whose IP header is at ip (version 4 or 6), for a
- * transport of len bytes. (RFC 9293 section 3.1, RFC 8200 section 8.1) */
-uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len);
+/* Of two sums that are folded and not complemented, in the same byte order, the sum; and of two of
+ * them the difference. */
+static inline uint16_t ipq_checksum_plus(uint16_t a, uint16_t b)
+{
+	return (uint16_t)~ipq_checksum_fold((uint32_t)a + b);
+}
+static inline uint16_t ipq_checksum_minus(uint16_t a, uint16_t b)
+{
+	return ipq_checksum_plus(a, (uint16_t)~b);
+}
+
+/* What a checksum field has to hold when the sum of what it covers has grown by delta: RFC 1624,
+ * equation 3. */
+uint16_t ipq_checksum_next(uint16_t checksum, uint16_t delta);
 
 /* CRC32c, the checksum of SCTP (RFC 9260 appendix A) */
 

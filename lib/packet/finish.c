@@ -1,10 +1,10 @@
 /* A changed packet's lengths and checksums. */
 #include "checksum.h"
+#include "inner.h"
 #include "packet.h"
 #include "transport.h"
 #include "lib/bytes.h"
 
-#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <linux/if_ether.h>
@@ -46,21 +46,13 @@ static int ip_check(struct ipq_packet *packet)
 	return packet->ip_version ? IPQ_REWRITE_OK : IPQ_REWRITE_HEADER;
 }
 
-/* Whether the transport checksum is not there yet: the network card or the segmentation would have
- * computed it, and neither does after a rewrite. */
-static bool is_unready(const struct ipq_packet *packet)
-{
-	return packet->present & IPQ_HAS_SKB_INFO &&
-	       packet->skb_info & (IPQ_SKB_CSUMNOTREADY | IPQ_SKB_GSO);
-}
-
 /* Whether the transport's checksum has to follow what changed. That of a fragment does not only
  * because the IP header was made anew. */
 static bool transport_follows(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
 	if (t->sum == IPQ_SUM_NONE)
 		return false;
-	if (packet->dirty & IPQ_DIRTY_TRANSPORT || is_unready(packet))
+	if (packet->dirty & IPQ_DIRTY_TRANSPORT || packet->unready)
 		return true;
 	return packet->dirty & IPQ_DIRTY_ALL && packet->fragment == IPQ_FRAGMENT_NONE;
 }
@@ -71,12 +63,19 @@ static bool has_no_sum(const struct ipq_packet *packet, const struct ipq_transpo
 	return packet->protocol == IPPROTO_UDP && ipq_load16(packet->data + t->field) == 0;
 }
 
+/* Whether it may go without: over IPv4, and as a tunnel's (RFC 6935). RFC 8200 section 8.1: other
+ * packets over IPv6 have to have one. */
+static bool may_have_no_sum(const struct ipq_packet *packet)
+{
+	return packet->ip_version == 4 || packet->unready == IPQ_UNREADY_INNER;
+}
+
 /* Whether the checksum can follow although a part of what it covers is elsewhere: it has to be
  * here, and to be told by what has changed alone. */
 static bool follows_in_fragment(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
 	return packet->fragment == IPQ_FRAGMENT_FIRST && !(packet->dirty & IPQ_DIRTY_ALL) &&
-	       !is_unready(packet) && t->field && t->sum != IPQ_SUM_CRC32C &&
+	       !packet->unready && t->field && t->sum != IPQ_SUM_CRC32C &&
 	       !(packet->ip_version == 6 && has_no_sum(packet, t));
 }
 
@@ -118,80 +117,137 @@ static void ipv4_checksum(struct ipq_packet *packet)
 	memcpy(p + 10, &checksum, sizeof(checksum));
 }
 
-static uint32_t pseudo_sum(const struct ipq_packet *packet, const struct ipq_transport *t)
+/* What the packet's checksum was wrong by when it came it stays wrong by. */
+static void crc_store(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
-	const uint8_t *p = packet->data;
-	const uint8_t *destination = p + t->source + t->address_len;
-	uint32_t sum = ipq_checksum_pseudo(p + packet->l3, packet->protocol, t->len);
-	uint16_t minus;
+	uint32_t crc = ipq_transport_sum(packet, t) ^ packet->l4_wrong;
 
-	if (p + t->destination == destination)
-		return sum;
-	/* A routing header has the final destination: that one in, the header's out. */
-	sum = ipq_checksum_add(sum, p + t->destination, t->address_len);
-	minus = ipq_checksum_fold(ipq_checksum_add(0, destination, t->address_len));
-	return ipq_checksum_add(sum, &minus, sizeof(minus));
+	memcpy(packet->data + t->field, &crc, sizeof(crc));
 }
 
-static uint16_t full_sum(struct ipq_packet *packet, const struct ipq_transport *t)
+static void sum_store(const struct ipq_packet *packet, const struct ipq_transport *t,
+		      uint16_t checksum)
 {
-	uint8_t *p = packet->data;
-	uint32_t sum = t->sum == IPQ_SUM_PSEUDO ? pseudo_sum(packet, t) : 0;
-
-	ipq_store16(p + t->field, 0);
-	return ipq_checksum_fold(
-		ipq_checksum_add(sum, p + t->start, (size_t)(t->covered - t->start)));
-}
-
-static void crc_store(struct ipq_packet *packet, const struct ipq_transport *t)
-{
-	uint8_t *p = packet->data;
-	uint32_t crc = 0;
-
-	memcpy(p + t->field, &crc, sizeof(crc));
-	crc = htole32(ipq_crc32c(p + t->start, (size_t)(t->covered - t->start)));
-	memcpy(p + t->field, &crc, sizeof(crc));
-}
-
-/* RFC 1624, equation 3. Two sums are 0 in one's complement; that of a packet is 0xffff, as only
- * zeros sum to the other. */
-static uint16_t next_sum(uint16_t checksum, uint32_t delta)
-{
-	uint16_t next = ipq_checksum_fold((uint32_t)(uint16_t)~checksum + delta);
-
-	return next == 0xffff ? 0 : next;
-}
-
-static void transport_checksum(struct ipq_packet *packet, const struct ipq_transport *t)
-{
-	bool full = packet->dirty & IPQ_DIRTY_ALL || is_unready(packet) || has_no_sum(packet, t);
-	uint8_t *field = packet->data + t->field;
-	uint16_t checksum;
-
-	if (t->sum == IPQ_SUM_CRC32C) {
-		crc_store(packet, t);
-		return;
-	}
-	/* RFC 8200 section 8.1: IPv6 has to have one. */
-	if (has_no_sum(packet, t) && packet->ip_version == 4)
-		return;
-	memcpy(&checksum, field, sizeof(checksum));
-	if (full)
-		checksum = full_sum(packet, t);
-	else
-		checksum = next_sum(checksum, packet->l4_delta);
-	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One
-	 * that was wrong and has come to 0 stays so. */
-	if (!full && checksum == 0 && t->sum == IPQ_SUM_PLAIN && full_sum(packet, t) == 0xffff)
-		checksum = 0xffff;
 	if (checksum == 0 &&
 	    (packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE))
 		checksum = 0xffff;
-	memcpy(field, &checksum, sizeof(checksum));
+	memcpy(packet->data + t->field, &checksum, sizeof(checksum));
+}
+
+static void full_store(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	uint16_t checksum = (uint16_t)ipq_transport_sum(packet, t);
+	uint16_t wrong = (uint16_t)~ipq_checksum_fold(packet->l4_wrong);
+
+	sum_store(packet, t, wrong ? ipq_checksum_plus(checksum, wrong) : checksum);
+}
+
+/* By what bytes have changed. */
+static void delta_store(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	uint16_t checksum;
+
+	memcpy(&checksum, packet->data + t->field, sizeof(checksum));
+	checksum = ipq_checksum_next(checksum, packet->l4_delta);
+	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One
+	 * that was wrong and has come to 0 stays so. */
+	if (checksum == 0 && t->sum == IPQ_SUM_PLAIN && ipq_transport_sum(packet, t) == 0xffff)
+		checksum = 0xffff;
+	sum_store(packet, t, checksum);
+}
+
+/* Whether segmentation will make each segment's checksum of what the field holds: the sum of the
+ * pseudo-header (udp4_ufo_fragment() and skb_udp_tunnel_segment() in net/ipv4/udp_offload.c). It
+ * makes TCP's anew. */
+static bool is_segmented(const struct ipq_packet *packet, uint8_t protocol)
+{
+	return packet->unready && packet->skb_info & IPQ_SKB_GSO && protocol == IPPROTO_UDP;
+}
+
+static void transport_checksum(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	if (t->sum == IPQ_SUM_CRC32C)
+		crc_store(packet, t);
+	else if (has_no_sum(packet, t) && may_have_no_sum(packet))
+		return;
+	else if (is_segmented(packet, packet->protocol) && packet->hook != NF_INET_LOCAL_IN)
+		sum_store(packet, t, ipq_transport_pseudo(packet, t));
+	else if (packet->dirty & IPQ_DIRTY_ALL || packet->unready || has_no_sum(packet, t))
+		full_store(packet, t);
+	else
+		delta_store(packet, t);
+}
+
+/* The checksum that others were to finish in a packet inside. */
+static void inner_checksum(const struct ipq_packet *packet, const struct ipq_packet *inner)
+{
+	struct ipq_transport t;
+
+	ipq_transport_find(inner, &t);
+	if (t.sum == IPQ_SUM_CRC32C)
+		crc_store(inner, &t);
+	else if (is_segmented(packet, inner->protocol))
+		sum_store(inner, &t, ipq_transport_pseudo(inner, &t));
+	else
+		full_store(inner, &t);
+}
+
+/* Whether the packet inside is still there whose checksum has to be finished. */
+static int inner_check(const struct ipq_packet *packet, struct ipq_packet *inner)
+{
+	struct ipq_transport t;
+
+	if (packet->unready == IPQ_UNREADY_UNKNOWN || !ipq_inner_view(inner, packet, packet->inner))
+		return IPQ_REWRITE_INNER;
+	ipq_transport_find(inner, &t);
+	return t.field && t.covered ? IPQ_REWRITE_OK : IPQ_REWRITE_INNER;
+}
+
+/*
+ * Whether segmentation, which goes by what the kernel keeps beside the bytes, makes of the changed
+ * packet what its receiver takes. Of UDP on its way to a socket here it does not: the socket's own
+ * check meets checksums of the whole packet's length. In PREROUTING nobody knows where it goes.
+ * The pieces of an SCTP packet are lost with the change.
+ */
+static int segments_check(const struct ipq_packet *packet, const struct ipq_transport *t,
+			  const struct ipq_packet *inner)
+{
+	const struct ipq_packet *last = inner ? inner : packet;
+
+	if (!packet->unready || !(packet->skb_info & IPQ_SKB_GSO))
+		return IPQ_REWRITE_OK;
+	if (last->protocol == IPPROTO_SCTP)
+		return IPQ_REWRITE_GSO;
+	if (packet->hook == NF_INET_PRE_ROUTING &&
+	    (last->protocol == IPPROTO_UDP ||
+	     (packet->protocol == IPPROTO_UDP && t->field && !has_no_sum(packet, t))))
+		return IPQ_REWRITE_GSO;
+	return packet->hook == NF_INET_LOCAL_IN && last->protocol == IPPROTO_UDP ? IPQ_REWRITE_GSO
+										 : IPQ_REWRITE_OK;
+}
+
+/* Why the packet's checksums cannot be made right. inner is set where there is one whose checksum
+ * is. */
+static int checksum_check(const struct ipq_packet *packet, const struct ipq_transport *t,
+			  struct ipq_packet *inner)
+{
+	bool has_inner = packet->unready == IPQ_UNREADY_INNER;
+	int ret = IPQ_REWRITE_OK;
+
+	if (transport_follows(packet, t)) {
+		if (packet->fragment && !follows_in_fragment(packet, t))
+			return IPQ_REWRITE_FRAGMENT;
+		if (!(t->field && t->covered))
+			return IPQ_REWRITE_HEADER;
+	}
+	if (packet->unready > IPQ_UNREADY_OWN)
+		ret = inner_check(packet, inner);
+	return ret < 0 ? ret : segments_check(packet, t, has_inner ? inner : NULL);
 }
 
 int ipq_rewrite_finish(struct ipq_packet *packet)
 {
+	struct ipq_packet inner;
 	struct ipq_transport t;
 	bool follows;
 	int ret;
@@ -202,12 +258,11 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 	if (ret < 0)
 		return ret;
 	ipq_transport_find(packet, &t);
-	follows = transport_follows(packet, &t);
-	if (follows && packet->fragment && !follows_in_fragment(packet, &t))
-		return IPQ_REWRITE_FRAGMENT;
-	if (follows && !(t.field && t.covered))
-		return IPQ_REWRITE_HEADER;
+	ret = checksum_check(packet, &t, &inner);
+	if (ret < 0)
+		return ret;
 	/* Nothing is refused from here on. */
+	follows = transport_follows(packet, &t);
 	if (packet->dirty & IPQ_DIRTY_ALL)
 		ip_length(packet);
 	if (packet->ip_version == 4)
@@ -216,6 +271,9 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 		transport_length(packet);
 		ipq_transport_find(packet, &t);
 	}
+	/* Within what the packet's own covers. */
+	if (packet->unready == IPQ_UNREADY_INNER)
+		inner_checksum(packet, &inner);
 	if (follows)
 		transport_checksum(packet, &t);
 	packet->dirty = 0;

@@ -6,14 +6,20 @@
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 
-enum {
-	IPV4_HEADER = 20,
-	IPV6_HEADER = 40,
-	FRAGMENT_HEADER = 8,
-	/* A chain as long as a packet is legal. This many is more than anybody sends. */
-	EXTENSIONS_MAX = 64,
-	VLAN_TAG = 4
-};
+enum { IPV4_HEADER = 20, IPV6_HEADER = 40, EXTENSION_LEAST = 8, AH_LEAST = 12, VLAN_TAG = 4 };
+
+/* Notes why the headers cannot be told for sure; the first reason stays. Where the packet was not
+ * copied whole and its copy has ended, what is missing may be there on the wire. */
+static void doubt(struct ipq_packet *packet, enum ipq_malformed reason, bool is_at_end)
+{
+	if (packet->malformed)
+		return;
+	if (is_at_end && packet->data_len < packet->len)
+		reason = IPQ_MALFORMED_COPY;
+	else if (is_at_end && packet->fragment == IPQ_FRAGMENT_FIRST)
+		reason = IPQ_MALFORMED_FRAGMENT;
+	packet->malformed = (uint8_t)reason;
+}
 
 /* Where the IP packet ends that begins at start and says that it has len bytes, of which left are
  * there. Once something in it moved it ends where its bytes end: its length field follows in
@@ -26,62 +32,92 @@ static uint16_t packet_end(const struct ipq_packet *packet, uint16_t start, uint
 	return (uint16_t)(start + len);
 }
 
-/* The length of the transport header at p, of which left bytes are there; 0 where it is not wholly
- * there or cannot be one. Protocols without a header that is known here have none, and a body. */
-static uint16_t transport_len(uint8_t protocol, const uint8_t *p, uint16_t left)
+/* A length of 0 is what segmentation leaves that has more to say than 16 bits hold. */
+static void ip_length_check(struct ipq_packet *packet, uint32_t len, uint32_t least)
 {
-	uint16_t len;
+	uint32_t wire = packet->len > packet->data_len ? packet->len : packet->data_len;
 
+	if (packet->dirty & IPQ_DIRTY_ALL || len == 0)
+		return;
+	if (len < least || len > wire - packet->l3)
+		doubt(packet, IPQ_MALFORMED_LENGTH, false);
+}
+
+/* The fewest bytes that a transport's header has; 0 where the protocol has none that is known here:
+ * what it has is its body. */
+static uint16_t transport_least(uint8_t protocol)
+{
 	switch (protocol) {
-	case IPPROTO_TCP:
-		if (left < 20)
-			return 0;
-		len = (uint16_t)((p[12] >> 4) * 4);
-		return len >= 20 && len <= left ? len : 0;
+	case IPPROTO_TCP: return 20;
 	case IPPROTO_DCCP:
-		/* RFC 4340 section 5.1: with 48-bit sequence numbers (X) it has 16 bytes, else 12
-		 */
-		if (left < 12)
-			return 0;
-		len = (uint16_t)(p[4] * 4);
-		return len >= (p[8] & 1 ? 16 : 12) && len <= left ? len : 0;
-	case IPPROTO_GRE:
-		/* RFC 2784, RFC 2890: checksum, key and sequence number are optional words */
-		if (left < 4)
-			return 0;
-		len = (uint16_t)(4 + (p[0] & 0x80 ? 4 : 0) + (p[0] & 0x20 ? 4 : 0) +
-				 (p[0] & 0x10 ? 4 : 0));
-		return len <= left ? len : 0;
-	case IPPROTO_AH:
-		/* RFC 4302 section 2.2: in 32-bit words, minus 2 */
-		if (left < 12)
-			return 0;
-		len = (uint16_t)((p[1] + 2) * 4);
-		return len >= 12 && len <= left ? len : 0;
+	case IPPROTO_SCTP:
+	case IPPROTO_AH: return 12;
+	case IPPROTO_GRE: return 4;
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-	case IPPROTO_ESP: return left >= 8 ? 8 : 0;
-	case IPPROTO_SCTP: return left >= 12 ? 12 : 0;
+	case IPPROTO_ESP:
+	case IPPROTO_MH: return 8;
 	default: return 0;
 	}
 }
 
-static void transport_parse(struct ipq_packet *packet, uint16_t offset)
+/* The length of the transport header at p, by what it says itself; below its least where it cannot
+ * be one. The least of it is there. */
+static uint16_t transport_len(uint8_t protocol, const uint8_t *p)
 {
 	uint16_t len;
 
-	if (packet->fragment == IPQ_FRAGMENT_LATER || offset > packet->end)
+	switch (protocol) {
+	case IPPROTO_TCP: return (uint16_t)((p[12] >> 4) * 4);
+	case IPPROTO_DCCP:
+		/* RFC 4340 section 5.1: with 48-bit sequence numbers (X) it has 16 bytes, else 12
+		 */
+		len = (uint16_t)(p[4] * 4);
+		return len >= (p[8] & 1 ? 16 : 12) ? len : 0;
+	case IPPROTO_GRE:
+		/* RFC 2784, RFC 2890: checksum, key and sequence number are optional words */
+		return (uint16_t)(4 + (p[0] & 0x80 ? 4 : 0) + (p[0] & 0x20 ? 4 : 0) +
+				  (p[0] & 0x10 ? 4 : 0));
+	case IPPROTO_AH: return (uint16_t)((p[1] + 2) * 4); /* RFC 4302 section 2.2 */
+	case IPPROTO_MH: return (uint16_t)((p[1] + 1) * 8); /* RFC 6275 section 6.1.1 */
+	default: return transport_least(protocol);
+	}
+}
+
+/* RFC 768; RFC 2675 section 4: 0 in a jumbogram. That it is shorter than what is there is legal
+ * (RFC 9868). */
+static void udp_length_check(struct ipq_packet *packet)
+{
+	uint16_t len = ipq_load16(packet->data + packet->l4 + 4);
+	bool is_cut = packet->fragment || packet->data_len < packet->len;
+
+	if (packet->dirty & IPQ_DIRTY_ALL || (len == 0 && packet->ip_version == 6))
 		return;
-	len = transport_len(packet->protocol, packet->data + offset,
-			    (uint16_t)(packet->end - offset));
-	if (len == 0)
+	if (len < 8 || (len > packet->end - packet->l4 && !is_cut))
+		doubt(packet, IPQ_MALFORMED_TRANSPORT, false);
+}
+
+static void transport_parse(struct ipq_packet *packet, uint16_t offset)
+{
+	uint16_t least = transport_least(packet->protocol);
+	uint16_t left = (uint16_t)(packet->end - offset);
+	uint16_t len;
+
+	if (packet->fragment == IPQ_FRAGMENT_LATER || least == 0)
 		return;
+	len = left < least ? least : transport_len(packet->protocol, packet->data + offset);
+	if (len < least || len > left) {
+		doubt(packet, IPQ_MALFORMED_TRANSPORT, len > left);
+		return;
+	}
 	packet->l4 = offset;
 	packet->body = (uint16_t)(offset + len);
 	if (packet->protocol == IPPROTO_AH)
 		packet->ah = offset;
+	if (packet->protocol == IPPROTO_UDP)
+		udp_length_check(packet);
 }
 
 static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
@@ -90,15 +126,20 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	uint16_t left = (uint16_t)(size - start);
 	uint16_t header, total, fragment;
 
-	if (left < IPV4_HEADER)
+	if (left < IPV4_HEADER) {
+		doubt(packet, IPQ_MALFORMED_IP, true);
 		return;
+	}
 	header = (uint16_t)((p[0] & 15) * 4);
-	if (header < IPV4_HEADER || header > left)
+	if (header < IPV4_HEADER || header > left) {
+		doubt(packet, IPQ_MALFORMED_IP, header > left);
 		return;
+	}
 	packet->ip_version = 4;
 	packet->protocol = p[9];
 	/* Less than the header is nonsense: then the packet is what bytes there are. */
 	total = ipq_load16(p + 2);
+	ip_length_check(packet, total, header);
 	packet->end = packet_end(packet, start, total >= header ? total : left, left);
 	fragment = ipq_load16(p + 6);
 	if (fragment & 0x1fff)
@@ -108,66 +149,78 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	transport_parse(packet, (uint16_t)(start + header));
 }
 
-/* The length of the extension header at p, of which left bytes are there; 0 where that is not all
- * of it, or it is none and the chain has ended. */
-static uint32_t extension_len(uint8_t type, const uint8_t *p, uint32_t left)
+/* What may go on with another header, by Linux (ipv6_ext_hdr() in net/ipv6/exthdrs_core.c). The
+ * Mobility Header is none: nothing follows it (RFC 6275 section 6.1.1). */
+bool ipq_header_is_extension(uint8_t type)
 {
-	uint32_t len;
-
-	if (left < 8)
-		return 0;
 	switch (type) {
 	case IPPROTO_HOPOPTS:
 	case IPPROTO_ROUTING:
-	case IPPROTO_DSTOPTS:
-	case IPPROTO_MH: len = (uint32_t)(p[1] + 1) * 8; break;
-	case IPPROTO_FRAGMENT: len = FRAGMENT_HEADER; break;
-	case IPPROTO_AH: len = (uint32_t)(p[1] + 2) * 4; break;
-	default: return 0;
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_AH:
+	case IPPROTO_DSTOPTS: return true;
+	default: return false;
 	}
-	return len <= left ? len : 0;
 }
 
-static void fragment_read(struct ipq_packet *packet, const uint8_t *p)
+uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p)
 {
-	uint16_t field = ipq_load16(p + 2);
+	switch (type) {
+	case IPPROTO_FRAGMENT: return 8;
+	case IPPROTO_AH: return (uint32_t)(p[1] + 2) * 4;
+	default: return (uint32_t)(p[1] + 1) * 8;
+	}
+}
 
-	if (field & 0xfff8)
-		packet->fragment = IPQ_FRAGMENT_LATER;
-	else if (field & 1)
-		packet->fragment = IPQ_FRAGMENT_FIRST;
+/* What one extension header of len bytes at offset at tells of the packet. */
+static void extension_read(struct ipq_packet *packet, uint8_t type, uint32_t at, uint32_t len)
+{
+	uint16_t field;
+
+	if (type == IPPROTO_FRAGMENT) {
+		field = ipq_load16(packet->data + at + 2);
+		if (field & 0xfff8)
+			packet->fragment = IPQ_FRAGMENT_LATER;
+		else if (field & 1)
+			packet->fragment = IPQ_FRAGMENT_FIRST;
+	} else if (type == IPPROTO_AH && len < AH_LEAST) {
+		doubt(packet, IPQ_MALFORMED_CHAIN, false);
+	} else if (type == IPPROTO_AH) {
+		packet->ah = (uint16_t)at;
+	}
 }
 
 static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 {
 	const uint8_t *p = packet->data;
 	uint16_t left = (uint16_t)(size - start);
-	uint32_t offset = (uint32_t)start + IPV6_HEADER;
+	uint32_t at = (uint32_t)start + IPV6_HEADER;
 	uint32_t total, len;
-	uint8_t type;
 
-	if (left < IPV6_HEADER)
+	if (left < IPV6_HEADER) {
+		doubt(packet, IPQ_MALFORMED_IP, true);
 		return;
-	packet->ip_version = 6;
-	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
-	total = (uint32_t)ipq_load16(p + start + 4) + IPV6_HEADER;
-	packet->end = packet_end(packet, start, total > IPV6_HEADER ? total : left, left);
-	type = p[start + 6];
-	for (int i = 0; i < EXTENSIONS_MAX && packet->fragment != IPQ_FRAGMENT_LATER; i++) {
-		len = extension_len(type, p + offset, packet->end - offset);
-		if (len == 0)
-			break;
-		if (type == IPPROTO_FRAGMENT)
-			fragment_read(packet, p + offset);
-		else if (type == IPPROTO_AH)
-			packet->ah = (uint16_t)offset;
-		type = p[offset];
-		offset += len;
 	}
-	packet->protocol = type;
-	/* Not where the chain goes on behind what was looked at of it. */
-	if (extension_len(type, p + offset, packet->end - offset) == 0)
-		transport_parse(packet, (uint16_t)offset);
+	packet->ip_version = 6;
+	packet->protocol = p[start + 6];
+	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
+	total = ipq_load16(p + start + 4);
+	ip_length_check(packet, total ? total + IPV6_HEADER : 0, IPV6_HEADER);
+	packet->end = packet_end(packet, start, total ? total + IPV6_HEADER : left, left);
+	while (ipq_header_is_extension(packet->protocol) &&
+	       packet->fragment != IPQ_FRAGMENT_LATER) {
+		left = (uint16_t)(packet->end - at);
+		len = left < EXTENSION_LEAST ? EXTENSION_LEAST
+					     : ipq_header_extension_len(packet->protocol, p + at);
+		if (len > left) {
+			doubt(packet, IPQ_MALFORMED_CHAIN, true);
+			return;
+		}
+		extension_read(packet, packet->protocol, at, len);
+		packet->protocol = p[at];
+		at += len;
+	}
+	transport_parse(packet, (uint16_t)at);
 }
 
 /* Where the IP header of a bridged packet begins, behind its VLAN tags; size where it has none. */
@@ -193,16 +246,38 @@ void ipq_header_parse(struct ipq_packet *packet)
 	packet->ip_version = 0;
 	packet->protocol = 0;
 	packet->fragment = IPQ_FRAGMENT_NONE;
+	packet->malformed = IPQ_MALFORMED_NOT;
 	packet->l3 = start;
 	packet->l4 = 0;
 	packet->ah = 0;
 	packet->body = 0;
 	packet->end = size;
+	if (size == 0)
+		packet->malformed = IPQ_MALFORMED_COPY;
 	if (start >= size)
 		return;
 	switch (packet->data[start] >> 4) {
 	case 4: ipv4_parse(packet, start, size); break;
 	case 6: ipv6_parse(packet, start, size); break;
-	default: break;
+	default: doubt(packet, IPQ_MALFORMED_IP, false); break;
+	}
+}
+
+const char *ipq_header_strmalformed(int malformed)
+{
+	switch (malformed) {
+	case IPQ_MALFORMED_NOT: return "nothing is malformed";
+	case IPQ_MALFORMED_COPY:
+		return "the copy of the packet ends in its headers: a longer --copy-range, or the "
+		       "script's queue.range, shows them";
+	case IPQ_MALFORMED_IP: return "the IP header is cut off, or none";
+	case IPQ_MALFORMED_LENGTH:
+		return "the IP header tells another length than the packet can have";
+	case IPQ_MALFORMED_CHAIN: return "an IPv6 extension header is cut off or too short";
+	case IPQ_MALFORMED_TRANSPORT:
+		return "the transport header is cut off, or tells a length that it cannot have";
+	case IPQ_MALFORMED_FRAGMENT:
+		return "the first fragment ends before the transport header does";
+	default: return "unknown";
 	}
 }

@@ -24,10 +24,19 @@
 
 #include "lib/ipq_abi.h"
 
-/* Fills in the packet's layout: ip_version, protocol, fragment, l3, l4, body, end, ah; sets
- * parsed. Any bytes are taken, whatever they claim. (RFC 791; RFC 8200 section 4; RFC 4302 for AH
- * in the chain.) */
+/* Fills in the packet's layout: ip_version, protocol, fragment, malformed, l3, l4, body, end, ah;
+ * sets parsed. Any bytes are taken, whatever they claim. A chain of extension headers is followed
+ * to its end, as the kernel follows it, in time that is linear in its length. (RFC 791; RFC 8200
+ * section 4; RFC 4302 for AH in the chain.) */
 void ipq_header_parse(struct ipq_packet *packet);
+
+/* What enum ipq_malformed says, in words; never NULL. */
+const char *ipq_header_strmalformed(int malformed);
+
+/* Whether another header may follow this one in an IPv6 chain; and how long the one at p is, of
+ * which 8 bytes are there. */
+bool ipq_header_is_extension(uint8_t type);
+uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p);
 
 /* Why a packet cannot be changed, or a changed one cannot be sent. */
 enum ipq_rewrite_error {
@@ -37,7 +46,9 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_TOO_LONG = -3,  /* over IPQ_PAYLOAD_MAX bytes */
 	IPQ_REWRITE_VERSION = -4,   /* the IP version is another one than before, or none */
 	IPQ_REWRITE_HEADER = -5,    /* the IP or transport header is malformed or cut off */
-	IPQ_REWRITE_BOUNDS = -6	    /* offset and length are outside of the packet */
+	IPQ_REWRITE_BOUNDS = -6,    /* offset and length are outside of the packet */
+	IPQ_REWRITE_INNER = -7,	    /* a packet inside has to be finished, but where is it? */
+	IPQ_REWRITE_GSO = -8	    /* what segmentation would make of it does not arrive */
 };
 /* The reason in words, with the remedy where there is one; never NULL. */
 const char *ipq_rewrite_strerror(int error);
@@ -82,17 +93,26 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *   IP        the checksum of an IPv4 header is computed; IPv6 has none
  *   length    IPv4 total length or IPv6 payload length; in a whole packet UDP's length too, and a
  *             UDP-Lite or DCCP coverage of more than is left becomes 0, which means all
- *   followed  RFC 1624: the checksum changes by what the bytes changed by. A wrong one stays wrong
- *             by as much: the receiver is to find out. SCTP's CRC32c, and the sum of a UDP packet
- *             over IPv6 that has none, are computed
+ *   followed  RFC 1624: the checksum changes by what the bytes changed by. SCTP's CRC32c, and the
+ *             sum of a UDP packet over IPv6 that has none, are computed
  *   computed  anew, of all that the checksum covers
  *   refused   IPQ_REWRITE_FRAGMENT: the checksum would have to be computed of bytes that are in
  *             other fragments
  *   (1)       but refused where it would have to be computed (CRC32c, UDP without a sum over IPv6)
  *
+ * A checksum that came wrong stays wrong by as much, for its receiver to find out: by itself where
+ * it is followed; where it is computed, if the packet was whole and the kernel said that nobody had
+ * verified it (IPQ_SKB_CSUM_NOTVERIFIED). Otherwise a computed one is right.
+ *
+ * What is not ready may be the checksum of a packet inside (ipq_inner_unready()): that one is
+ * computed then, before the packet's own. Else nothing inside of a tunnel is touched.
+ *
+ * UDP that segmentation is to cut up (IPQ_SKB_GSO) gets the sum of its pseudo-header in place of a
+ * checksum: the kernel makes the segments' of that.
+ *
  * A transport without a checksum leaves "followed", "computed" and their refusals out: ESP, AH
- * over IPv4, GRE without one, and protocols that are not known here. Nothing inside of a tunnel is
- * touched, even where that is what is not ready. A UDP checksum of 0 stays 0 over IPv4.
+ * over IPv4, GRE without one, and protocols that are not known here. A UDP checksum of 0 stays 0
+ * over IPv4, and around a packet whose checksum is not ready.
  *
  * Other refusals, whatever changed:
  *   IPQ_REWRITE_TRUNCATED  the packet is longer than what was copied of it
@@ -101,6 +121,11 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *                          tags
  *   IPQ_REWRITE_HEADER     the IP header is malformed, or the transport header where its checksum
  *                          has to follow
+ *   IPQ_REWRITE_INNER      the packet inside whose checksum is not ready was not found, or is not
+ *                          there any more; or it has moved, where segmentation does not follow
+ *   IPQ_REWRITE_GSO        UDP that segmentation is to cut up in INPUT, or in PREROUTING, from where
+ *                          it may come there: no field makes a socket here take the segments. Or
+ *                          SCTP, whose pieces the kernel has kept elsewhere
  *
  * A packet that is refused stays as the filter left it, dirty and with IPQ_SET_PAYLOAD. It must
  * not be sent so: the caller gives it the error verdict and clears set.

@@ -1,10 +1,12 @@
 /* Changes to a packet's bytes. What they do to lengths and checksums is noted here and carried out
  * by finish.c. */
 #include "checksum.h"
+#include "inner.h"
 #include "packet.h"
 #include "transport.h"
 #include "lib/bytes.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -41,14 +43,54 @@ static bool lies(const struct ipq_packet *packet)
 	return len != (uint32_t)packet->end - packet->l3;
 }
 
+/*
+ * Notes by what the transport's checksum is wrong, for the time when it is computed anew: a damaged
+ * packet is not to become a good one. Only where nobody has found it right; not where it is another
+ * one's to finish, or where what it covers is not all there.
+ */
+static void note_wrong(struct ipq_packet *packet)
+{
+	struct ipq_transport t;
+	uint32_t has = 0;
+	uint16_t wrong;
+
+	if (packet->dirty & IPQ_DIRTY_NOTED || !(packet->present & IPQ_HAS_SKB_INFO) ||
+	    !(packet->skb_info & IPQ_SKB_CSUM_NOTVERIFIED))
+		return;
+	packet->dirty |= IPQ_DIRTY_NOTED;
+	if (packet->unready || packet->ip_version == 0 || packet->fragment ||
+	    packet->data_len < packet->len)
+		return;
+	ipq_transport_find(packet, &t);
+	if (!t.field || !t.covered)
+		return;
+	if (t.sum == IPQ_SUM_CRC32C) {
+		memcpy(&has, packet->data + t.field, sizeof(uint32_t));
+		packet->l4_wrong = has ^ ipq_transport_sum(packet, &t);
+		return;
+	}
+	memcpy(&has, packet->data + t.field, sizeof(uint16_t));
+	if (has == 0 && packet->protocol == IPPROTO_UDP)
+		return;
+	/* What has changed is not in the field yet. */
+	wrong = ipq_checksum_minus(ipq_checksum_next((uint16_t)has, packet->l4_delta),
+				   (uint16_t)ipq_transport_sum(packet, &t));
+	packet->l4_wrong = wrong == 0xffff ? 0 : wrong;
+}
+
 /* A change within the packet's reach follows. The first one drops the padding, so that from then
  * on the packet ends where its bytes end. */
 static void begin(struct ipq_packet *packet)
 {
+	/* What has been finished once cannot be told any more. */
+	if (!(packet->set & IPQ_SET_PAYLOAD))
+		packet->unready =
+			packet->ip_version ? (uint8_t)ipq_inner_unready(packet) : IPQ_UNREADY_NONE;
 	packet->set |= IPQ_SET_PAYLOAD;
 	if (packet->dirty)
 		return;
 	packet->l4_delta = 0;
+	packet->l4_wrong = 0;
 	packet->dirty = IPQ_DIRTY_FIELDS;
 	if (packet->ip_version == 0)
 		return;
@@ -56,13 +98,17 @@ static void begin(struct ipq_packet *packet)
 		packet->data_len = packet->end;
 		packet->len = packet->end;
 	}
-	if (lies(packet))
-		packet->dirty |= IPQ_DIRTY_ALL;
+	if (!lies(packet))
+		return;
+	note_wrong(packet);
+	packet->dirty |= IPQ_DIRTY_ALL;
+	ipq_header_parse(packet); /* what it says of its length counts no more */
 }
 
 static void begin_all(struct ipq_packet *packet)
 {
 	begin(packet);
+	note_wrong(packet);
 	packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
 	packet->parsed = 0;
 }
@@ -96,6 +142,7 @@ static void add_delta(struct ipq_packet *packet, uint32_t from, uint32_t to, uin
 static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes, uint32_t len)
 {
 	struct ipq_transport t;
+	bool moves;
 
 	if (packet->ip_version == 0) {
 		packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
@@ -103,13 +150,17 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 		return;
 	}
 	ipq_transport_find(packet, &t);
+	moves = ipq_transport_moves(packet, offset, bytes, len);
+	/* A CRC32c is computed anew whatever changes in what it covers. */
+	if (moves || (t.sum == IPQ_SUM_CRC32C && offset + len > t.start))
+		note_wrong(packet);
 	add_delta(packet, t.start, t.covered, offset, bytes, len);
 	/* Of a later fragment they are none of its own business, but the first one's. */
 	if (t.sum == IPQ_SUM_PSEUDO && packet->fragment != IPQ_FRAGMENT_LATER) {
 		add_delta(packet, t.source, t.source + t.address_len, offset, bytes, len);
 		add_delta(packet, t.destination, t.destination + t.address_len, offset, bytes, len);
 	}
-	if (ipq_transport_moves(packet, offset, bytes, len)) {
+	if (moves) {
 		packet->dirty |= IPQ_DIRTY_ALL;
 		packet->parsed = 0;
 	}
@@ -180,6 +231,18 @@ static void grow(struct ipq_packet *packet, uint32_t offset, uint32_t len, const
 	packet->data = to;
 }
 
+/* The packet inside whose checksum is not finished moves with its bytes. Where segmentation is to
+ * follow, it goes by where that packet was. */
+static void inner_move(struct ipq_packet *packet, uint32_t offset, uint32_t len, uint32_t new_len)
+{
+	if (packet->unready != IPQ_UNREADY_INNER || offset >= packet->inner)
+		return;
+	if (len > packet->inner - offset || packet->skb_info & IPQ_SKB_GSO)
+		packet->unready = IPQ_UNREADY_UNKNOWN;
+	else
+		packet->inner = (uint16_t)(packet->inner - len + new_len);
+}
+
 int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
 			uint32_t new_len)
 {
@@ -192,6 +255,7 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
 		return IPQ_REWRITE_TOO_LONG;
 	begin_all(packet);
+	inner_move(packet, offset, len, new_len);
 	/* What was not copied stays missing. */
 	missing = packet->len > packet->data_len ? packet->len - packet->data_len : 0;
 	if (new_len < len)
@@ -235,6 +299,13 @@ const char *ipq_rewrite_strerror(int error)
 	case IPQ_REWRITE_VERSION: return "the packet is not of the IP version that it came with";
 	case IPQ_REWRITE_HEADER:
 		return "the IP header or the transport header is malformed or cut off";
+	case IPQ_REWRITE_INNER:
+		return "the network card was to finish the checksum of a packet inside of this one "
+		       "that is not known here, or is gone: --no-gso has the kernel finish it "
+		       "first";
+	case IPQ_REWRITE_GSO:
+		return "the kernel could not cut this packet into segments any more that arrive "
+		       "(GSO of UDP or SCTP): --no-gso has it cut them first";
 	case IPQ_REWRITE_BOUNDS: return "offset and length are outside of the packet";
 	default: return "unknown error";
 	}

@@ -1,11 +1,15 @@
 /* Where a transport keeps its checksum, and what that covers. */
 #include "transport.h"
+#include "checksum.h"
+#include "packet.h"
 #include "lib/bytes.h"
 
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <string.h>
 
-enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16 };
+enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16, IP6OPT_HOME_ADDRESS = 0xc9 };
 
 static enum ipq_sum sum_of(uint8_t protocol, uint8_t ip_version)
 {
@@ -18,6 +22,7 @@ static enum ipq_sum sum_of(uint8_t protocol, uint8_t ip_version)
 	case IPPROTO_ICMPV6: return ip_version == 6 ? IPQ_SUM_PSEUDO : IPQ_SUM_NONE;
 	case IPPROTO_SCTP: return IPQ_SUM_CRC32C;
 	case IPPROTO_GRE: return IPQ_SUM_PLAIN;
+	case IPPROTO_MH: return ip_version == 6 ? IPQ_SUM_PSEUDO : IPQ_SUM_NONE;
 	/* Extension headers that are cut off, or that later fragments go on from. Behind them comes
 	 * nobody knows what. */
 	case IPPROTO_HOPOPTS:
@@ -45,28 +50,69 @@ static uint16_t routing_destination(const uint8_t *data, uint16_t at, uint16_t o
 	}
 }
 
-/* The chain is all there: ipq_header_parse() went through it to l4. A Home Address option (RFC 6275
- * section 6.3) is not looked for: its packets travel under the care-of address, and their checksum
- * is kept right by what a change adds to it, but not computed anew. */
-static uint16_t final_destination(const struct ipq_packet *packet)
+/* Where the home address is in the destination options of len bytes at offset at, which counts in
+ * place of the source; otherwise where the IP header has it. (RFC 6275 section 6.3) */
+static uint16_t home_address(const uint8_t *data, uint32_t at, uint32_t len, uint16_t otherwise)
+{
+	const uint32_t end = at + len;
+
+	for (at += 2; at < end; at += len) {
+		len = 1;
+		if (data[at] != IP6OPT_PAD1 && end - at >= 2)
+			len = 2U + data[at + 1];
+		if (len > end - at)
+			break;
+		if (data[at] == IP6OPT_HOME_ADDRESS && len == 2 + ADDRESS_6)
+			return (uint16_t)(at + 2);
+	}
+	return otherwise;
+}
+
+/* The first routing header and the first home address count. The chain is all there:
+ * ipq_header_parse() went through it to l4. */
+static void addresses_find_6(const struct ipq_packet *packet, struct ipq_transport *t)
 {
 	const uint8_t *p = packet->data;
-	uint16_t header = (uint16_t)(packet->l3 + 24);
+	const uint16_t source = (uint16_t)(packet->l3 + 8), destination = (uint16_t)(source + 16);
 	uint32_t at = (uint32_t)packet->l3 + IPV6_HEADER;
 	uint8_t type = p[packet->l3 + 6];
+	bool is_routed = false;
+	uint32_t len;
 
-	while (at < packet->l4) {
-		uint8_t next = p[at];
-
-		switch (type) {
-		case IPPROTO_ROUTING: return routing_destination(p, (uint16_t)at, header);
-		case IPPROTO_FRAGMENT: at += 8; break;
-		case IPPROTO_AH: at += (uint32_t)(p[at + 1] + 2) * 4; break;
-		default: at += (uint32_t)(p[at + 1] + 1) * 8; break;
-		}
-		type = next;
+	t->source = source;
+	t->destination = destination;
+	t->address_len = ADDRESS_6;
+	for (; at < packet->l4; at += len) {
+		len = ipq_header_extension_len(type, p + at);
+		if (type == IPPROTO_ROUTING && !is_routed)
+			t->destination = routing_destination(p, (uint16_t)at, destination);
+		else if (type == IPPROTO_DSTOPTS && t->source == source)
+			t->source = home_address(p, at, len, source);
+		is_routed = is_routed || type == IPPROTO_ROUTING;
+		type = p[at];
 	}
-	return header;
+}
+
+/* A source route that is not at its end has the final destination last, which is the one that the
+ * sender counted. (RFC 791 section 3.1) */
+static void addresses_find_4(const struct ipq_packet *packet, struct ipq_transport *t)
+{
+	const uint8_t *p = packet->data + packet->l3;
+	uint32_t end = (p[0] & 15U) * 4, at = 20, len;
+
+	t->source = (uint16_t)(packet->l3 + 12);
+	t->destination = (uint16_t)(packet->l3 + 16);
+	t->address_len = ADDRESS_4;
+	for (; at < end && p[at] != IPOPT_EOL; at += len) {
+		len = p[at] == IPOPT_NOP ? 1 : end - at < 2 ? 0 : p[at + 1];
+		if (len == 0 || len > end - at || (len == 1 && p[at] != IPOPT_NOP))
+			return;
+		if ((p[at] != IPOPT_LSRR && p[at] != IPOPT_SSRR) || len < 7)
+			continue;
+		if (p[at + 2] >= 4 && p[at + 2] <= len - 3)
+			t->destination = (uint16_t)(packet->l3 + at + len - ADDRESS_4);
+		return;
+	}
 }
 
 /* UDP's own length; all there is where that field cannot be right. */
@@ -99,19 +145,6 @@ static uint16_t dccp_end(const struct ipq_packet *packet)
 	return (uint16_t)(packet->body + (coverage - 1) * 4);
 }
 
-static void addresses_find(const struct ipq_packet *packet, struct ipq_transport *t)
-{
-	if (packet->ip_version == 4) {
-		t->source = (uint16_t)(packet->l3 + 12);
-		t->destination = (uint16_t)(packet->l3 + 16);
-		t->address_len = ADDRESS_4;
-		return;
-	}
-	t->source = (uint16_t)(packet->l3 + 8);
-	t->destination = final_destination(packet);
-	t->address_len = ADDRESS_6;
-}
-
 void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t)
 {
 	uint16_t header = packet->ip_version == 4 ? (uint16_t)((packet->data[packet->l3] & 15) * 4)
@@ -123,7 +156,10 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 	t->field = 0;
 	t->covered = packet->end;
 	t->len = (uint16_t)(packet->end - t->start);
-	addresses_find(packet, t);
+	if (packet->ip_version == 4)
+		addresses_find_4(packet, t);
+	else
+		addresses_find_6(packet, t);
 	if (packet->l4 == 0 || t->sum == IPQ_SUM_NONE)
 		return;
 	switch (packet->protocol) {
@@ -142,6 +178,7 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 		t->covered = dccp_end(packet);
 		break;
 	case IPPROTO_SCTP: field = 8; break;
+	case IPPROTO_MH: field = 4; break;
 	case IPPROTO_GRE:
 		field = 4;
 		if (!(packet->data[packet->l4] & 0x80))
@@ -151,6 +188,40 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 	}
 	if (t->sum != IPQ_SUM_NONE)
 		t->field = (uint16_t)(t->start + field);
+}
+
+uint16_t ipq_transport_pseudo(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	const uint8_t *p = packet->data;
+	const uint8_t tail[8] = {0, 0, (uint8_t)(t->len >> 8), (uint8_t)t->len, 0,
+				 0, 0, packet->protocol};
+	uint32_t sum = ipq_checksum_add(0, tail, sizeof(tail));
+
+	sum = ipq_checksum_add(sum, p + t->source, t->address_len);
+	sum = ipq_checksum_add(sum, p + t->destination, t->address_len);
+	return (uint16_t)~ipq_checksum_fold(sum);
+}
+
+uint32_t ipq_transport_sum(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	const uint8_t *start = packet->data + t->start;
+	const size_t len = (size_t)(t->covered - t->start);
+	const size_t size = t->sum == IPQ_SUM_CRC32C ? sizeof(uint32_t) : sizeof(uint16_t);
+	uint8_t *field = packet->data + t->field;
+	uint32_t was = 0, sum = 0;
+
+	/* It counts as zeros. */
+	memcpy(&was, field, size);
+	memset(field, 0, size);
+	if (t->sum == IPQ_SUM_CRC32C) {
+		sum = htole32(ipq_crc32c(start, len));
+	} else {
+		if (t->sum == IPQ_SUM_PSEUDO)
+			sum = ipq_transport_pseudo(packet, t);
+		sum = ipq_checksum_fold(ipq_checksum_add(sum, start, len));
+	}
+	memcpy(field, &was, size);
+	return sum;
 }
 
 /* A byte of a header, and the bits of it that other things hang on. A mask of 0 ends a list. */
@@ -168,6 +239,7 @@ static const struct key udp_keys[] = {{4, 0xff}, {5, 0xff}, {6, 0xff}, {7, 0xff}
 static const struct key icmp_keys[] = {{2, 0xff}, {3, 0xff}, {0, 0}};
 static const struct key dccp_keys[] = {{4, 0xff}, {5, 0x0f}, {6, 0xff}, {7, 0xff}, {8, 1}, {0, 0}};
 static const struct key gre_keys[] = {{0, 0xb0}, {4, 0xff}, {5, 0xff}, {0, 0}};
+static const struct key mh_keys[] = {{1, 0xff}, {4, 0xff}, {5, 0xff}, {0, 0}};
 static const struct key ah_keys[] = {{1, 0xff}, {0, 0}};
 static const struct key no_keys[] = {{0, 0}};
 
@@ -181,6 +253,7 @@ static const struct key *transport_keys(uint8_t protocol)
 	case IPPROTO_ICMPV6: return icmp_keys;
 	case IPPROTO_DCCP: return dccp_keys;
 	case IPPROTO_GRE: return gre_keys;
+	case IPPROTO_MH: return mh_keys;
 	case IPPROTO_AH: return ah_keys;
 	default: return no_keys;
 	}
@@ -199,12 +272,26 @@ static bool keys_change(const struct ipq_packet *packet, const struct key *key, 
 	return false;
 }
 
-/* Extension headers, or what may be some. */
+/* Where the IP header ends that has no options and no extension headers; and where what follows it
+ * begins: the transport header, or what could not be one. */
+static uint32_t fixed_end(const struct ipq_packet *packet)
+{
+	return packet->l3 + (packet->ip_version == 4 ? 20U : IPV6_HEADER);
+}
+
+static uint32_t chain_end(const struct ipq_packet *packet)
+{
+	if (packet->ip_version == 4)
+		return packet->l3 + (packet->data[packet->l3] & 15U) * 4;
+	return packet->l4 ? packet->l4 : packet->end;
+}
+
+/* Options, extension headers, or what may be some. */
 static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			  uint32_t len)
 {
-	uint32_t start = (uint32_t)packet->l3 + IPV6_HEADER;
-	uint32_t stop = packet->l4 ? packet->l4 : packet->end;
+	uint32_t start = fixed_end(packet);
+	uint32_t stop = chain_end(packet);
 
 	if (start < offset)
 		start = offset;
@@ -214,29 +301,18 @@ static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, cons
 	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
 }
 
-static uint32_t ip_header_len(const struct ipq_packet *packet)
-{
-	return packet->ip_version == 4 ? (packet->data[packet->l3] & 15U) * 4 : 40;
-}
-
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			 uint32_t len)
 {
+	const struct key *keys = packet->ip_version == 4 ? ipv4_keys : ipv6_keys;
 	uint16_t l3 = packet->l3;
 
-	if (offset < l3)
+	if (offset < l3 || keys_change(packet, keys, l3, offset, bytes, len) ||
+	    chain_changes(packet, offset, bytes, len))
 		return true;
-	if (packet->ip_version == 4) {
-		if (keys_change(packet, ipv4_keys, l3, offset, bytes, len))
-			return true;
-	} else if (keys_change(packet, ipv6_keys, l3, offset, bytes, len) ||
-		   chain_changes(packet, offset, bytes, len)) {
-		return true;
-	}
 	/* What could not be a header may have become one. */
 	if (!packet->l4)
-		return packet->fragment != IPQ_FRAGMENT_LATER &&
-		       offset + len > l3 + ip_header_len(packet);
+		return packet->fragment != IPQ_FRAGMENT_LATER && offset + len > chain_end(packet);
 	return offset < packet->body && keys_change(packet, transport_keys(packet->protocol),
 						    packet->l4, offset, bytes, len);
 }

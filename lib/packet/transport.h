@@ -27,6 +27,14 @@ struct ipq_transport {
 /* The packet must be parsed, and have an IP header. */
 void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *transport);
 
+/* The sum of the pseudo-header, as the checksum's field has it while others are to finish it, in the
+ * order that it is stored in. Not 0. */
+uint16_t ipq_transport_pseudo(const struct ipq_packet *packet, const struct ipq_transport *t);
+
+/* What the field has to hold, in the order that it is stored in: 4 bytes of a CRC32c, else 2. The
+ * packet must have a field, and legal coverage; the field is as it was afterwards. */
+uint32_t ipq_transport_sum(const struct ipq_packet *packet, const struct ipq_transport *t);
+
 /* Whether len bytes over those at offset change where headers are, what a checksum covers, or a
  * checksum itself. */
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,

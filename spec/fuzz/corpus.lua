@@ -4,6 +4,7 @@ local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
 local m = require "spec.support.message"
 local rewrite = require "spec.support.rewrite"
+local tunnel = require "spec.support.tunnel"
 
 local folder = assert(arg[1], "which folder?")
 local is_wanted = {}
@@ -48,6 +49,20 @@ for i, packet in ipairs(packets) do
     write("message", i, "\4\0\100" .. m.simple(i, bytes, more))
   end
 end
+
+-- Tunnels, with an unfinished packet of each kind in them.
+for _, name in ipairs(tunnel.names) do
+  for _, kind in ipairs { "tcp", "udp", "sctp" } do
+    for _, version in ipairs { 4, 6 } do
+      local _, _, came = tunnel.around(name, 4, tunnel.packet(kind, version, "inside"))
+      for _, flags in ipairs { "\4", "\53" } do
+        local file = ("%s-%s-%d-%d"):format((name:gsub(" ", "_")), kind, version, flags:byte())
+        write("inner", file, flags .. "\9" .. came)
+      end
+    end
+  end
+end
+
 -- A batch of four packets, the second one in hand; and pieces of a message in a slot.
 for i, packet in ipairs(packets) do
   local message = m.simple(i, packet.bytes)

@@ -17,7 +17,10 @@ static void places_check(const struct ipq_packet *p)
 	else
 		CHECK(p->body == 0);
 	CHECK(p->l4 == 0 || p->fragment != IPQ_FRAGMENT_LATER);
-	CHECK(p->ah == 0 || (p->ah > p->l3 && p->ah + 8 <= p->end));
+	CHECK(p->ah == 0 || (p->ah > p->l3 && p->ah + 12 <= p->end));
+	CHECK(ipq_header_strmalformed(p->malformed));
+	/* What has no headers that could be told says why. */
+	CHECK(p->ip_version || p->malformed || p->family == NFPROTO_BRIDGE);
 }
 
 static void transport_check(const struct ipq_packet *p)

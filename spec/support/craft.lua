@@ -63,6 +63,14 @@ local function covered_end(p, bytes)
   return #bytes
 end
 
+--- The sum of the pseudo-header, as the field of an unfinished checksum has it.
+function M.pseudo(p, bytes)
+  local v4 = p.version == 4
+  local n, source = v4 and 4 or 16, p.source or v4 and 12 or 8
+  return rewrite.sum(bytes:sub(source + 1, source + n) .. bytes:sub(p.destination + 1, p.destination + n)
+    .. be32(#bytes - p.l4) .. "\0\0\0" .. char(p.kind.protocol))
+end
+
 --- These bytes of packet p with right lengths and checksums.
 function M.complete(p, bytes)
   local v4, k, at = p.version == 4, p.kind, p.l4
@@ -84,21 +92,30 @@ function M.complete(p, bytes)
   end
   bytes = M.put(bytes, at + k.field, "\0\0")
   local sum = 0
-  if k.pseudo then
-    local n = v4 and 4 or 16
-    local source = v4 and 12 or 8
-    sum = rewrite.sum(bytes:sub(source + 1, source + n) .. bytes:sub(p.destination + 1, p.destination + n)
-      .. be32(#bytes - at) .. "\0\0\0" .. char(k.protocol))
-  end
+  if k.pseudo then sum = M.pseudo(p, bytes) end
   sum = rewrite.checksum(bytes:sub(at + 1, covered_end(p, bytes)), sum)
   if sum == 0 and (k.protocol == 17 or k.protocol == 136) then sum = 0xffff end
   return M.put(bytes, at + k.field, be16(sum))
 end
 
---- The packet as it comes where its checksum is not ready: with another number in its place.
+--- Whether a packet of that kind whose checksum is not ready has to have another one in it, whose that is.
+function M.carries(p)
+  local protocol = p.kind.protocol
+  return protocol == 50 or protocol == 47 or protocol == 253 or p.kind == M.kinds.udp_without
+end
+
+--- A finished packet that the kernel cuts into segments: UDP's field has what it makes their checksums of.
+function M.segmented(p, bytes)
+  if p.kind.protocol ~= 17 or M.u16(bytes, p.l4 + 6) == 0 then return bytes end
+  return M.put(bytes, p.l4 + 6, be16(M.pseudo(p, bytes)))
+end
+
+--- The packet as it comes where its checksum is not ready: UDP's field has the pseudo-header's sum, by which it is
+--- told whether the unfinished checksum is that of a packet inside; the others' may have any number.
 function M.unready(p)
   if not p.kind.field or p.kind == M.kinds.udp_without then return p.bytes end
-  return M.put(p.bytes, p.l4 + p.kind.field, "\x12\x34")
+  local field = p.kind.protocol == 17 and be16(M.pseudo(p, p.bytes)) or "\x12\x34"
+  return M.put(p.bytes, p.l4 + p.kind.field, field)
 end
 
 -- Extension headers in front of the transport: name → type, bytes but the next header, offset of a
@@ -151,7 +168,7 @@ end
 function M.keys(p)
   local set = {}
   for _, at in ipairs(p.version == 4 and { 0, 2, 3, 6, 7, 9, 10, 11 } or { 0, 4, 5, 6 }) do set[at] = true end
-  if p.version == 6 then for at = 40, p.l4 - 1 do set[at] = true end end
+  for at = p.version == 4 and 20 or 40, p.l4 - 1 do set[at] = true end
   for _, at in ipairs(p.kind.keys) do set[p.l4 + at] = true end
   return set
 end

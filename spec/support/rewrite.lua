@@ -10,7 +10,6 @@ if not core.spec_rewrite_declared then
     void free(void *memory);
     uint32_t ipq_checksum_add(uint32_t sum, const void *bytes, size_t len);
     uint16_t ipq_checksum_fold(uint32_t sum);
-    uint32_t ipq_checksum_pseudo(const uint8_t *ip, uint8_t protocol, uint32_t len);
     uint32_t ipq_crc32c(const void *bytes, size_t len);
     uint32_t ipq_crc32c_portable(const void *bytes, size_t len);
   ]]

@@ -62,23 +62,6 @@ describe("ipq_checksum_add", function()
   end)
 end)
 
-describe("ipq_checksum_pseudo", function()
-  local random = rewrite.random(3)
-
-  it("sums addresses, protocol and length of IPv4 (RFC 9293)", function()
-    local addresses = random.bytes(8)
-    local sum = C.ipq_checksum_pseudo("\x45" .. ("x"):rep(11) .. addresses, 6, 0x1234)
-    assert.equal(m.be16(rewrite.checksum(addresses .. "\0\6\x12\x34")), stored(C.ipq_checksum_fold(sum)))
-  end)
-
-  it("sums addresses, protocol and length of IPv6 (RFC 8200)", function()
-    local addresses = random.bytes(32)
-    local sum = C.ipq_checksum_pseudo("\x60" .. ("x"):rep(7) .. addresses, 58, 0x12345)
-    assert.equal(m.be16(rewrite.checksum(addresses .. "\0\1\x23\x45\0\0\0\58")),
-      stored(C.ipq_checksum_fold(sum)))
-  end)
-end)
-
 for _, name in ipairs { "ipq_crc32c", "ipq_crc32c_portable" } do
   describe(name, function()
     local crc = C[name]

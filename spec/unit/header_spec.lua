@@ -6,9 +6,10 @@ local source = require "spec.support.source"
 local ip, ip6, be16, be32 = packets.ip, packets.ip6, m.be16, m.be32
 
 -- What look(pkt) gives inside a filter for these bytes, and the packet's bytes after it.
-local function inside(bytes, look, options)
+-- With options, and with more attributes of the message.
+local function inside(bytes, look, options, more)
   local result, copy
-  local src = source.new { m.packet(m.hdr(1) .. m.attr(m.PAYLOAD, bytes), options) }
+  local src = source.new { m.packet(m.hdr(1) .. (more or "") .. m.attr(m.PAYLOAD, bytes), options) }
   src:verdicts(function(pkt)
     result = { pcall(look, pkt) }
     copy = pkt:copy()
@@ -307,21 +308,116 @@ describe("IPv6 extension headers", function()
     end)))
   end)
 
-  it("are no transport where there are more of them than anybody sends", function()
+  it("are followed however many there are", function()
     local ah = "\6\4" .. be16(0) .. be32(5) .. be32(6) .. ("i"):rep(12)
     local function chain_of(count)
       local rest = "\51\0" .. ("\0"):rep(6) .. ah .. packets.tcp ""
       return ip6(60, ("\60\0\1\4\0\0\0\0"):rep(count - 2) .. rest)
     end
-    local function look(pkt) return { pkt.dport or "no port", pkt.ah and pkt.ah.spi or "no AH" } end
-    assert.same({ 80, 5 }, (inside(chain_of(64), look)))
-    assert.same({ "no port", "no AH" }, (inside(chain_of(65), look)))
+    local function look(pkt) return { pkt.dport, pkt.ah.spi, pkt.malformed or "well" } end
+    for _, count in ipairs { 3, 64, 65, 66, 257, 8180 } do
+      assert.same({ 80, 5, "well" }, (inside(chain_of(count), look)), count)
+    end
+  end)
+
+  it("end with the Mobility Header, as in the kernel", function()
+    local mobility = "\6\1\5\0" .. be16(0xabcd) .. ("m"):rep(10)
+    local bytes_of_it = ip6(60, "\135\0\1\4\0\0\0\0" .. mobility .. packets.tcp "")
+    inside(bytes_of_it, function(pkt)
+      assert.is_nil(pkt.tcp)
+      assert.equal(135, pkt.protocol)
+      assert.equal(mobility, pkt.ip6:exthdr(135))
+      assert.is_nil(pkt.ip6:exthdr(43))
+    end)
   end)
 
   it("never make the parser read beyond the copy or run for ever", function()
     local long = ip6(0, ("\0\0\1\4\0\0\0\0"):rep(8000))
     assert.is_nil((inside(long, function(pkt) return pkt.tcp end)))
     assert.is_nil((inside(ip6(0, "\6\255" .. ("\0"):rep(6)), function(pkt) return pkt.tcp end)))
+  end)
+end)
+
+describe("pkt.malformed", function()
+  local function reason(bytes, more)
+    return (inside(bytes, function(pkt) return pkt.malformed or "well" end, nil, more))
+  end
+  local udp, tcp = packets.udp "hello", packets.tcp "hello"
+  local function replaced(bytes, at, new) return bytes:sub(1, at) .. new .. bytes:sub(at + #new + 1) end
+
+  it("is nil where all is well", function()
+    for _, bytes in ipairs { ip(6, tcp), ip6(6, tcp), ip(17, udp), ip6(17, udp), ip(253, "x"), ip6(59, "") } do
+      assert.equal("well", reason(bytes))
+    end
+  end)
+
+  -- bytes → the reason's beginning
+  local ip_cut, length = "the IP header is cut off", "the IP header tells another length"
+  local chain, transport = "an IPv6 extension header is cut off", "the transport header is cut off"
+  local cases = {
+    { "no IP", "\0" .. ip(6, tcp), ip_cut },
+    { "an IPv4 header cut off", ip(6, tcp):sub(1, 19), ip_cut },
+    { "an IPv6 header cut off", ip6(6, tcp):sub(1, 39), ip_cut },
+    { "an IPv4 header of 16 bytes", replaced(ip(6, tcp), 0, "\x44"), ip_cut },
+    { "an IPv4 header longer than the packet", replaced(ip(6, tcp):sub(1, 30), 0, "\x4f"), ip_cut },
+    { "a total length below the header", replaced(ip(6, tcp), 2, be16(19)), length },
+    { "a total length beyond the packet", replaced(ip(6, tcp), 2, be16(20 + #tcp + 1)), length },
+    { "a payload length beyond the packet", replaced(ip6(6, tcp), 4, be16(#tcp + 1)), length },
+    { "an extension header cut off", ip6(60, "\6\0\1\4\0\0\0"), chain },
+    { "an extension header longer than the packet", ip6(60, "\6\9" .. ("\0"):rep(6) .. tcp), chain },
+    { "an authentication header of 8 bytes", ip6(51, "\6\0" .. ("\0"):rep(6) .. tcp), chain },
+    { "a TCP header cut off", ip(6, tcp:sub(1, 19)), transport },
+    { "a TCP header of 16 bytes", ip(6, replaced(tcp, 12, "\x40")), transport },
+    { "a TCP header longer than the packet", ip6(6, replaced(tcp, 12, "\xf0")), transport },
+    { "a UDP header cut off", ip(17, udp:sub(1, 7)), transport },
+    { "a UDP length below its header", ip(17, replaced(udp, 4, be16(7))), transport },
+    { "a UDP length beyond the packet", ip6(17, replaced(udp, 4, be16(#udp + 1))), transport },
+    { "a first fragment without its TCP header", replaced(ip(6, tcp:sub(1, 16)), 6, "\x20\0"),
+      "the first fragment ends before" },
+    { "the same over IPv6", ip6(44, packets.fragment(6, tcp:sub(1, 16), 0, true)), "the first fragment ends before" },
+  }
+  for _, case in ipairs(cases) do
+    it("tells of " .. case[1], function()
+      local text = reason(case[2])
+      assert.equal(case[3], text:sub(1, #case[3]))
+    end)
+  end
+
+  it("tells that a copy ends in the headers, and that nothing was copied", function()
+    for _, n in ipairs { 0, 19, 30 } do
+      local text = reason(ip(6, tcp):sub(1, n), m.attr(m.CAP_LEN, be32(20 + #tcp)))
+      assert.matches("^the copy of the packet ends in its headers: a longer %-%-copy%-range", text)
+    end
+    assert.equal("well", reason(ip(6, tcp):sub(1, 40), m.attr(m.CAP_LEN, be32(20 + #tcp))))
+    assert.equal("well", reason(ip(17, udp):sub(1, 28), m.attr(m.CAP_LEN, be32(20 + #udp))))
+  end)
+
+  it("says nothing of lengths that segmentation leaves 0, nor of UDP that is shorter than IP", function()
+    assert.equal("well", reason(replaced(ip(6, tcp), 2, be16(0))))
+    assert.equal("well", reason(replaced(ip6(6, tcp), 4, be16(0))))
+    assert.equal("well", reason(ip6(17, replaced(udp, 4, be16(0)))))
+    assert.equal("well", reason(ip(17, replaced(udp, 4, be16(#udp - 1)))))
+  end)
+
+  it("follows what a filter changes, whose lengths are not made yet", function()
+    assert.same({ "well", "well" }, (inside(ip(17, udp), function(pkt)
+      local before = pkt.malformed or "well"
+      pkt.udp.payload:resize(200)
+      return { before, pkt.malformed or "well" }
+    end)))
+  end)
+end)
+
+describe("pkt.fragment", function()
+  it("tells first and later fragments from whole packets", function()
+    local function of(bytes) return (inside(bytes, function(pkt) return pkt.fragment or "whole" end)) end
+    local v4, v6 = ip(6, packets.tcp "12345678"), packets.tcp "12345678"
+    local function offset4(field) return v4:sub(1, 6) .. field .. v4:sub(9) end
+    local function offset6(...) return ip6(44, packets.fragment(6, v6, ...)) end
+    assert.same({ "whole", "whole", "first", "later", "later" },
+      { of(v4), of(offset4 "\x40\0"), of(offset4 "\x20\0"), of(offset4 "\x20\1"), of(offset4 "\0\1") })
+    assert.same({ "whole", "whole", "first", "later", "later" },
+      { of(ip6(6, v6)), of(offset6(0, false)), of(offset6(0, true)), of(offset6(1, true)), of(offset6(1, false)) })
   end)
 end)
 

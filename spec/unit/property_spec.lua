@@ -83,9 +83,12 @@ describe("a packet with other fields", function()
       assert_fields(changes[name], result.packet[name], name)
       assert.valid_checksums(result.packet)
       assert_bytes(random_fields.right(name, result.packet.bytes), result.packet.bytes)
-      given.csum_ready = false
-      local in_full = t.run(filter, t[name](given))
-      assert_bytes(result.packet.bytes, in_full.packet.bytes)
+      -- Of what has no checksum that a network card could finish, it would be that of a packet inside.
+      if name ~= "esp" and name ~= "gre" and not (name == "udp" and built.udp.checksum == 0) then
+        given.csum_ready = false
+        local in_full = t.run(filter, t[name](given))
+        assert_bytes(result.packet.bytes, in_full.packet.bytes)
+      end
       -- with() assigns in an order of its own.
       assert_bytes(result.packet.bytes, built:with(changes).bytes)
     end)

@@ -30,7 +30,7 @@ local shared = batch.new {}
 
 -- A packet with random changes, as it would be sent.
 local function changed(r, p)
-  local ready = r.number(0, 2) > 0
+  local ready = craft.carries(p) or r.number(0, 2) > 0
   batch.fill(shared, { m.packet(m.hdr(1, p.version == 6 and 0x86dd or 0x0800)
     .. (ready and "" or m.attr(m.SKB_INFO, m.be32(1)))
     .. m.attr(m.PAYLOAD, ready and p.bytes or craft.unready(p)), { family = p.version == 6 and 10 or 2 }) })

@@ -41,9 +41,9 @@ M.ip = header.define("ip", "l3", "p.ip_version == 4", {
   options = computed(options, set_options),
 })
 
--- The numbers of extension headers (RFC 8200, RFC 6275) and how long each is.
-local FRAGMENT, AH = 44, 51
-local is_extension = { [0] = true, [43] = true, [44] = true, [51] = true, [60] = true, [135] = true }
+-- The numbers of extension headers (RFC 8200), and of the Mobility Header, which ends a chain (RFC 6275).
+local FRAGMENT, AH, MOBILITY = 44, 51, 135
+local is_header = { [0] = true, [43] = true, [44] = true, [51] = true, [60] = true, [MOBILITY] = true }
 
 local open6
 
@@ -52,16 +52,17 @@ local methods = {}
 --- The bytes of the first extension header of kind n (0 hop-by-hop, 43 routing, 44 fragment, 51 AH,
 --- 60 destination, 135 mobility); nil where there is none.
 function methods:exthdr(n)
-  if type(n) ~= "number" or not is_extension[n] then
+  if type(n) ~= "number" or not is_header[n] then
     error("exthdr() takes 0, 43, 44, 51, 60 or 135: the number of an extension header", 2)
   end
   local p = open6(self)
   local kind, offset = p.data[p.l3 + 6], p.l3 + 40
-  while is_extension[kind] and offset + 8 <= p["end"] do
+  while is_header[kind] and offset + 8 <= p["end"] do
     local b = p.data + offset
     local length = kind == FRAGMENT and 8 or kind == AH and (b[1] + 2) * 4 or (b[1] + 1) * 8
     if offset + length > p["end"] then return nil end
     if kind == n then return (ffi.string(b, length)) end
+    if kind == MOBILITY then return nil end
     kind, offset = b[0], offset + length
   end
 end

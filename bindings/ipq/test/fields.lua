@@ -10,7 +10,8 @@ M.meta = {
 }
 
 --- What is read from the bytes, but for the headers.
-M.derived = { "truncated", "payload", "saddr", "daddr", "protocol", "sport", "dport", "fix" }
+M.derived = { "truncated", "malformed", "fragment", "payload", "saddr", "daddr", "protocol", "sport",
+  "dport", "fix" }
 
 local echo = { "type", "code", "checksum", "id", "sequence", "payload" }
 

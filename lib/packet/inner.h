@@ -1,0 +1,24 @@
+/* IP packets inside of a packet: what a tunnel carries. */
+#ifndef IPQ_INNER_H
+#define IPQ_INNER_H
+
+#include "lib/ipq_abi.h"
+
+/* Makes inner a packet of its own of the bytes of packet from offset at on, up to where the IP
+ * packet ends, and parses it. False where they do not begin with a whole IP header. Both share the
+ * bytes; whatever moves them ends inner. */
+bool ipq_inner_view(struct ipq_packet *inner, const struct ipq_packet *packet, uint32_t at);
+
+/* Where the IP packet begins that this one carries: in IPv4 or IPv6, GRE, Ethernet over GRE, VXLAN
+ * and VXLAN-GPE, GENEVE, GTP-U, FOU and GUE, on whatever port. It has to end where this one ends,
+ * by its own length. 0 where there is none that is known here.
+ * (RFC 2003, 2473, 2784, 4213, 7348, 8926; drafts-ietf: nvo3-vxlan-gpe, intarea-gue; 3GPP TS 29.281)
+ */
+uint32_t ipq_inner_start(const struct ipq_packet *packet);
+
+/* Whose checksum is not finished in a packet as the kernel told of it, before anything of it has
+ * changed; sets inner where that is a packet inside. What others are to finish holds its
+ * pseudo-header's sum, a CRC32c holds 0: that is how the packet is told which it is. */
+enum ipq_unready ipq_inner_unready(struct ipq_packet *packet);
+
+#endif
