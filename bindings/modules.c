@@ -32,6 +32,7 @@
 	M(packet_view, "ipq.packet.view", "packet/view.lua")                      \
 	M(test_assertions, "ipq.test.assertions", "test/assertions.lua")          \
 	M(test_assign, "ipq.test.assign", "test/assign.lua")                      \
+	M(test_buffer, "ipq.test.buffer", "test/buffer.lua")                      \
 	M(test_build, "ipq.test.build", "test/build.lua")                         \
 	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")                \
 	M(test_dns, "ipq.test.dns", "test/dns.lua")                               \

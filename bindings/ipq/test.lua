@@ -9,6 +9,7 @@
 --- packet), assert.rewritten(expected, filter, packet), assert.unchanged(filter, packet),
 --- assert.valid_checksums(packet), assert.golden(file, capture, filter). bindings/types/ipq/test.lua describes
 --- them all.
+local buffer = require "ipq.test.buffer"
 local build = require "ipq.test.build"
 local filter = require "ipq.test.filter"
 local memory = require "ipq.test.memory"
@@ -29,10 +30,11 @@ local M = {
 for name, builder in pairs(build) do M[name] = builder end
 
 --- A packet of those bytes, taken as they are: for what no builder would make.
----@param bytes string
+---@param bytes string|ipq.Buffer
 ---@param meta? table<string, any> metadata by the names of fields
 ---@return ipq.test.Packet
 function M.packet(bytes, meta)
+  bytes = buffer.text(bytes)
   if type(bytes) ~= "string" or meta ~= nil and type(meta) ~= "table" then
     error("packet() takes a string, and perhaps a table of metadata", 2)
   end

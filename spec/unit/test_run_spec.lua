@@ -146,6 +146,71 @@ describe("a held packet", function()
     assert.is_not.verdict("accept", hold, t.tcp {})
     assert.same({ nil, nil, false, "hold" }, { r.value, r.packet, r.changed, tostring(r) })
     local message = select(2, pcall(assert.rewritten, { ttl = 7 }, hold, t.tcp {}))
+describe("a payload of the kit's packets", function()
+  local payload = t.run(function(pkt) pkt.udp.payload:replace(0, 5, "\1\2\3\4\5\6\7\8world") end,
+    t.udp { payload = "hello" }).packet.udp.payload
+
+  it("is read as a filter's Buffer is, also when the run is over", function()
+    collectgarbage()
+    assert.same({ 1, 0x0203, 0x03040506, 0x0102030405060708ULL, 13 }, { payload:u8(0), payload:u16(1), payload:u32(2),
+      payload:u64(0), #payload })
+    assert.same({ "world", "rld", "or" }, { payload:string(8), payload:string(10), payload:string(9, 2) })
+    assert.same({ 8, 11 }, { payload:find "world", payload:find("l", 9) })
+    assert.is_nil(payload:find "none")
+    assert.same({ true, false }, { payload:starts "\1\2", payload:starts "\2" })
+    assert.equal("0102030405060708776f726c64", payload:hex())
+    assert.equal("\1\2\3\4\5\6\7\8world", tostring(payload))
+  end)
+
+  it("is of each header, and of the packet", function()
+    assert.equal(8, t.tcp { payload = "segment" }.tcp.payload:find "t" + 2)
+    assert.equal(0x45, t.tcp {}.payload:u8(0))
+    assert.equal(0, #t.packet "".payload)
+    assert.is_nil(t.run(function() end, t.icmp { payload = "" }).packet.icmp.payload:find "x")
+  end)
+
+  it("is equal to a string of its bytes, in specs too", function()
+    local p = t.udp { payload = "hello" }
+    assert.is_true(p.udp.payload == "hello")
+    assert.is_true("hello" == p.udp.payload)
+    assert.is_true(p.udp.payload == t.tcp { payload = "hello" }.tcp.payload)
+    assert.is_false(p.udp.payload == "hallo" or p.udp.payload == nil or p.udp.payload == 5)
+    assert.equal("hello", p.udp.payload)
+    assert.same({ "hello" }, { p.udp.payload })
+    assert.matches("%(Buffer%) 'hello'", tostring(select(2, pcall(assert.equal, "x", p.udp.payload))))
+    local seen
+    t.run(function(pkt) seen = p.udp.payload == pkt.udp.payload end, p)
+    assert.is_true(seen)
+  end)
+
+  it("is what a packet can be built of", function()
+    local p = t.udp { payload = "hello" }
+    assert.equal(t.tcp { payload = "hello" }, t.tcp { payload = p.udp.payload })
+    assert.equal(p, t.udp {}:with { udp = { payload = p.udp.payload } })
+    assert.equal(p, t.packet(p.payload))
+    assert.equal("x", t.ip { protocol = 99, payload = t.udp { payload = "x" }.udp.payload }.payload:string(20))
+    assert.rewritten(t.udp {}.payload, function() return nil, t.udp {}.bytes end, p)
+  end)
+
+  it("raises at the spec's line, as a Buffer does", function()
+    local function raised(work)
+      local ok, message = pcall(work)
+      assert.is_false(ok)
+      return (assert(message:match "^spec/unit/test_run_spec.lua:%d+: (.*)", message))
+    end
+    assert.equal("offset out of bounds", raised(function() return (payload:u8(13)) end))
+    assert.equal("offset must be a number", raised(function() return (payload:u16()) end))
+    assert.equal("text must be a string", raised(function() return (payload:find(5)) end))
+    assert.matches("^a Buffer has no 'sub'; bytes are read by ", raised(function() return (payload:sub(1)) end))
+    assert.matches("^u8%(%) is a method of a Buffer: write a colon", raised(function() return (payload.u8(0)) end))
+    assert.equal("a Buffer's fields cannot be assigned", raised(function() payload.x = 1 end))
+    for _, name in ipairs { "set_u8", "write", "replace", "resize" } do
+      assert.matches("^the kit's packets stay as they are; packet:with",
+        raised(function() payload[name](payload, 0) end))
+    end
+  end)
+end)
+
     assert.matches("expected a packet, but the filter holds it", tostring(message))
     r = t.run(hold, t.udp { payload = "hello" })
     held:verdict(ipq.queue(3))

@@ -2,6 +2,7 @@
 ---
 --- Each is a check: a function of what the spec gives, which returns whether it holds, a text on how it does not,
 --- a text on how it does (for assert.is_not), and what the assertion gives back.
+local buffer = require "ipq.test.buffer"
 local checksum = require "ipq.test.checksum"
 local filters = require "ipq.test.filter"
 local golden = require "ipq.test.golden"
@@ -48,7 +49,8 @@ end
 local function expected_packet(expected, pkt)
   if packet.is_packet(expected) then return expected end
   if type(expected) == "table" and packet.is_packet(pkt) then return pkt:with(expected) end
-  if type(expected) == "string" and packet.is_packet(pkt) then return packet.new(expected, pkt.meta) end
+  local bytes = buffer.text(expected)
+  if bytes and packet.is_packet(pkt) then return packet.new(bytes, pkt.meta) end
   bad "assert.rewritten takes the packet that is expected first: a packet, its bytes, or the fields that change"
 end
 
@@ -102,6 +104,7 @@ function M.register(luassert, say)
   end
   luassert:add_formatter(function(value)
     if packet.is_packet(value) then return text.describe(value) end
+    if buffer.is_buffer(value) then return ("(Buffer) '%s'"):format(tostring(value)) end
     if filters.is_result(value) then return tostring(value) end
   end)
 end

@@ -1,4 +1,5 @@
 --- Fields given by name, put into a packet.
+local buffer = require "ipq.test.buffer"
 local fields = require "ipq.test.fields"
 local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
@@ -44,7 +45,7 @@ local function add_header_field(plan, header, field, value)
   local assignable = live_packet.header_fields(header)[field]
   if assignable == nil then bad("pkt.%s has no field '%s'", header, tostring(field)) end
   if not assignable and field ~= "payload" then bad("pkt.%s.%s cannot be assigned", header, field) end
-  header_at(plan, header)[field] = value
+  header_at(plan, header)[field] = field == "payload" and buffer.text(value) or value
 end
 
 --- The header that a field without one belongs to: the transport's, then the IP header's.
@@ -62,7 +63,7 @@ local function add(plan, key, value)
   elseif key == "exthdrs" then
     add_header_field(plan, "ip6", key, value)
   elseif key == "payload" and not header_of(plan, "payload") then
-    plan.payload = value
+    plan.payload = buffer.text(value) or value
   else
     local header = header_of(plan, key)
     if not header then

@@ -1,7 +1,8 @@
 --- Packets of the test kit: an IP packet's bytes, its metadata, and its fields by the names that a filter knows.
 local assign = require "ipq.test.assign"
-local buffer = require "ipq.packet.buffer"
+local buffer = require "ipq.test.buffer"
 local fields = require "ipq.test.fields"
+local live_buffer = require "ipq.packet.buffer"
 local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
 local metadata = require "ipq.test.meta"
@@ -16,7 +17,7 @@ local mt = {}
 
 local function value_of(view, field)
   local value = view[field]
-  if buffer.is_buffer(value) then return tostring(value) end
+  if live_buffer.is_buffer(value) then return buffer.new(tostring(value)) end
   return value
 end
 

@@ -1,9 +1,11 @@
 --- Packets for people: field by field, in hexadecimal, and two of them side by side.
+local buffer = require "ipq.test.buffer"
 local fields = require "ipq.test.fields"
 
 local M = {}
 
 local function quoted(value)
+  value = buffer.text(value) or value
   if type(value) ~= "string" then return tostring(value) end
   local shown = ("%q"):format(value):gsub("\n", "n"):gsub("[^\32-\126]", function(c)
     return ("\\x%02x"):format(c:byte())

@@ -1,7 +1,10 @@
 ---@meta ipq.test
 -- What the module ipq.test has, for the Lua language server: see ipq.lua beside this folder.
 
----A packet of the kit: it stays as it is, and has all fields that a filter's packet has, Buffers as strings.
+---A packet of the kit: it stays as it is, and has all fields that a filter's packet has. Its Buffers are good for as
+---long as they are kept, are read as a filter's are (u8 to u64, string, find, starts, hex, #, tostring), and cannot be
+---written to. One is equal to a string of the same bytes; what takes strings alone, as assert.matches does, gets
+---tostring(payload).
 ---@class ipq.test.Packet: ipq.Packet
 ---@field bytes string the whole IP packet
 ---@field payload string? what of it is copied
@@ -27,7 +30,7 @@ function Packet:hex() end
 ---@field exthdrs? {nexthdr: integer, data?: string}[] IPv6 extension headers; data is what follows their length
 ---@field saddr? string the packet is IPv6 where an address is
 ---@field daddr? string
----@field payload? string
+---@field payload? string|ipq.Buffer
 ---@field data_len? integer bytes copied: cuts the packet off, as a copy range does
 ---@field len? integer bytes on the wire, where that is not what the packet has
 ---@field packet_id? integer 1
@@ -204,7 +207,7 @@ function test.esp(fields) end
 function test.dns(fields) end
 
 ---A packet of those bytes, taken as they are: for what no builder would make.
----@param bytes string
+---@param bytes string|ipq.Buffer
 ---@param meta? ipq.test.Fields metadata alone
 ---@return ipq.test.Packet
 function test.packet(bytes, meta) end
@@ -245,7 +248,7 @@ function assertions.verdict(expected, filter, packet) end
 
 ---What the filter makes of the packet: that packet, those bytes, or the packet with these fields and no others
 ---changed.
----@param expected ipq.test.Packet|string|ipq.test.Fields
+---@param expected ipq.test.Packet|string|ipq.Buffer|ipq.test.Fields
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param packet ipq.test.Packet
 ---@return ipq.test.Result
