@@ -9,8 +9,9 @@ if core.event then return core.event end
 
 local M = {}
 
---- Where lines go, each with its newline. The host sets its own.
----@param line string
+--- Where lines go, each with its newline, and with the table that it was made of, which is the script's own. The host
+--- sets its own sink, and so does the test kit.
+---@type fun(line: string, fields: table)
 M.sink = function(line)
   io.stdout:write(line)
   io.stdout:flush()
@@ -23,7 +24,7 @@ function M.event(fields)
   if type(fields) ~= "table" then error("ipq.event() takes a table, not a " .. type(fields), 2) end
   local ok, line = pcall(json.encode, fields, "\n")
   if not ok then error("ipq.event(): " .. line, 2) end
-  M.sink(line)
+  M.sink(line, fields)
 end
 
 core.event = M

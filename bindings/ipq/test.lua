@@ -61,14 +61,17 @@ function M.set_time(seconds)
 end
 
 --- Lets time pass: moves what ipq.now() gives, as set_time() does, and runs the timers that are due meanwhile, of all
---- filters, in the order of their times.
+--- filters, in the order of their times. Raises where one of them raised, with its error and traceback, when all have
+--- run: a spec that expects that says assert.error_matches(function() t.advance(1) end, "what it says").
 ---@param seconds number
 ---@return string[] log what was logged meanwhile: "level: text"
+---@return table[] events copies of the tables that ipq.event() was given meanwhile
 function M.advance(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
     error("advance() takes a number of seconds", 2)
   end
-  return memory.advance(seconds)
+  local lines, events = misuse.guard(memory.advance, seconds)
+  return lines, events
 end
 
 local has_luassert, luassert = pcall(require, "luassert")

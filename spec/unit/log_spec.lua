@@ -3,7 +3,6 @@ local ipq = require "ipq"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local netns = require "spec.support.netns"
-local t = require "ipq.test"
 
 local script = require("spec.support.document").temporary
 
@@ -131,11 +130,6 @@ describe("ipq.event", function()
 
   it("raises for nil", function()
     assert.has_error(function() ipq.event(nil) end, "ipq.event() takes a table, not a nil")
-  end)
-
-  it("is in the test kit's log", function()
-    local result = t.run(function(pkt) ipq.event { port = pkt.dport } end, t.udp { dport = 5 })
-    assert.same({ "event: {\"port\":5}" }, result.log)
   end)
 
   it("writes to standard output, behind what was printed, and to standard error where that is the capture", function()

@@ -72,6 +72,20 @@ describe("t.run()", function()
     assert.same({}, t.run(function() end, t.tcp {}).log)
   end)
 
+  it("gives the events, as copies of what the script told", function()
+    local fields = { name = "first", list = { 1, 2 }, bytes = "\255", number = 2 ^ 53, none = nil }
+    local r = t.run(function()
+      ipq.event(fields)
+      fields.name, fields.list[1] = "second", 7
+      ipq.event(fields)
+      pcall(ipq.event, { print })
+    end, t.tcp {})
+    assert.same({ { name = "first", list = { 1, 2 }, bytes = "\255", number = 2 ^ 53 },
+      { name = "second", list = { 7, 2 }, bytes = "\255", number = 2 ^ 53 } }, r.events)
+    assert.same({}, r.log)
+    assert.same({}, t.run(function() end, t.tcp {}).events)
+  end)
+
   it("gives packets their time", function()
     local now
     local function filter() now = ipq.now() end
@@ -132,20 +146,6 @@ describe("t.run()", function()
   end)
 end)
 
-describe("a held packet", function()
-  local held
-  local function hold(pkt)
-    pkt.ip.ttl, pkt.mark = 7, 3
-    held = pkt:hold()
-  end
-
-  it("has the verdict hold, until it gets another, which its result tells", function()
-    local r = t.run(hold, t.udp { payload = "hello" })
-    assert.verdict("hold", r)
-    assert.verdict("hold", hold, t.tcp {})
-    assert.is_not.verdict("accept", hold, t.tcp {})
-    assert.same({ nil, nil, false, "hold" }, { r.value, r.packet, r.changed, tostring(r) })
-    local message = select(2, pcall(assert.rewritten, { ttl = 7 }, hold, t.tcp {}))
 describe("a payload of the kit's packets", function()
   local payload = t.run(function(pkt) pkt.udp.payload:replace(0, 5, "\1\2\3\4\5\6\7\8world") end,
     t.udp { payload = "hello" }).packet.udp.payload
@@ -211,6 +211,20 @@ describe("a payload of the kit's packets", function()
   end)
 end)
 
+describe("a held packet", function()
+  local held
+  local function hold(pkt)
+    pkt.ip.ttl, pkt.mark = 7, 3
+    held = pkt:hold()
+  end
+
+  it("has the verdict hold, until it gets another, which its result tells", function()
+    local r = t.run(hold, t.udp { payload = "hello" })
+    assert.verdict("hold", r)
+    assert.verdict("hold", hold, t.tcp {})
+    assert.is_not.verdict("accept", hold, t.tcp {})
+    assert.same({ nil, nil, false, "hold" }, { r.value, r.packet, r.changed, tostring(r) })
+    local message = select(2, pcall(assert.rewritten, { ttl = 7 }, hold, t.tcp {}))
     assert.matches("expected a packet, but the filter holds it", tostring(message))
     r = t.run(hold, t.udp { payload = "hello" })
     held:verdict(ipq.queue(3))
@@ -286,11 +300,42 @@ end, filter = function() end }
     assert.truthy(a and b)
   end)
 
-  it("gives the errors of timers as the log does", function()
+  it("raises the error of a timer, with its traceback, when all that were due have run", function()
+    local ran
+    local function oh_no() error "oh no" end
+    t.run(function()
+      ipq.after(1, oh_no)
+      ipq.after(1, function() error(setmetatable({}, { __tostring = function() error "none" end })) end)
+      ipq.after(2, function() ran = ipq.now() end)
+    end, t.tcp {})
+    local ok, message = pcall(function() t.advance(3) end)
+    assert.is_false(ok)
+    assert.matches("^HERE a timer raised: HERE oh no\nstack traceback:\n\t%[C%]: in function 'error'\n"
+      .. "\tHERE in function <spec/unit/test_run_spec.lua:%d+>\nand 1 more after it$",
+      (message:gsub("spec/unit/test_run_spec.lua:%d+:", "HERE")))
+    assert.equal(2, ran)
+    assert.same({ {}, {} }, { t.advance(1) })
+    assert.unchanged(function() assert(ipq.now() == 4) end, t.tcp {})
+  end)
+
+  it("leaves a spec that expects an error to say so", function()
     t.run(function() ipq.after(1, function() error "oh no" end) end, t.tcp {})
-    local log = t.advance(1)
-    assert.equal(1, #log)
-    assert.matches("^error: timer: spec/unit/test_run_spec.lua:%d+: oh no\nstack traceback:", log[1])
+    assert.error_matches(function() t.advance(1) end, "a timer raised: .*: oh no\n")
+  end)
+
+  it("fails a filter that lets time pass", function()
+    t.run(function() ipq.after(1, function() error "oh no" end) end, t.tcp {})
+    assert.matches("a timer raised: .*: oh no", t.run(function() t.advance(1) end, t.tcp {}).error)
+  end)
+
+  it("gives what was logged, and the events", function()
+    t.run(function()
+      ipq.after(1, function() ipq.log.info "one" end)
+      ipq.after(2, function() ipq.event { number = 2 } end)
+    end, t.tcp {})
+    local log, events = t.advance(3)
+    assert.same({ "info: one" }, log)
+    assert.same({ { number = 2 } }, events)
   end)
 
   it("takes a number of seconds", function()

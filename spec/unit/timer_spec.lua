@@ -272,6 +272,48 @@ return { start = function() ipq.after(1, function() ipq.log.info("start " .. ipq
       replay({ 5, 6.5, 9 }, f).log)
   end)
 
+  it("fail a replay when they raise, and not before all is judged", function()
+    local judged = 0
+    local function filter()
+      judged = judged + 1
+      if judged == 1 then ipq.every(1, function() error "oh no" end) end
+    end
+    assert.error_matches(function() replay({ 1, 2, 3 }, filter) end,
+      "^a timer raised: spec/unit/timer_spec.lua:%d+: oh no\nstack traceback:.*"
+        .. "\nand 1 more after it$")
+    assert.equal(3, judged)
+    local ok, message = pcall(function() replay({ 1, 2 }, filter) end)
+    assert.is_true(ok, message)
+  end)
+
+  it("of a function are over with its replay", function()
+    local ran = false
+    replay({ 1, 2 }, function() ipq.after(1.5, function() ran = true end) end)
+    replay({ 1, 5 }, function() end)
+    t.advance(60)
+    assert.is_false(ran)
+  end)
+
+  it("fail assert.golden when they raise", function()
+    local path, golden = os.tmpname(), os.tmpname() .. ".json"
+    finally(function()
+      os.remove(path)
+      os.remove(golden)
+    end)
+    capture.write(path, { { t.udp {}.bytes, sec = 1 }, { t.udp {}.bytes, sec = 3 } })
+    local function filter() ipq.after(1, function() error "oh no" end) end
+    assert.error_matches(function() assert.golden(golden, path, filter) end,
+      "^a timer raised: .*: oh no")
+  end)
+
+  it("tell events, which are in the replay's", function()
+    local r = replay({ 1, 3 }, function(pkt)
+      ipq.event { packet = pkt.packet_id }
+      if pkt.packet_id == 1 then ipq.after(1, function() ipq.event { time = ipq.now() } end) end
+    end)
+    assert.same({ { packet = 1 }, { time = 2 }, { packet = 2 } }, r.events)
+  end)
+
   it("judge held packets, whose records come when they are judged", function()
     local r = replay({ 1, 1.5, 2, 4 }, function(pkt)
       if pkt.packet_id % 2 == 1 then

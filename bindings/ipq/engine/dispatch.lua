@@ -54,12 +54,6 @@ local function traceback(err, filter)
   return (text:gsub("\n[^\n]*\n%s*%[C%]: in function 'xpcall'.*", ""))
 end
 
---- The same down to a timer's function, which xpcall() itself calls.
-function M.timer_traceback(err)
-  local text = debug_traceback(tostring(err), 4)
-  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
-end
-
 --- The function that runs filter over all packets of a driver (struct ipq_driver). It returns when the
 --- source ends (0), or what else ipq_driver_next() gave that is no packet; it may be called again then.
 ---
@@ -103,8 +97,8 @@ function M.new(driver_address, filter, observe, timers, is_program)
   end
 
   local function on_timer_raise(err)
-    local ok, text = pcall(M.timer_traceback, err)
-    pcall(tell_timer_error, ok and text or "error with no message")
+    local text, raised = timer.error_text(err), timers.raised
+    if raised then raised[#raised + 1] = text else pcall(tell_timer_error, text) end
   end
 
   local keeper = held.new(driver, driver_address, observe, tell_error)

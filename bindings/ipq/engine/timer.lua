@@ -6,8 +6,10 @@
 local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local live = require "ipq.engine.live"
-local error, getmetatable, rawget, setmetatable = error, getmetatable, rawget, setmetatable
-local tonumber, type, xpcall = tonumber, type, xpcall
+-- A script may overwrite globals.
+local error, getmetatable, pcall, rawget, setmetatable = error, getmetatable, pcall, rawget, setmetatable
+local tonumber, tostring, type, xpcall = tonumber, tostring, type, xpcall
+local debug_traceback = debug.traceback
 local floor, huge = math.floor, math.huge
 
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
@@ -21,7 +23,8 @@ local function monotonic() return (C.ipq_monotonic_us()) end
 local M = {}
 
 -- The heap: entries { timer, due, number, index, call, value, heap, period }, the first one due first; those that are
--- due at the same time in the order of their making.
+-- due at the same time in the order of their making. Where it has a list raised, what its functions raise goes there
+-- and not into the log.
 local Heap = {}
 Heap.__index = Heap
 
@@ -185,6 +188,19 @@ function M.every(seconds, fn, value) return (add("ipq.every()", seconds, fn, val
 --- The next time of a periodic one, behind now.
 local function next_due(entry, now)
   return entry.due + entry.period * (floor((now - entry.due) / entry.period) + 1)
+end
+
+local function traceback(err)
+  local text = debug_traceback(tostring(err), 5)
+  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+end
+
+--- What a timer's function raised, with the traceback down to that function: for the handler that run() takes, which
+--- calls this itself. Never raises.
+---@return string
+function M.error_text(err)
+  local ok, text = pcall(traceback, err)
+  return ok and text or "error with no message"
 end
 
 --- Calls what is due at now, in the order of times. Where the time is not the clock's, each runs at its own time,

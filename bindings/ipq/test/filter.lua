@@ -106,8 +106,9 @@ end
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
+---@field events table[] copies of the tables that ipq.event() was given meanwhile
 local Result = {
-  __index = keys.strict("a result", { "verdict", "value", "judged", "packet", "changed", "error", "log" }),
+  __index = keys.strict("a result", { "verdict", "value", "judged", "packet", "changed", "error", "log", "events" }),
 }
 
 function Result:__tostring()
@@ -144,7 +145,8 @@ function M.run(filter, pkt)
   if not packet.is_packet(pkt) then error("a packet is what a builder gives, or packet(bytes)", 2) end
   ipq.args = under_test.args
   local outcome = misuse.guard(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
-  local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log, judged = pkt }, Result)
+  local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log, events = outcome.events,
+    judged = pkt }, Result)
   if outcome.is_held then
     outcome.on_verdict = function(later) fill_in(result, pkt, later) end
   else

@@ -49,16 +49,25 @@ function M.with_timers(heap, work, ...)
 end
 
 --- Calls work(heap) where the packets of a capture tell the time, not the kit.
+---@return string[] raised what timers raised
 function M.with_capture_time(heap, work)
-  heap = heap or shared_timers
+  local raised, before = {}, heap.raised
+  heap.raised = raised
   heap:stop(now_us())
   local ok, why = pcall(M.with_timers, heap, work, heap)
-  heap.clock = now_us
+  heap.raised, heap.clock = before, now_us
   heap:start(now_us())
   if not ok then error(why, 0) end
+  return raised
 end
 
-local function on_raise(err) log.error("timer: " .. dispatch.timer_traceback(err)) end
+--- Raises where timers did: no result of a packet's could tell of them.
+---@param raised string[]
+function M.fail_by_timers(raised)
+  if #raised == 0 then return end
+  local others = #raised > 1 and ("\nand %d more after it"):format(#raised - 1) or ""
+  bad("a timer raised: %s%s", raised[1], others)
+end
 
 --- The heap that has something to run, up to that time.
 local function next_heap(target)
@@ -69,17 +78,25 @@ local function next_heap(target)
   return next
 end
 
+--- A copy of what is in an event's table now: a script may put its next event into the same one.
+local function snapshot(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for key, inner in pairs(value) do copy[key] = snapshot(inner) end
+  return copy
+end
 
---- Time and log as they are in replay, while work(...) runs. Gives what it gives, and what was logged.
+--- Time, log and events as they are in replay, while work(...) runs. Gives what it gives, the log's lines
+--- ("level: text"), and the events.
 local function in_replay(work, ...)
-  local is_replay, sink, event_sink, lines = live.is_replay, log.sink, event.sink, {}
+  local is_replay, sink, event_sink, lines, events = live.is_replay, log.sink, event.sink, {}, {}
   live.is_replay = true
   log.sink = function(level, text) lines[#lines + 1] = level .. ": " .. text end
-  event.sink = function(line) lines[#lines + 1] = "event: " .. line:gsub("\n$", "") end
+  event.sink = function(_, fields) events[#events + 1] = snapshot(fields) end
   local ok, result = pcall(work, ...)
   live.is_replay, log.sink, event.sink = is_replay, sink, event_sink
   if not ok then error(result, 0) end
-  return result, lines
+  return result, lines, events
 end
 M.in_replay = in_replay
 
@@ -294,7 +311,8 @@ local slots, depth = {}, 0
 
 -- They run in the batch of a slot, as the host looks there for what takes too long.
 local function run_timers(target)
-  local slot, guard = slots[1] or new_slot(), live.guard
+  local slot, guard, raised = slots[1] or new_slot(), live.guard, {}
+  local function on_raise(err) raised[#raised + 1] = timer.error_text(err) end
   slots[1] = slot
   local guarded = guard and guard(slot.memory:driver())
   local heap = next_heap(target)
@@ -305,14 +323,17 @@ local function run_timers(target)
   end
   M.time = target / 1e6
   if guard then guard(guarded) end
+  return raised
 end
 
---- Lets time pass.
+--- Lets time pass. Where timers raise, it does so when all that were due have run.
 ---@param seconds number
 ---@return string[] log
+---@return table[] events
 function M.advance(seconds)
-  local _, lines = in_replay(run_timers, math.floor((M.time + seconds) * 1e6 + 0.5))
-  return lines
+  local raised, lines, events = in_replay(run_timers, math.floor((M.time + seconds) * 1e6 + 0.5))
+  M.fail_by_timers(raised)
+  return lines, events
 end
 
 local function judge(slot, bytes, meta, filter, options)
@@ -339,18 +360,19 @@ end
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? table
 ---@return {value: integer, why: string?, set: integer, mark: integer, priority: integer, bytes: string?,
----  is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[]} outcome  bytes: what the packet has become,
----  where it was changed; is_held: it has no value yet, and on_verdict() is called when it has; log: "level: text"
+---  is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[], events: table[]} outcome  bytes: what the
+---  packet has become, where it was changed; is_held: it has no value yet, and on_verdict() is called when it has;
+---  log: "level: text"
 function M.judge(bytes, meta, filter, options)
   if #bytes > SLOT then bad("a packet of %d bytes; %d is the most", #bytes, SLOT) end
   options = options or {}
   depth = depth + 1
   slots[depth] = slots[depth] or new_slot()
-  local ok, outcome, lines = pcall(in_replay, M.with_timers, options.timers, judge, slots[depth], bytes, meta, filter,
-    options)
+  local ok, outcome, lines, events = pcall(in_replay, M.with_timers, options.timers, judge, slots[depth], bytes, meta,
+    filter, options)
   depth = depth - 1
   if not ok then error(outcome, 0) end
-  outcome.log = lines
+  outcome.log, outcome.events = lines, events
   return outcome
 end
 

@@ -15,11 +15,11 @@ local timer = require "ipq.engine.timer"
 local M = {}
 
 --- Runs all packets of a capture through a filter, with the time and the log as they are in replay. Gives the
---- capture, its driver, what is wrong with its files, and what was logged.
+--- capture, its driver, what is wrong with its files, and what came meanwhile: { log, events, raised }.
 local function run(options, filter, observe, timers)
   local capture, message = core.capture(options)
   if not capture then return nil, message end
-  local _, lines = memory.in_replay(memory.with_capture_time, timers, function(heap)
+  local raised, lines, events = memory.in_replay(memory.with_capture_time, timers, function(heap)
     local is_capture = live.is_capture
     live.is_capture = true
     local judge, keeper = dispatch.new(capture:driver(), filter, observe, heap)
@@ -27,7 +27,8 @@ local function run(options, filter, observe, timers)
     judge()
     keeper:judge_rest()
   end)
-  return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:flush(), lines
+  return capture, ffi.cast("struct ipq_driver *", capture:driver()), capture:flush(),
+    { log = lines, events = events, raised = raised }
 end
 
 ---@class ipq.test.Replay
@@ -46,6 +47,7 @@ end
 ---@field records table[] one a packet, in the order of verdicts: number, time, verdict, mark, changed, packet (a
 ---  line), error
 ---@field log string[]
+---@field events table[] copies of the tables that ipq.event() was given
 
 local record_mt = {
   __index = keys.strict("a record", { "number", "time", "verdict", "mark", "changed", "packet", "error" }),
@@ -55,7 +57,7 @@ local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", 
 
 local replay_mt = {
   __index = keys.strict("a replay", { "frames", "unjudged", "packets", "accepted", "dropped", "queued", "repeated",
-    "stopped", "marked", "changed", "errors", "damage", "records", "log" }),
+    "stopped", "marked", "changed", "errors", "damage", "records", "log", "events" }),
 }
 
 local bad = misuse.bad
@@ -69,7 +71,8 @@ local function check(path, options)
 end
 
 --- Judges all packets of a capture file, as `ipq-lua -r` does: pcap or pcapng. Options: write, a file for what is
---- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened.
+--- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened, and
+--- where a timer raised, when all packets are judged.
 ---@param path string
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? {write?: string, select?: string}
@@ -81,19 +84,21 @@ function M.replay(path, filter, options)
   misuse.guard(check, path, options)
   ipq.args = under_test.args
   local records = {}
-  local capture, driver, damage, lines = run({
+  local capture, driver, damage, told = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
   }, under_test.filter, function(p, pkt, why)
     records[#records + 1] = setmetatable(record.of(p, pkt, why), record_mt)
-  end, under_test.timers)
+  end, under_test.timers or timer.new())
   if not capture then error(driver, 2) end
 
-  local result = setmetatable({ records = records, damage = damage, log = lines }, replay_mt)
+  local result = setmetatable({ records = records, damage = damage, log = told.log, events = told.events },
+    replay_mt)
   for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
   local frames = capture:counters()
   result.frames, result.unjudged, result.changed = frames.frames, frames.unjudged, frames.changed
   capture:close()
+  misuse.guard(memory.fail_by_timers, told.raised)
   return result
 end
 

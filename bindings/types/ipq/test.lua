@@ -7,7 +7,6 @@
 ---tostring(payload).
 ---@class ipq.test.Packet: ipq.Packet
 ---@field bytes string the whole IP packet
----@field payload string? what of it is copied
 local Packet = {}
 
 ---A copy with other fields, as a filter that assigned them would leave it: lengths and checksums follow, but
@@ -70,7 +69,8 @@ function Filter:save() end
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
----@field log string[] what was logged meanwhile: "level: text", and "event: {...}"
+---@field log string[] what was logged meanwhile: "level: text"
+---@field events table[] what ipq.event() was given meanwhile: copies, made then
 
 ---@class ipq.test.Record
 ---@field number integer of the frame in the file, from 1
@@ -96,6 +96,7 @@ function Filter:save() end
 ---@field damage string? what is wrong with the files; what could be read was judged
 ---@field records ipq.test.Record[] one a packet, in the order of verdicts
 ---@field log string[]
+---@field events table[] what ipq.event() was given: copies, made then
 
 ---@class ipq.test
 local test = {}
@@ -114,7 +115,8 @@ function test.load(path, args, options) end
 ---@return ipq.test.Result
 function test.run(filter, packet) end
 
----Judges all packets of a capture file (pcap or pcapng), as ipq-lua -r does. Raises where a file cannot be opened.
+---Judges all packets of a capture file (pcap or pcapng), as ipq-lua -r does. Raises where a file cannot be opened, and
+---where a timer raised, when all packets are judged. Timers that a function makes, which is no script, end with it.
 ---@param path string
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? {write?: string, select?: string} select is a pcap-filter(7) expression
@@ -229,9 +231,11 @@ function test.describe(packet) end
 function test.set_time(seconds) end
 
 ---Lets time pass: moves what ipq.now() gives, as set_time() does, and runs the timers that are due meanwhile, of all
----filters, in the order of their times.
+---filters, in the order of their times. Raises where one of them raised, with its error and traceback, when all have
+---run: a spec that expects that says assert.error_matches(function() t.advance(1) end, "what it says").
 ---@param seconds number
----@return string[] log what was logged meanwhile: "level: text", and "event: {...}"
+---@return string[] log what was logged meanwhile: "level: text"
+---@return table[] events what ipq.event() was given meanwhile: copies, made then
 function test.advance(seconds) end
 
 ---The assertions, once ipq.test is required.
