@@ -1,5 +1,11 @@
---- A packet in one line, as tcpdump would print it.
-local concat, ipairs = table.concat, ipairs -- a script may overwrite globals
+--- A packet in one line, as tcpdump would print it. Lengths are those on the wire, also where the copy is cut off.
+local bit = require "bit"
+local ffi = require "ffi"
+local live = require "ipq.engine.live"
+local concat, ipairs, min = table.concat, ipairs, math.min -- a script may overwrite globals
+
+local band, DIRTY = bit.band, ffi.C.IPQ_DIRTY_ALL
+local IPV6_HEADER, UDP_HEADER = 40, 8
 
 local M = {}
 
@@ -14,35 +20,67 @@ local icmp_names = {
 local flag_letters = { { "fin", "F" }, { "syn", "S" }, { "rst", "R" }, { "psh", "P" }, { "ack", "." },
   { "urg", "U" }, { "ece", "E" }, { "cwr", "W" } }
 
-local function tcp(pkt)
+--- The length that the IP header tells; nil where that is nonsense, or too large for the field.
+local function ip_length(pkt)
+  if pkt.ip then
+    local length = pkt.ip.length
+    return length >= 20 and length or nil
+  end
+  local length = pkt.ip6.length
+  return length > 0 and length + IPV6_HEADER or nil
+end
+
+--- Where the IP packet ends on the wire, as an offset in the copy, which may end before that.
+local function wire_end(pkt, p)
+  if p.data_len >= p.len then return p["end"] end
+  local length = ip_length(pkt)
+  return length and min(p.l3 + length, p.len) or p.len
+end
+
+local function tcp(pkt, p)
   local t, letters = pkt.tcp, {}
   for _, flag in ipairs(flag_letters) do
     if t[flag[1]] then letters[#letters + 1] = flag[2] end
   end
   if #letters == 0 then letters[1] = "none" end
-  local length = #t.payload
+  local length = wire_end(pkt, p) - p.body
   local text = { ("Flags [%s]"):format(concat(letters)) }
-  text[#text + 1] = length > 0 and ("seq %.0f:%.0f"):format(t.sequence, t.sequence + length)
-    or ("seq %.0f"):format(t.sequence)
+  if length > 0 then
+    text[#text + 1] = ("seq %.0f:%.0f"):format(t.sequence, (t.sequence + length) % 2 ^ 32)
+  elseif t.syn or t.fin or t.rst then
+    text[#text + 1] = ("seq %.0f"):format(t.sequence)
+  end
   if t.ack then text[#text + 1] = ("ack %.0f"):format(t.ackseq) end
   text[#text + 1] = "win " .. t.window
   text[#text + 1] = "length " .. length
   return (concat(text, ", "))
 end
 
-local function icmp(pkt, name, label)
+--- By the length that its own header tells: of a first fragment that is the whole datagram's.
+local function udp(pkt, p)
+  local room, length = wire_end(pkt, p) - p.body, pkt.udp.length - UDP_HEADER
+  if band(p.dirty, DIRTY) ~= 0 then length = room end
+  if length < 0 then return "UDP, bad length " .. length + UDP_HEADER end
+  if length > room and p.fragment == ffi.C.IPQ_FRAGMENT_NONE then
+    return ("UDP, bad length %d > %d"):format(length, room)
+  end
+  return "UDP, length " .. length
+end
+
+local function icmp(pkt, p, name, label)
   local view = pkt[name]
   local kind = icmp_names[name][view.type]
   local text = label .. " " .. (kind or ("type %d code %d"):format(view.type, view.code))
   if kind and kind:match "^echo" then text = text .. (", id %d, seq %d"):format(view.id, view.sequence) end
-  return text .. ", length " .. #view.payload + 8
+  return text .. ", length " .. wire_end(pkt, p) - p.l4
 end
 
 local function transport(pkt)
-  if pkt.tcp then return (tcp(pkt)) end
-  if pkt.udp then return "UDP, length " .. #pkt.udp.payload end
-  if pkt.icmp then return (icmp(pkt, "icmp", "ICMP")) end
-  if pkt.icmpv6 then return (icmp(pkt, "icmpv6", "ICMP6")) end
+  local p = live.packet_of(pkt)
+  if pkt.tcp then return (tcp(pkt, p)) end
+  if pkt.udp then return (udp(pkt, p)) end
+  if pkt.icmp then return (icmp(pkt, p, "icmp", "ICMP")) end
+  if pkt.icmpv6 then return (icmp(pkt, p, "icmpv6", "ICMP6,")) end
   for _, name in ipairs { "sctp", "udplite", "dccp", "gre", "esp", "ah" } do
     if pkt[name] then return (name:upper()) end
   end
