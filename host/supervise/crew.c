@@ -146,6 +146,7 @@ void crew_ready(struct supervisor *s)
 	if (s->phase != PHASE_READY)
 		return;
 	notify_send("READY=1");
+	statistics_ready(s);
 	if (notify_watchdog_ms())
 		s->notify_at = clock_ms();
 	reload_step(s);

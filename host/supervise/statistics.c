@@ -14,6 +14,7 @@
 
 enum {
 	OVERFLOW_INTERVAL_MS = 1000,
+	HINT_AFTER_S = 5,
 	LOOK_INTERVAL_MS = 1000,
 	METRICS_INTERVAL_MS = 15000,
 	STATUS_INTERVAL_MS = 5000
@@ -83,9 +84,46 @@ static void write_metrics(struct supervisor *s)
 	s->statistics.is_warned = ret < 0;
 }
 
+/* The program before this one on the same queues has told whoever reads the log. */
+void statistics_ready(struct supervisor *s)
+{
+	if (!s->is_successor)
+		s->hint_at = clock_ms() + HINT_AFTER_S * 1000;
+}
+
+/* Whether a packet has come to the queue, whatever became of it. */
+static bool has_come(const struct ipq_counters *counters, const struct overflow *overflow)
+{
+	return counters->packets || overflow->waiting || overflow->queue_full ||
+	       overflow->socket_full;
+}
+
+/* Once, and of all queues: where one has packets there are rules, and another may be without for
+ * long. */
+static void hint(struct supervisor *s, bool is_quiet)
+{
+	unsigned int first = s->queues.of[0].num, count = s->queues.count;
+	char option[32] = "";
+
+	if (s->hint_at > clock_ms() || is_ending(s))
+		return;
+	s->hint_at = NEVER;
+	if (!is_quiet)
+		return;
+	if (count > 1)
+		snprintf(option, sizeof(option), " -q %u:%u", first, first + count - 1);
+	else if (first)
+		snprintf(option, sizeof(option), " -q %u", first);
+	log_queue(LOG_LEVEL_INFO, count > 1 ? LOG_NO_QUEUE : (int)first,
+		  ": no packet has come within %d s: ipq-lua --doctor%s looks whether a rule "
+		  "queues any",
+		  HINT_AFTER_S, option);
+}
+
 void statistics_overflow(struct supervisor *s)
 {
 	static struct stats stats;
+	bool is_quiet = true;
 
 	FOR_EACH_QUEUE (s, queue) {
 		struct overflow before = queue->overflow;
@@ -93,7 +131,9 @@ void statistics_overflow(struct supervisor *s)
 		queue_count(queue, &stats);
 		overflow_read(&queue->overflow, queue->num, &stats.counters);
 		overflow_warn(&before, &queue->overflow, queue->num);
+		is_quiet = is_quiet && !has_come(&stats.counters, &queue->overflow);
 	}
+	hint(s, is_quiet);
 	s->overflow_at = clock_ms() + OVERFLOW_INTERVAL_MS;
 }
 

@@ -397,7 +397,7 @@ int supervisor_run(const struct options *options)
 	s->options = s->queues.options = options;
 	s->queues.signals = s->queues.page = s->queues.watch = s->control.fd = -1;
 	s->has_terminal = isatty(STDERR_FILENO);
-	s->overflow_at = s->survey_at = s->statistics.look_at = NEVER;
+	s->overflow_at = s->hint_at = s->survey_at = s->statistics.look_at = NEVER;
 	s->look_at = s->memory_at = s->notify_at = NEVER;
 	code = run(s);
 	number = s->last_signal;

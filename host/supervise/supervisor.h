@@ -70,6 +70,7 @@ struct supervisor {
 	int last_signal;	/* the second that asked to end */
 	/* When to do what, CLOCK_MONOTONIC, ms */
 	int64_t overflow_at;
+	int64_t hint_at; /* with overflow_at, which alone wakes for it */
 	int64_t survey_at;
 	int64_t look_at;
 	int64_t memory_at;
@@ -151,8 +152,10 @@ void survey_look(struct supervisor *s);
 
 /* statistics.c: in the page that others read, in the log, and in the file of metrics */
 
-/* Tells the log of packets that were lost before a worker could see them; sets when to look next.
- */
+/* Packets come from here on, if a rule queues any. */
+void statistics_ready(struct supervisor *s);
+/* Tells the log of packets that were lost before a worker could see them, and once where none comes
+ * at all; sets when to look next. */
 void statistics_overflow(struct supervisor *s);
 
 /* An exit code, EX_CANTCREAT where the file cannot be written; what is wrong is logged. */
