@@ -1,5 +1,6 @@
 -- Judges the beginning of each TCP flow and has the rest of it pass by the queue: a flow in whose first bytes
--- the word `deny` is found is blocked, any other goes on at the kernel's own speed.
+-- the word `deny` is found is blocked, any other goes on at the kernel's own speed. What is cut so that the word cannot
+-- be looked for is dropped then: fragments, and headers that cannot be told. A word in two segments is not found.
 --
 --   iptables -A FORWARD -p tcp -m connmark ! --mark 0x40000000/0x40000000 -j NFQUEUE --queue-num 0
 --   iptables -t mangle -A POSTROUTING -m mark --mark 0x40000000/0x40000000 -j CONNMARK --or-mark 0x40000000
@@ -25,6 +26,7 @@ end
 
 return function(pkt)
   local tcp = pkt.tcp
+  if deny and (pkt.malformed or tcp and pkt.fragment) then return ipq.DROP end
   if not tcp then return end
   local payload = tcp.payload
   if deny and payload:find(deny) then return ipq.DROP end

@@ -1,4 +1,5 @@
--- Drops pings: ICMP and ICMPv6 echo requests of more than max bytes (0, so all of them).
+-- Drops pings: ICMP and ICMPv6 echo requests of more than max bytes (0, so all of them), those that come in fragments,
+-- which hide how long they are, and what is cut so that it may be one.
 --
 --   iptables -A INPUT -p icmp -j NFQUEUE --queue-num 0
 --   ipq-lua drop_icmp.lua max=100 verbose=yes
@@ -23,9 +24,10 @@ end
 return {
   queue = { range = 128 },
   filter = function(pkt)
+    if pkt.malformed then return ipq.DROP end
     local icmp = echo_request(pkt)
     if not icmp then return end
-    local drop = pkt.len > max
+    local drop = pkt.fragment ~= nil or pkt.len > max
     if verbose then
       print(("ping of %d bytes, sequence %d: %s"):format(pkt.len, icmp.sequence, drop and "drop" or "accept"))
     end

@@ -1,4 +1,4 @@
--- Drops what goes to these TCP and UDP ports.
+-- Drops what goes to these TCP and UDP ports, and what is cut so that its port cannot be told.
 --
 --   iptables -A FORWARD -j NFQUEUE --queue-num 0
 --   ipq-lua drop_port.lua ports=23,2323 protocol=tcp
@@ -18,6 +18,7 @@ end
 return {
   queue = { range = 128 },
   filter = function(pkt)
+    if pkt.malformed then return ipq.DROP end
     local protocol = pkt.protocol
     if only and protocol ~= only or protocol ~= 6 and protocol ~= 17 then return end
     if dropped[pkt.dport] then return ipq.DROP end

@@ -9,6 +9,11 @@ describe("@NAME@.lua", function()
     assert.verdict("drop", filter, t.tcp { dport = 23, daddr = "2001:db8::2" })
   end)
 
+  it("drops what hides its port", function()
+    assert.verdict("drop", filter, t.tcp { dport = 23, data_len = 30 }) -- cut off within the TCP header
+    assert.verdict("drop", filter, t.fragments(t.tcp { dport = 23, payload = "hello" }, 28)[1])
+  end)
+
   it("leaves all else as it is", function()
     assert.unchanged(filter, t.tcp { dport = 22 })
     assert.unchanged(filter, t.udp { dport = 23 })

@@ -72,7 +72,7 @@ end)
 describe("scripts/drop_icmp.lua", function()
   it("drops echo requests of both families, with options too, and nothing else", function()
     local src = source.new { message(ip(1, request)), message(ip(1, answer)), message(ip6(58, request6)),
-      message(ip6(58, answer)), message(ip(17, request)), message(ip(1, request, { options = "\1\1\1\0" })) }
+      message(ip6(58, answer)), message(ip(17, udp(request))), message(ip(1, request, { options = "\1\1\1\0" })) }
     assert.same({ D, A, D, A, A, D }, src:verdicts(load "drop_icmp".filter))
   end)
 
@@ -80,6 +80,18 @@ describe("scripts/drop_icmp.lua", function()
     local src = source.new { message(ip(1, request)), message(ip(1, request .. "x")),
       message(ip(1, request), m.attr(m.CAP_LEN, m.be32(1500))) }
     assert.same({ A, D, D }, src:verdicts(load("drop_icmp", "max=84").filter))
+  end)
+
+  it("drops those that fragments make, however small these are, and what may be one", function()
+    local t = require "ipq.test"
+    local f = t.load("scripts/drop_icmp.lua", { max = 84 })
+    for _, build in ipairs { t.icmp, t.icmpv6 } do
+      local pieces = t.fragments(build { payload = ("x"):rep(200) }, 72)
+      assert.is_true(pieces[1].len <= 84)
+      assert.verdict("drop", f, pieces[1])
+      assert.verdict("drop", f, build { payload = "x", data_len = 44 - 20 })
+    end
+    assert.unchanged(f, t.fragments(t.udp { payload = ("x"):rep(200) }, 80)[1])
   end)
 
   it("says what it does, if asked", function()
@@ -143,6 +155,20 @@ describe("scripts/drop_port.lua", function()
   it("drops several ports, of one protocol if asked", function()
     assert.same({ D, A, D, A, A, A },
       source.new(messages):verdicts(load("drop_port", "ports=23,2323", "protocol=tcp").filter))
+  end)
+
+  it("drops what hides its port: a first fragment that is too short, headers that the copy does not hold", function()
+    local t = require "ipq.test"
+    local f = t.load "scripts/drop_port.lua"
+    for _, address in ipairs { "192.0.2.1", "2001:db8::1" } do
+      local telnet = t.tcp { saddr = address, dport = 23, payload = ("x"):rep(40) }
+      local head = #telnet.bytes - 60
+      assert.verdict("drop", f, t.fragments(telnet, head + (address:find ":" and 16 or 8))[1])
+      assert.verdict("drop", f, t.fragments(telnet, head + 40)[1])
+      assert.unchanged(f, t.fragments(t.tcp { saddr = address, dport = 22, payload = ("x"):rep(40) }, head + 40)[1])
+    end
+    local options = { nexthdr = 60, data = "\13" .. ("\0"):rep(109) }
+    assert.verdict("drop", f, t.tcp { ip6 = {}, dport = 22, exthdrs = { options } })
   end)
 
   it("does not load with ports that are none", function()
@@ -261,6 +287,19 @@ describe("scripts/bypass_flow.lua", function()
       "bytes=6", "deny=secret")
     assert.same({ false, false, true }, bypassed)
     assert.same({ D, D, A }, verdicts)
+  end)
+
+  it("drops what it cannot look for the word in, where there is one", function()
+    local t = require "ipq.test"
+    local deny = t.load("scripts/bypass_flow.lua", { deny = "secret" })
+    local fragment = t.fragments(t.tcp { payload = ("x"):rep(40) .. "secret" }, 64)[1]
+    local short = t.tcp { payload = "public", data_len = 30 }
+    assert.verdict("drop", deny, fragment)
+    assert.verdict("drop", deny, short)
+    assert.verdict("accept", deny, t.fragments(t.udp { payload = ("x"):rep(40) }, 48)[1])
+    local any = t.load "scripts/bypass_flow.lua"
+    assert.verdict("accept", any, fragment)
+    assert.verdict("accept", any, short)
   end)
 
   it("leaves other protocols alone", function()

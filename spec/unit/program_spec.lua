@@ -285,7 +285,7 @@ describe("ipq-lua --new and --test", function()
     local output, status = in_folder "$IPQ --new my-filter_2 && $IPQ --check my-filter_2.lua && $IPQ --test spec"
     assert.matches("^my%-filter_2.lua and spec/my%-filter_2_spec.lua are written.\n", output)
     assert.matches("my%-filter_2.lua: can be used\n", output)
-    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.matches("4 successes / 0 failures / 0 errors", output)
     assert.equal(0, status)
   end)
 
@@ -322,7 +322,7 @@ describe("ipq-lua --new and --test", function()
   it("run the specs themselves where a project's .busted names an interpreter", function()
     local output, status = in_folder [[$IPQ --new a >/dev/null
       echo 'return { _all = { lua = "/nonexistent" } }' > .busted; $IPQ --test spec]]
-    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.matches("4 successes / 0 failures / 0 errors", output)
     assert.equal(0, status)
   end)
 

@@ -37,6 +37,16 @@ describe("README.md", function()
       m.simple(3, udp) }:verdicts(load "telnet.lua".filter))
   end)
 
+  it("drops what is cut so that it may be telnet", function()
+    local t = require "ipq.test"
+    local filter = load "telnet.lua".filter
+    assert.verdict("drop", filter, t.tcp { dport = 22, data_len = 30 })
+    local whole = t.tcp { dport = 23, payload = "hello" }
+    assert.verdict("drop", filter, t.fragments(whole, 28)[1])
+    assert.verdict("drop", filter, t.fragments(whole, 40)[1])
+    assert.unchanged(filter, t.fragments(t.tcp { dport = 22, payload = ("x"):rep(40) }, 60)[1])
+  end)
+
   it("tests it, by the command that it names", function()
     local netns = require "spec.support.netns"
     local dir = netns.shell "mktemp -d":match "%S+"
@@ -49,7 +59,7 @@ describe("README.md", function()
     local output, status = netns.shell(
       ("P=$(realpath %s); cd %s; env LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 $P --test .")
       :format(netns.program, dir))
-    assert.matches("3 successes / 0 failures / 0 errors", output)
+    assert.matches("4 successes / 0 failures / 0 errors", output)
     assert.equal(0, status)
   end)
 

@@ -46,6 +46,7 @@ feature.describe("README's rules for nft", { "nft's queue" }, function()
 local ipq = require "ipq"
 
 return function(pkt)
+  if pkt.malformed then return ipq.DROP end
   if pkt.tcp and pkt.tcp.dport == 23 then return ipq.DROP end
 end
 END
