@@ -28,7 +28,12 @@ enum ipq_verdict {
 };
 
 /* What a verdict carries beside itself (struct ipq_packet, field set). */
-enum ipq_set { IPQ_SET_MARK = 1, IPQ_SET_PRIORITY = 2, IPQ_SET_PAYLOAD = 4 };
+enum ipq_set {
+	IPQ_SET_MARK = 1,
+	IPQ_SET_PRIORITY = 2,
+	IPQ_SET_PAYLOAD = 4,
+	IPQ_SET_OVERSIZED = 8 /* nothing of a verdict's: the payload will not pass */
+};
 
 /* Bits of a packet's mark: by the one a filter asks the rules to queue no more of its flow, by the
  * other (SO_MARK) it tells them what it sends itself. */
@@ -126,6 +131,7 @@ struct ipq_packet {
 	uint16_t inner;	   /* where the IP packet begins inside, whose checksum that is */
 	uint16_t l4_delta; /* what changes have added to the transport's sum */
 	uint32_t l4_wrong; /* by what the transport's checksum was wrong when the packet came */
+	uint32_t came_len; /* len, when the packet came */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
 	const uint8_t *secctx;
@@ -201,6 +207,7 @@ struct ipq_counters {
 	uint64_t stopped;
 	uint64_t marked;       /* packets that got a mark from the filter */
 	uint64_t errors;       /* packets that cost the error verdict */
+	uint64_t oversized;    /* packets that got too large for their way out */
 	uint64_t settled;      /* packets that a dead process had in hand */
 	uint64_t malformed;    /* kernel messages that could not be read */
 	uint64_t refused;      /* verdicts that the kernel answered with an error */
@@ -310,6 +317,7 @@ struct ipq_live {
 struct ipq_device {
 	uint32_t index;
 	uint16_t type;	  /* ARPHRD_* */
+	uint32_t mtu;	  /* bytes; 0 where the kernel does not tell */
 	char name[16];	  /* IFNAMSIZ, ends with a 0 byte; empty where there is no such interface */
 	int64_t until_ms; /* CLOCK_MONOTONIC_COARSE: asked again after that */
 };

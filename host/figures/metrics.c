@@ -37,6 +37,8 @@ static const struct {
 	 offsetof(struct stats, counters.batches)},
 	{"ipq_bytes_total", "Bytes of packets that were copied to the filter.",
 	 offsetof(struct stats, counters.bytes)},
+	{"ipq_oversized_total", "Packets that a filter made too large for their way out.",
+	 offsetof(struct stats, counters.oversized)},
 	{"ipq_refused_total", "Verdicts that the kernel answered with an error.",
 	 offsetof(struct stats, counters.refused)},
 };

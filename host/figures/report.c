@@ -142,6 +142,11 @@ void report_end(int queue_num, const struct ipq_counters *counters, const struct
 		  counters->packets, counters->accepted, counters->dropped,
 		  counters->queued + counters->repeated + counters->stopped, counters->errors, lost,
 		  restarted);
+	if (counters->oversized)
+		log_queue(LOG_LEVEL_WARN, queue_num,
+			  ": %" PRIu64 " of the accepted packets had grown larger than the MTU of "
+			  "their way out, and did not pass",
+			  counters->oversized);
 	if (counters->refused)
 		log_queue(LOG_LEVEL_WARN, queue_num,
 			  ": the kernel refused %" PRIu64 " verdicts, the last with: %s",

@@ -60,6 +60,7 @@ static const struct condition {
 	 * which CAP_NET_ADMIN would allow, or type into the terminal. */
 	{CALL(ioctl), 1, SIOCGIFNAME},
 	{CALL(ioctl), 1, SIOCGIFHWADDR},
+	{CALL(ioctl), 1, SIOCGIFMTU},
 	{CALL(ioctl), 1, TCGETS},
 	{CALL(ioctl), 1, TCGETS2},
 	{CALL(ioctl), 1, TIOCGWINSZ},

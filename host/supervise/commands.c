@@ -82,9 +82,11 @@ static void put_stats_object(FILE *out, const struct stats *stats)
 		"{\"queue\":%" PRIu32 ",\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64
 		",\"accepted\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"queued\":%" PRIu64
 		",\"repeated\":%" PRIu64 ",\"stopped\":%" PRIu64 ",\"errors\":%" PRIu64
-		",\"refused\":%" PRIu64 ",\"malformed\":%" PRIu64 ",\"restarts\":%" PRIu32,
+		",\"oversized\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"malformed\":%" PRIu64
+		",\"restarts\":%" PRIu32,
 		stats->queue_num, c->packets, c->bytes, c->accepted, c->dropped, c->queued,
-		c->repeated, c->stopped, c->errors, c->refused, c->malformed, stats->restarts);
+		c->repeated, c->stopped, c->errors, c->oversized, c->refused, c->malformed,
+		stats->restarts);
 	if (stats->is_lost_known)
 		fprintf(out, ",\"lost\":%" PRIu32, stats->queue_full + stats->socket_full);
 	fputs(",\"script\":{", out);

@@ -33,6 +33,7 @@ struct queue {
 	bool is_odd_told;			 /* and the log has said so */
 	bool has_bound_others;			 /* that too */
 	struct overflow overflow;
+	bool is_oversized_told; /* that packets got too large for their way out */
 	struct child child[QUEUE_ROLES];
 	uint8_t *saved;		/* what a worker saves for the next one: WORKER_SAVED_MAX bytes */
 	struct stats past;	/* what workers counted that have ended */

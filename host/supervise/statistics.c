@@ -120,6 +120,19 @@ static void hint(struct supervisor *s, bool is_quiet)
 		  HINT_AFTER_S, option);
 }
 
+/* Once: it is the script's way. */
+static void warn_oversized(struct queue *queue, const struct ipq_counters *counters)
+{
+	if (!counters->oversized || queue->is_oversized_told)
+		return;
+	queue->is_oversized_told = true;
+	log_queue(
+		LOG_LEVEL_WARN, queue->num,
+		": the script has made a packet larger than the MTU of its way out, and it must "
+		"not be cut (IPv6, or DF): the kernel drops those. What helps: pkt.ip.df = false; "
+		"for TCP smaller segments, by scripts/clamp_mss.lua; or a larger MTU");
+}
+
 void statistics_overflow(struct supervisor *s)
 {
 	static struct stats stats;
@@ -131,6 +144,7 @@ void statistics_overflow(struct supervisor *s)
 		queue_count(queue, &stats);
 		overflow_read(&queue->overflow, queue->num, &stats.counters);
 		overflow_warn(&before, &queue->overflow, queue->num);
+		warn_oversized(queue, &stats.counters);
 		is_quiet = is_quiet && !has_come(&stats.counters, &queue->overflow);
 	}
 	hint(s, is_quiet);

@@ -83,9 +83,11 @@ static void note_wrong(struct ipq_packet *packet)
 static void begin(struct ipq_packet *packet)
 {
 	/* What has been finished once cannot be told any more. */
-	if (!(packet->set & IPQ_SET_PAYLOAD))
+	if (!(packet->set & IPQ_SET_PAYLOAD)) {
+		packet->came_len = packet->len;
 		packet->unready =
 			packet->ip_version ? (uint8_t)ipq_inner_unready(packet) : IPQ_UNREADY_NONE;
+	}
 	packet->set |= IPQ_SET_PAYLOAD;
 	if (packet->dirty)
 		return;

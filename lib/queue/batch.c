@@ -165,6 +165,7 @@ void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet)
 	counters->packets++;
 	counters->bytes += packet->data_len;
 	counters->marked += (packet->set & IPQ_SET_MARK) != 0;
+	counters->oversized += (packet->set & IPQ_SET_OVERSIZED) != 0;
 	count_verdict(counters, packet->verdict);
 }
 
@@ -180,6 +181,7 @@ void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from)
 	to->stopped += from->stopped;
 	to->marked += from->marked;
 	to->errors += from->errors;
+	to->oversized += from->oversized;
 	to->settled += from->settled;
 	to->malformed += from->malformed;
 	to->refused += from->refused;
@@ -191,7 +193,7 @@ void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from)
 void ipq_batch_tally(struct ipq_batch *batch)
 {
 	struct ipq_counters *counters = &batch->counters;
-	uint64_t packets = batch->count, bytes = 0, marked = 0;
+	uint64_t packets = batch->count, bytes = 0, marked = 0, oversized = 0;
 
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct ipq_packet *packet = &batch->packets[i];
@@ -202,12 +204,14 @@ void ipq_batch_tally(struct ipq_batch *batch)
 		}
 		bytes += packet->data_len;
 		marked += (packet->set & IPQ_SET_MARK) != 0;
+		oversized += (packet->set & IPQ_SET_OVERSIZED) != 0;
 		count_verdict(counters, packet->verdict);
 	}
 	counters->batches++;
 	counters->packets += packets;
 	counters->bytes += bytes;
 	counters->marked += marked;
+	counters->oversized += oversized;
 }
 
 void ipq_batch_limit_held(struct ipq_batch *batch, uint32_t maxlen)

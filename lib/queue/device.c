@@ -31,12 +31,15 @@ static void device_read(int fd, struct ipq_device *device)
 
 	device->name[0] = '\0';
 	device->type = 0;
+	device->mtu = 0;
 	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &request) < 0)
 		return;
 	memcpy(device->name, request.ifr_name, sizeof(device->name));
 	device->name[sizeof(device->name) - 1] = '\0';
 	if (ioctl(fd, SIOCGIFHWADDR, &request) == 0)
 		device->type = request.ifr_hwaddr.sa_family;
+	if (ioctl(fd, SIOCGIFMTU, &request) == 0)
+		device->mtu = (uint32_t)request.ifr_mtu;
 }
 
 /* Any socket takes these requests; through one of this kind nobody can be reached. 0 is "not yet", so
@@ -61,6 +64,19 @@ const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t in
 	device->until_ms = now + KEEP_MS;
 	errno = saved;
 	return device;
+}
+
+bool ipq_device_is_outgrown(struct ipq_devices *devices, const struct ipq_packet *packet)
+{
+	enum { DONT_FRAGMENT = 0x40 };
+	uint32_t mtu;
+
+	if (packet->data_len <= packet->came_len || !(packet->present & IPQ_HAS_OUTDEV) ||
+	    (packet->present & IPQ_HAS_SKB_INFO && packet->skb_info & IPQ_SKB_GSO) ||
+	    (packet->ip_version == 4 && !(packet->data[packet->l3 + 6] & DONT_FRAGMENT)))
+		return false;
+	mtu = ipq_device_get(devices, packet->outdev)->mtu;
+	return mtu && packet->data_len - packet->l3 > mtu;
 }
 
 void ipq_devices_clear(struct ipq_devices *devices)

@@ -286,6 +286,11 @@ int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *c
  * next call with the same cache. errno is kept. A cached answer is at most a second old.
  * (device.c) */
 const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
+/* Whether a changed packet has grown larger than the interface takes that it leaves by, and may not
+ * be cut: IPv6, or IPv4 with DF. The kernel drops it then, and tells its sender of an MTU that it
+ * has kept. A path's MTU may be less still, which is not known here. False where the kernel has not
+ * told of the interface (PREROUTING, INPUT), or cuts the packet into segments. (device.c) */
+bool ipq_device_is_outgrown(struct ipq_devices *devices, const struct ipq_packet *packet);
 /* Opens what it asks the kernel with, which ipq_device_get() does else: for a process that cannot
  * later. */
 void ipq_devices_open(struct ipq_devices *devices);

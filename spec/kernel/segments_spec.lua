@@ -141,3 +141,56 @@ END
     end)
   end
 end)
+
+netns.describe("A packet that has grown", function()
+  -- What is longer by 8 bytes than the MTU that it had filled.
+  local function grow(family, change, size)
+    return netns.run(([[
+      router
+      DATAGRAMS="$PWD/$IPQ_BUILD/spec/datagrams"
+      address=%s
+      on b "$DATAGRAMS" receive 9 > "$DIR/got" & receives=$!
+      listens() { on b grep -q ':0009 ' /proc/net/udp6; }
+      wait_for listens
+      %s -A FORWARD -p udp --dport 9 -m length --length 200: -j NFQUEUE --queue-num 0
+      filter grows --metrics "$DIR/metrics" <<'END'
+return function(pkt)
+  pkt.udp.payload:replace(#pkt.udp.payload, 0, "12345678")
+  %s
+end
+END
+      on a "$DATAGRAMS" send $address 9 %d 1 0
+      wait_for judged 1
+      until grep -q got "$DIR/got"; do on a "$DATAGRAMS" word $address 9; sleep 0.01; done
+      cat "$DIR/got"
+      [ "%s" ] || wait_for logged grows "larger than the MTU of its way out"
+      stop grows
+      grep '^ipq_oversized_total' "$DIR/metrics"
+    ]]):format(family == 4 and "10.2.0.2" or "fd02::2", family == 4 and "rule" or "rule6", change, size, change))
+  end
+  local WARNING = "queue 0: the script has made a packet larger than the MTU of its way out, and it must not be cut"
+
+  it("beyond the MTU is counted, and warned of", function()
+    for family, size in pairs { [4] = 1472, [6] = 1452 } do
+      local output = grow(family, "", size)
+      assert.matches("^got 0 0\n", output)
+      assert.matches("warning: " .. WARNING .. ".-pkt%.ip%.df = false", output)
+      assert.matches("queue 0: 1 of the accepted packets had grown larger than the MTU", output)
+      assert.matches('ipq_oversized_total{queue="0"} 1\n', output)
+    end
+  end)
+
+  it("arrives where it may be cut", function()
+    local output = grow(4, "pkt.ip.df = false", 1472)
+    assert.matches("^got 1 1480\n", output)
+    assert.not_matches("larger than", output)
+  end)
+
+  it("arrives where there is room for it", function()
+    for family, size in pairs { [4] = 1464, [6] = 1444 } do
+      local output = grow(family, "local _ = 0", size)
+      assert.matches("^got 1 " .. size + 8 .. "\n", output)
+      assert.not_matches("larger than", output)
+    end
+  end)
+end)

@@ -20,6 +20,8 @@ local probes = {
     ip link add t1 type vxlan id 7 local 10.0.0.1 remote 10.0.0.2 dstport 4789
     ip link add t2 type gre local 10.0.0.1 remote 10.0.0.2
     ip link add t3 type ipip local 10.0.0.1 remote 10.0.0.2
+    ip link add t4 type geneve id 7 remote 10.0.0.2
+    ip link add t5 type sit local 10.0.0.1 remote 10.0.0.2
   ]],
   ["a module for security contexts"] = "iptables-legacy -t mangle -A OUTPUT -p udp -j SECMARK --selctx unconfined",
 }

@@ -6,9 +6,9 @@ local ffi = require "ffi"
 local verdict = require "ipq.verdict"
 local tostring, type = tostring, type -- a script may overwrite globals
 
-local C, is_valid = abi.C, verdict.is_valid
-local band, is_buffer, open_buffer, DROP = bit.band, buffer.is_buffer, buffer.open, verdict.DROP
-local PAYLOAD = ffi.C.IPQ_SET_PAYLOAD
+local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
+local band, bor, is_buffer, open_buffer, DROP = bit.band, bit.bor, buffer.is_buffer, buffer.open, verdict.DROP
+local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
 local NO_PAYLOAD = bit.bnot(PAYLOAD)
 
 local M = {}
@@ -49,6 +49,7 @@ function M.complete(p)
   if band(p.set, PAYLOAD) == 0 or p.fix == 0 then return nil end
   local result = C.ipq_rewrite_finish(p)
   if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
+  if p.data_len > p.came_len and C.ipq_device_is_outgrown(devices, p) then p.set = bor(p.set, OVERSIZED) end
 end
 
 --- Gives the packet the verdict and the bytes, each where there is one. Gives why it cannot have them, or nil:
