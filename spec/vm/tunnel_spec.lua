@@ -1,5 +1,5 @@
--- TCP through tunnels leaves its checksum to the network card: a tunnel's packet that a filter has changed arrives with it
--- finished. VXLAN, which this host's kernel may have, is in spec/kernel/segments_spec.lua as well.
+-- TCP through tunnels leaves its checksum to the network card: a tunnel's packet that a filter has changed here arrives
+-- with it finished. On its way through a router: large_spec.lua. VXLAN, on any kernel: spec/kernel/segments_spec.lua.
 local feature = require "spec.support.feature"
 local netns = require "spec.support.netns"
 
