@@ -25,6 +25,7 @@
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
+	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
 	M(packet_summary, "ipq.packet.summary", "packet/summary.lua")             \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \

@@ -164,7 +164,7 @@ function Netset:has_daddr(pkt) end
 ---@field hook integer 0 to 4
 ---@field hook_name "prerouting"|"input"|"forward"|"output"|"postrouting"|nil
 ---@field family "unspec"|"inet"|"ip"|"arp"|"netdev"|"bridge"|"ip6"|nil
----@field mark integer can be assigned; 0 where there is none
+---@field mark integer can be assigned; 0 where there is none; -2^31 to -1 are taken as LuaJIT's bit gives them, as by all fields of 32 bits
 ---@field priority integer? can be assigned; skb->priority, nil where it is 0
 ---@field timestamp number? seconds
 ---@field timestamp_sec integer?
@@ -432,7 +432,7 @@ function Buffer:set_u8(offset, value) end
 function Buffer:set_u16(offset, value) end
 
 ---@param offset integer
----@param value integer in network order
+---@param value integer in network order; -2^31 to 2^32 - 1
 function Buffer:set_u32(offset, value) end
 
 ---@param offset integer

@@ -66,12 +66,14 @@ end
 function act.set(c, m, b, text, start)
   local name = c.pick { "u8", "u16", "u32", "u64" }
   local size = sizes[name]
-  local off, value = number(c, #text), c.pick { c.byte(), c.u16(), 256 ^ math.min(size, 6), 0, -1, 0.5, "1", 0 / 0 }
+  local off = number(c, #text)
+  local value = c.pick { c.byte(), c.u16(), 256 ^ math.min(size, 6), 0, -1, 0.5, "1", 0 / 0, -2 ^ 31 }
   local max = size == 8 and 2 ^ 53 - 1 or 256 ^ size - 1
+  local least = size == 4 and -2 ^ 31 or 0 -- as LuaJIT's bit library has 32 bits
   if size == 8 and c.byte() % 2 == 1 then value = bit.lshift(c.u16() + 0ULL, c.byte() % 64) end
   local possible = fits(off, size, #text) and is_whole(off) and
-    (type(value) == "cdata" or is_whole(value) and value >= 0 and value <= max)
-  local new = possible and to_bytes(value, size)
+    (type(value) == "cdata" or is_whole(value) and value >= least and value <= max)
+  local new = possible and to_bytes(type(value) == "number" and value % 256 ^ size or value, size)
   possible = possible and m:takes(start + off, size, new)
   if possible then m:replace(start + off, size, new) end
   m:does(possible, "set_" .. name, b["set_" .. name], b, off, value)

@@ -71,7 +71,8 @@ end
 
 local act = {}
 
-local values = { 0, 1, true, false, -1, 0.5, 0 / 0, 1 / 0, "1", 255, 256, 65535, 65536, 2 ^ 32 - 1, 2 ^ 32, {} }
+local values = { 0, 1, true, false, -1, 0.5, 0 / 0, 1 / 0, "1", 255, 256, 65535, 65536, 2 ^ 32 - 1, 2 ^ 32, -2 ^ 31,
+  -2 ^ 31 - 1, {} }
 
 function act.assign(c, m, view, header, at)
   local name = c.pick(names[header])
@@ -81,11 +82,12 @@ function act.assign(c, m, view, header, at)
   if c.byte() % 2 == 1 and type(value) == "number" then value = c.u16() end
   judge.equal(expected(whole, f), view[name], header .. "." .. name)
   local width = f[3] == true and 1 or f[3] or f[2] * 8
+  local least = width == 32 and -2 ^ 31 or 0 -- as LuaJIT's bit library has 32 bits
   local possible = f[3] == true and type(value) == "boolean"
-    or f[3] ~= true and type(value) == "number" and value % 1 == 0 and value >= 0 and value < 2 ^ width
+    or f[3] ~= true and type(value) == "number" and value % 1 == 0 and value >= least and value < 2 ^ width
   if possible then
     local step, old = 2 ^ (f[4] or 0), expected(whole, f)
-    local raw = type(value) == "boolean" and (value and 1 or 0) or value
+    local raw = type(value) == "boolean" and (value and 1 or 0) or value % 2 ^ width
     old = type(old) == "boolean" and (old and 1 or 0) or old
     m:replace(at + f[1], f[2], to_bytes(whole + (raw - old) * step, f[2]))
   end

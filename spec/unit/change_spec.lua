@@ -262,9 +262,13 @@ describe("a Buffer", function()
 
   it("takes no value that does not fit", function()
     for _, change in ipairs { function(b) b:set_u8(0, 256) end, function(b) b:set_u16(0, 65536) end,
-      function(b) b:set_u32(0, 2 ^ 32) end, function(b) b:set_u64(0, 2 ^ 53) end, function(b) b:set_u8(0, -1) end,
+      function(b) b:set_u64(0, 2 ^ 53) end, function(b) b:set_u8(0, -1) end,
       function(b) b:set_u8(0, 1.5) end, function(b) b:set_u8(0, "1") end, function(b) b:set_u8(0) end } do
       assert.matches("change_spec.lua:%d+: value must be an integer from 0 to", raising(change))
+    end
+    for _, value in ipairs { 2 ^ 32, -2 ^ 31 - 1, 0.5, 0 / 0, "1" } do
+      assert.matches("change_spec.lua:%d+: value must be an integer from %-2147483648 to 4294967295; value %% 2%^32",
+        raising(function(b) b:set_u32(0, value) end))
     end
     assert.matches("text must be a string", raising(function(b) b:write(0, 5) end))
     assert.matches("text must be a string", raising(function(b) b:replace(0, 1, nil) end))
@@ -272,6 +276,36 @@ describe("a Buffer", function()
     assert.matches("length must be a number", raising(function(b) b:replace(0, "x", "y") end))
     assert.matches("length must be an integer from 0 to 65535", raising(function(b) b:resize(65536) end))
     assert.matches("length must be an integer from 0 to 65535", raising(function(b) b:resize(-1) end))
+  end)
+
+  it("writes 32 bits that have a sign, as LuaJIT's bit library gives them", function()
+    for _, value in ipairs { -2 ^ 31, -1, bit.bor(0x80000000, 1), 2 ^ 32 - 1 } do
+      local read
+      local result = changed(samples.UDP, function(pkt)
+        pkt.udp.payload:set_u32(1, value)
+        read = pkt.udp.payload:u32(1)
+      end)
+      assert.equal(value % 2 ^ 32, read)
+      assert.equal(m.be32(value % 2 ^ 32), result:sub(30, 33))
+    end
+  end)
+
+  it("says what lies out of its bounds", function()
+    for text, change in pairs {
+      ["1 byte at offset 12 of a Buffer of 12 bytes"] = function(b) b:set_u8(12, 1) end,
+      ["2 bytes at offset 11 of a Buffer of 12 bytes"] = function(b) b:set_u16(11, 1) end,
+      ["4 bytes at offset 9 of a Buffer of 12 bytes"] = function(b) b:set_u32(9, 1) end,
+      ["8 bytes at offset -1 of a Buffer of 12 bytes"] = function(b) b:set_u64(-1, 1) end,
+      ["5 bytes at offset 8 of a Buffer of 12 bytes"] = function(b) b:write(8, "12345") end,
+      ["offset 13 of a Buffer of 12 bytes"] = function(b) b:write(13, "") end,
+      ["13 bytes at offset 0 of a Buffer of 12 bytes"] = function(b) b:replace(0, 13, "") end,
+      ["-1 bytes at offset 3 of a Buffer of 12 bytes"] = function(b) b:replace(3, -1, "") end,
+      ["nan bytes at offset 3 of a Buffer of 12 bytes"] = function(b) b:replace(3, 0 / 0, "") end,
+    } do
+      -- Which sign NaN has is the processor's.
+      local message = raising(change):gsub("%-nan", "nan")
+      assert.equal("offset out of bounds: " .. text, (message:gsub("^spec/unit/change_spec.lua:%d+: ", "")))
+    end
   end)
 
   it("takes no half offsets and lengths to write to", function()

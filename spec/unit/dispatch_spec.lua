@@ -1,3 +1,4 @@
+local bit = require "bit" -- and not by the environment that busted has for globals
 local ipq = require "ipq"
 local lib = require "spec.support.lib"
 local log = require "ipq.log"
@@ -253,6 +254,11 @@ describe("dispatch", function()
     ["a filter that searches a byte of the payload"] = function(pkt)
       local header = pkt.tcp
       if header and #header.payload > 0 and header.payload:u8(0) == 0x16 then return ipq.DROP end
+    end,
+    ["a filter that sets bits by LuaJIT's bit library"] = function(pkt)
+      pkt.mark = bit.bor(pkt.mark, pkt.packet_id == 2 and 0x80000000 or 1)
+      if pkt.tcp then pkt.tcp.sequence = bit.bxor(pkt.tcp.sequence, 0x80000000) end
+      if pkt.udp then pkt.payload:set_u32(20, bit.bnot(pkt.payload:u32(20))) end
     end,
     ["a filter that changes fields"] = function(pkt)
       local ip_header = pkt.ip

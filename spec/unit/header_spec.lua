@@ -163,13 +163,45 @@ describe("a header's field", function()
   it("raises for a value out of range, and names the field", function()
     for _, case in ipairs { { "ip", "ttl", 300, "255" }, { "ip", "ttl", -1, "255" }, { "ip", "dscp", 64, "63" },
       { "ip", "ttl", 1.5, "255" }, { "ip", "ttl", 0 / 0, "255" }, { "ip", "ttl", "5", "255" },
-      { "tcp", "dport", 65536, "65535" }, { "tcp", "sequence", 2 ^ 32, "4294967295" } } do
+      { "tcp", "dport", 65536, "65535" } } do
       assert.error_matches(function() inside(tcp, function(pkt) pkt[case[1]][case[2]] = case[3] end) end,
         case[1] .. "." .. case[2] .. " must be an integer from 0 to " .. case[4])
     end
     assert.error_matches(function() inside(tcp, function(pkt) pkt.tcp.syn = 1 end) end,
       "tcp.syn must be true or false")
     assert.error_matches(function() inside(tcp, function(pkt) pkt.dport = -1 end) end, "tcp.dport must be")
+  end)
+
+  -- Those of 32 bits: what LuaJIT's bit library gives for a number above 2^31 has a sign.
+  for name, view in pairs(views) do
+    for field, values in pairs(view.fields) do
+      if type(values[1]) == "number" and values[1] > 0xffff and values[1] ~= 0x12345 or field == "sequence"
+        and not name:find "^icmp" then
+        it(("of 32 bits takes a number with a sign, and gives one without: %s.%s"):format(name, field), function()
+          local frame = frames(view, view.header)[1].bytes
+          for _, number in ipairs { -2 ^ 31, -1, bit.bor(0x80000000, 1), 0, 2 ^ 31, 2 ^ 32 - 1 } do
+            local read, bytes = inside(frame, function(pkt)
+              pkt.fix = false
+              pkt[name][field] = number
+              return pkt[name][field]
+            end)
+            assert.equal(number % 2 ^ 32, read)
+            assert.truthy(bytes:find(be32(number % 2 ^ 32), 1, true))
+          end
+          for _, number in ipairs { -2 ^ 31 - 1, 2 ^ 32, -0.5, 0 / 0, 1 / 0, "1" } do
+            local ok, message = pcall(inside, frame, function(pkt) pkt[name][field] = number end)
+            assert.is_false(ok)
+            assert.equal(("%s.%s must be an integer from -2147483648 to 4294967295; value %% 2^32 brings a larger one "
+              .. "there"):format(name, field), (message:gsub("^spec/unit/header_spec.lua:%d+: ", "")))
+          end
+        end)
+      end
+    end
+  end
+
+  it("of 20 bits takes none with a sign", function()
+    assert.error_matches(function() inside(ip6(6, "x"), function(pkt) pkt.ip6.flowlabel = -1 end) end,
+      "ip6.flowlabel must be an integer from 0 to 1048575")
   end)
 
   it("raises for the text of no address", function()

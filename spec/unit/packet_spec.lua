@@ -156,7 +156,7 @@ describe("packet", function()
       return pkt.payload_
     end):match "packet_spec.lua:(%d+):"))
     assert.matches("packet_spec.lua:%d+: a packet's", message_of(function(pkt) pkt.hook = 1 end))
-    assert.matches("packet_spec.lua:%d+: mark must", message_of(function(pkt) pkt.mark = -1 end))
+    assert.matches("packet_spec.lua:%d+: mark must", message_of(function(pkt) pkt.mark = 2 ^ 32 end))
   end)
 
   it("takes a mark, and reads it back", function()
@@ -196,13 +196,29 @@ describe("packet", function()
   end)
 
   it("raises for a mark that is none, at the script's line", function()
-    for _, value in ipairs { -1, 2 ^ 32, 1.5, 0 / 0, "1", true, {} } do
+    for _, value in ipairs { -2 ^ 31 - 1, 2 ^ 32, -0.5, 1.5, 0 / 0, "1", true, {} } do
       for _, name in ipairs { "mark", "priority" } do
         assert.error_matches(function()
           inside(bare, function(pkt) pkt[name] = value end)
-        end, name .. " must be an integer from 0 to 4294967295")
+        end, name .. " must be an integer from %-2147483648 to 4294967295; value %% 2%^32 brings a larger one there")
       end
     end
+  end)
+
+  it("takes a mark as LuaJIT's bit library gives it, and gives it without a sign", function()
+    for _, name in ipairs { "mark", "priority" } do
+      for _, value in ipairs { -2 ^ 31, -1, bit.bor(0x80000000, 1), 0, 2 ^ 32 - 1 } do
+        local src, seen = source.new { m.simple(1, "x", m.attr(m.MARK, m.be32(0x80000000))) }, nil
+        src:verdicts(function(pkt)
+          pkt[name] = value
+          seen = pkt[name]
+        end)
+        assert.same({ value % 2 ^ 32, value % 2 ^ 32 }, { seen, src.batch.packets[0][name] })
+      end
+    end
+    local src = source.new { m.simple(1, "x", m.attr(m.MARK, m.be32(0x80000000))) }
+    assert.same({ ipq.ACCEPT }, src:verdicts(function(pkt) pkt.mark = bit.bor(pkt.mark, 1) end))
+    assert.equal(0x80000001, src.batch.packets[0].mark)
   end)
 
   it("raises for a field that there is not, reading and writing", function()

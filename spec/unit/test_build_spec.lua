@@ -169,6 +169,16 @@ describe("ipq.test's builders", function()
     assert.same({ 0, false, true, "input" }, { p.mark, p.gso, p.csum_ready, p.hook_name })
   end)
 
+  it("take numbers of 32 bits with a sign, as LuaJIT's bit library gives them", function()
+    local p = t.tcp { mark = bit.bnot(0), priority = -2 ^ 31, sequence = -1, ct = { mark = -2, status = -3 } }
+    assert.same({ 2 ^ 32 - 1, 2 ^ 31, 2 ^ 32 - 1, 2 ^ 32 - 2, 2 ^ 32 - 3 },
+      { p.mark, p.priority, p.tcp.sequence, p.ct.mark, p.ct.status })
+    assert.equal(t.tcp { mark = 2 ^ 32 - 1 }, t.tcp { mark = -1 })
+    assert.equal(2 ^ 31, t.tcp {}:with { mark = -2 ^ 31 }.mark)
+    assert.rewritten({ mark = bit.bor(0x80000000, 1) }, function(pkt) pkt.mark = bit.bor(pkt.mark, 1) end,
+      t.tcp { mark = 0x80000000 })
+  end)
+
   local wrong = {
     { function() t.tcp { dprot = 1 } end, "a packet with tcp and ip has no field 'dprot'" },
     { function() t.tcp { dport = 65536 } end, "tcp.dport must be an integer from 0 to 65535" },
@@ -180,7 +190,9 @@ describe("ipq.test's builders", function()
     { function() t.udp { payload = ("x"):rep(65508) } end, "65531 bytes" },
     { function() t.tcp { hook = "nowhere" } end, "hook: there is no 'nowhere'; there are prerouting, input, forward" },
     { function() t.tcp { family = "ipx" } end, "family: there is no 'ipx'" },
-    { function() t.tcp { mark = -1 } end, "mark must be an integer from 0 to 4294967295" },
+    { function() t.tcp { mark = 2 ^ 32 } end, "mark must be an integer from -2147483648 to 4294967295; value % 2^32" },
+    { function() t.tcp { ct = { mark = -2 ^ 31 - 1 } } end, "ct.mark must be an integer from -2147483648" },
+    { function() t.tcp { uid = -1 } end, "uid must be an integer from 0 to 4294967295" },
     { function() t.tcp { mark = "5" } end, "mark must be an integer" },
     { function() t.tcp { queue_num = 70000 } end, "queue_num must be an integer from 0 to 65535" },
     { function() t.tcp { data_len = -1 } end, "data_len must be an integer from 0 to 65535" },

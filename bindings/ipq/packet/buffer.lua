@@ -4,6 +4,7 @@ local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
+local numbers = require "ipq.packet.number"
 local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
@@ -127,7 +128,15 @@ local scratch = ffi.new "uint8_t[8]"
 
 local function integer(value, max)
   if type(value) ~= "number" or not (value >= 0 and value <= max) or value % 1 ~= 0 then
-    error(("value must be an integer from 0 to %.0f"):format(max), 3)
+    error(numbers.refusal("value", max), 3)
+  end
+end
+
+local LEAST32, MOST32 = numbers.LEAST32, numbers.MOST32
+
+local function integer32(value)
+  if type(value) ~= "number" or not (value >= LEAST32 and value <= MOST32) or value % 1 ~= 0 then
+    error(numbers.refusal("value", MOST32), 3)
   end
 end
 
@@ -162,10 +171,10 @@ end
 
 --- Sets the 32 bits at off, in network order.
 ---@param off integer
----@param value integer
+---@param value integer -2^31 to 2^32 - 1
 function Buffer:set_u32(off, value)
   local p, o = place(self, off, 4)
-  integer(value, 0xffffffff)
+  integer32(value)
   put_u32(scratch, value)
   check(C.ipq_rewrite_store(p, o, scratch, 4))
 end

@@ -9,6 +9,7 @@ local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
+local numbers = require "ipq.packet.number"
 -- A script may overwrite globals.
 local assert, concat, error, loadstring, pairs = assert, table.concat, error, loadstring, pairs
 local setfenv, tostring, type = setfenv, tostring, type
@@ -25,13 +26,9 @@ local function check(result, what, level)
   if result ~= 0 then error(what .. ": " .. ffi.string(C.ipq_rewrite_strerror(result)), level + 1) end
 end
 
-local function out_of_range(name, max, level)
-  error(("%s must be an integer from 0 to %.0f"):format(name, max), level + 1)
-end
-
 local environment = {
   C = C, address = address, band = bit.band, bor = bit.bor, rshift = bit.rshift, lshift = bit.lshift,
-  bnot = bit.bnot, scratch = scratch, check = check, out_of_range = out_of_range, type = type, error = error,
+  bnot = bit.bnot, scratch = scratch, check = check, refusal = numbers.refusal, type = type, error = error,
 }
 
 local function compile(text, name)
@@ -70,6 +67,7 @@ function M.number(offset, size, shift, width)
   width = width or size * 8
   local whole = width == size * 8
   local max = 2 ^ width - 1
+  local min = max == numbers.MOST32 and numbers.LEAST32 or 0
   return function(name, where, level)
     local read = whole and load_text(offset, size)
       or ("band(rshift(%s, %d), %.0f)"):format(load_text(offset, size), shift, max)
@@ -77,9 +75,11 @@ function M.number(offset, size, shift, width)
       or ("bor(band(%s, bnot(%.0f)), lshift(v, %d))"):format(load_text(offset, size), max * 2 ^ shift, shift)
     return compile("return function(p, h) return (" .. read .. ") end", name),
       compile_writer(([[
-        if type(v) ~= "number" or not (v >= 0 and v <= %.0f) or v %% 1 ~= 0 then out_of_range(NAME, %.0f, LEVEL) end
+        if type(v) ~= "number" or not (v >= %.0f and v <= %.0f) or v %% 1 ~= 0 then
+          error(refusal(NAME, %.0f), LEVEL)
+        end
         local raw = %s
-        %s]]):format(max, max, raw, store_text(offset, size, where)), name, level)
+        %s]]):format(min, max, max, raw, store_text(offset, size, where)), name, level)
   end
 end
 

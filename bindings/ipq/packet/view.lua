@@ -3,7 +3,8 @@
 --- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
 --- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
 --- ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for bytes, address.lua for
---- addresses as text, tcp_options.lua for lists in a header; summary.lua and record.lua tell of a packet as a line.
+--- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; summary.lua and
+--- record.lua tell of a packet as a line.
 --- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always.
 local abi = require "ipq.engine.abi"
 local buffer = require "ipq.packet.buffer"
@@ -14,6 +15,7 @@ local ip = require "ipq.packet.ip"
 local header = require "ipq.packet.header"
 local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
+local numbers = require "ipq.packet.number"
 local transport = require "ipq.packet.transport"
 -- A script may overwrite globals.
 local error, pairs, require, tonumber, tostring, type = error, pairs, require, tonumber, tostring, type
@@ -253,10 +255,14 @@ function set.fix(p, value)
   p.fix = value and 1 or 0
 end
 
+local LEAST32, MOST32 = numbers.LEAST32, numbers.MOST32
+
+--- The value without a sign, which C would have to be asked for.
 local function u32(name, value)
-  if type(value) ~= "number" or not (value >= 0 and value <= 0xffffffff) or value % 1 ~= 0 then
-    error(name .. " must be an integer from 0 to 4294967295", 4)
+  if type(value) ~= "number" or not (value >= LEAST32 and value <= MOST32) or value % 1 ~= 0 then
+    error(numbers.refusal(name, MOST32), 4)
   end
+  if value < 0 then return value + 4294967296 end
   return value
 end
 

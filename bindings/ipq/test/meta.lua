@@ -1,4 +1,5 @@
 --- Metadata given to a packet by name: what each field may be.
+local numbers = require "ipq.packet.number"
 local bad = require("ipq.test.misuse").bad
 
 local M = {}
@@ -44,12 +45,20 @@ local function seconds(name, value)
   if type(value) ~= "number" or not (value >= 0 and value < 2 ^ 53) then bad("%s must be seconds since 1970", name) end
 end
 
+--- 32 bits, with a sign as LuaJIT's bit library gives them or without one. Gives them without.
+local function bits32(name, value)
+  if type(value) ~= "number" or not (value >= numbers.LEAST32 and value <= numbers.MOST32) or value % 1 ~= 0 then
+    bad("%s", numbers.refusal(name, numbers.MOST32))
+  end
+  return value % 2 ^ 32
+end
+
 local u16, u32 = integer(0xffff), integer(0xffffffff)
 local boolean, bytes = of_type("boolean", "true or false"), of_type("string", "a string")
 local hook = word({ "prerouting", "input", "forward", "output", "postrouting" }, 4)
 
 local ct_checks = {
-  id = u32, mark = u32, status = u32, timeout = u32, zone = u16,
+  id = u32, mark = bits32, status = bits32, timeout = u32, zone = u16,
   state = word { "new", "established", "related", "untracked" }, direction = word { "original", "reply" },
 }
 
@@ -63,7 +72,7 @@ local function conntrack(name, value)
 end
 
 local checks = {
-  packet_id = u32, queue_num = u16, hook = hook, hook_name = hook, mark = u32, priority = u32, indev = u32,
+  packet_id = u32, queue_num = u16, hook = hook, hook_name = hook, mark = bits32, priority = bits32, indev = u32,
   outdev = u32, physindev = u32, physoutdev = u32, uid = u32, gid = u32, hw_protocol = u16, hw_type = u16,
   vlan_proto = u16, vlan_tci = u16, data_len = integer(0xffff), len = u32, indev_name = device_name,
   outdev_name = device_name, physindev_name = device_name, physoutdev_name = device_name, hw_addr = hw_addr,
@@ -72,13 +81,17 @@ local checks = {
   family = word { "unspec", "inet", "ip", "arp", "netdev", "bridge", "ip6" },
 }
 
---- Raises where a field of meta is none that a packet has, or cannot be what it is.
-function M.check(meta)
+--- A copy of meta as a packet has it. Raises where a field is none that a packet has, or cannot be what it is.
+function M.checked(meta)
+  local copy = {}
   for name, value in pairs(meta) do
     local check = checks[name]
     if not check then bad("a packet has no metadata '%s'", tostring(name)) end
-    check(name, value)
+    local given = check(name, value)
+    if given == nil then given = value end
+    copy[name] = given
   end
+  return copy
 end
 
 return M

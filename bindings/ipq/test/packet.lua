@@ -122,9 +122,7 @@ end
 ---@param meta? table<string, any> metadata by the names of fields
 ---@return ipq.test.Packet
 function M.new(bytes, meta)
-  meta = meta or {}
-  metadata.check(meta)
-  return setmetatable({ bytes = bytes, meta = meta }, mt)
+  return setmetatable({ bytes = bytes, meta = metadata.checked(meta or {}) }, mt)
 end
 
 ---@return boolean
