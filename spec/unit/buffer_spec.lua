@@ -68,6 +68,23 @@ describe("Buffer", function()
       "length must be a number")
   end)
 
+  it("says what lies out of its bounds", function()
+    for text, look in pairs {
+      ["1 byte at offset 9 of a Buffer of 9 bytes"] = function(b) return b:u8(9) + 0 end,
+      ["4 bytes at offset 6 of a Buffer of 9 bytes"] = function(b) return b:u32(6) + 0 end,
+      ["2 bytes at offset -0.5 of a Buffer of 9 bytes"] = function(b) return b:u16(-0.5) + 0 end,
+      ["8 bytes at offset 4294967296 of a Buffer of 9 bytes"] = function(b) return b:u64(2 ^ 32) + 0 end,
+      ["10 bytes at offset 0 of a Buffer of 9 bytes"] = function(b) return b:string(0, 10) .. "" end,
+      ["-1 bytes at offset 10 of a Buffer of 9 bytes"] = function(b) return b:string(10) .. "" end,
+      ["offset 10 of a Buffer of 9 bytes"] = function(b) return (b:find("x", 10)) end,
+    } do
+      local message = select(2, pcall(inside, bytes, look))
+      assert.equal("offset out of bounds: " .. text, (message:gsub("^spec/unit/buffer_spec.lua:%d+: ", "")))
+    end
+    assert.error_matches(function() inside("x", function(b) return b:u16(0) end) end,
+      "2 bytes at offset 0 of a Buffer of 1 byte")
+  end)
+
   it("finds plain text", function()
     local text = "GET /a%.b HTTP\0x"
     local function find(b)

@@ -26,11 +26,18 @@ local function open(self)
   return p.data + start, stop - start
 end
 
+--- n bytes at off are not all in a Buffer of size bytes. level is that of error() for the caller.
+local function out_of_bounds(off, n, size, level)
+  local bytes = n == 0 and "" or ("%.14g byte%s at "):format(n, n == 1 and "" or "s")
+  error(("offset out of bounds: %soffset %.14g of a Buffer of %d byte%s")
+    :format(bytes, off, size, size == 1 and "" or "s"), level + 1)
+end
+
 --- The packet, and where in it n bytes at off lie.
 local function place(self, off, n)
   local p, start, stop = bounds_of(self)
   if type(off) ~= "number" then not_a_number("offset", 3) end
-  if not (off >= 0 and off <= stop - start - n) then error("offset out of bounds", 3) end
+  if not (off >= 0 and off <= stop - start - n) then out_of_bounds(off, n, stop - start, 3) end
   if off % 1 ~= 0 then error("offset must be a whole number", 3) end
   return p, start + off
 end
@@ -45,7 +52,7 @@ end
 local function at(self, off, n)
   local p, start, stop = bounds_of(self)
   if type(off) ~= "number" then not_a_number("offset", 3) end
-  if not (off >= 0 and off <= stop - start - n) then error("offset out of bounds", 3) end
+  if not (off >= 0 and off <= stop - start - n) then out_of_bounds(off, n, stop - start, 3) end
   return p.data + start + off
 end
 
@@ -91,7 +98,7 @@ function Buffer:string(off, len)
   if type(off) ~= "number" then not_a_number("offset", 2) end
   len = len or size - off
   if type(len) ~= "number" then not_a_number("length", 2) end
-  if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
+  if not (len >= 0) then out_of_bounds(off, len, size, 2) end -- luacheck: ignore 581 (NaN)
   return (ffi.string(at(self, off, len), len))
 end
 
@@ -200,6 +207,12 @@ function Buffer:write(off, text)
   check(C.ipq_rewrite_store(p, o, text, #text))
 end
 
+local function bad_length(self, off, len)
+  local _, size = open(self)
+  if type(off) ~= "number" then not_a_number("offset", 3) end
+  out_of_bounds(off, len, size, 3)
+end
+
 --- Puts text in the place of the len bytes at off; the packet grows or shrinks.
 ---@param off integer
 ---@param len integer
@@ -207,7 +220,7 @@ end
 function Buffer:replace(off, len, text)
   if type(text) ~= "string" then not_a_text(self) end
   if type(len) ~= "number" then not_a_number("length", 2) end
-  if not (len >= 0) then error("offset out of bounds", 2) end -- luacheck: ignore 581 (NaN)
+  if not (len >= 0) then bad_length(self, off, len) end -- luacheck: ignore 581 (NaN)
   if len % 1 ~= 0 then error("length must be a whole number", 2) end
   local p, o = place(self, off, len)
   check(C.ipq_rewrite_replace(p, o, len, text, #text))
