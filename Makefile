@@ -243,7 +243,11 @@ $(BUILD)/all.a: $(LIB_OBJ) $(BINDINGS_OBJ) $(filter-out %/main.o,$(HOST_OBJ))
 $(BUILD)/target/%: $(BUILD)/obj/spec/fuzz/%.o $(BUILD)/all.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(WHOLE) $(BUILD)/all.a -Wl,--no-whole-archive \
+		$(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
+
+# What scripts call is found by its name, as in the program.
+$(addprefix $(BUILD)/target/,buffer fields held): WHOLE = -Wl,--export-dynamic,--whole-archive
 
 -include $(patsubst %,$(BUILD)/obj/spec/fuzz/%.d,$(FUZZ_TARGETS))
 

@@ -51,6 +51,9 @@ static lua_State *script_load(const char *path, const char *setting)
 	lua_State *L = vm_state_new();
 
 	CHECK(L);
+	/* Scripts' own reaches none of the program's modules but two. */
+	lua_getfield(L, LUA_REGISTRYINDEX, "ipq.require");
+	lua_setglobal(L, "require");
 #ifdef FUZZ_OPEN
 	FUZZ_OPEN(L);
 #endif
