@@ -20,6 +20,7 @@
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
 	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
+	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \
 	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
 	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \

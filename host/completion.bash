@@ -2,15 +2,15 @@
 # own arguments begin.
 
 _ipq_lua_options="--check --copy-range --ctl --default --doctor --fail-open --filter --help --json --log-level
-	--max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error --on-give-up --per-cpu
-	--pin --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --remove-rules --rule --spin --stats --test
-	--time-limit --top --user --version --watch --writable --write"
+	--mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error --on-give-up
+	--per-cpu --pin --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --remove-rules --rule
+	--spin --stats --test --time-limit --top --user --version --watch --writable --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
 	case $1 in
-	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --max-restarts | --memory-limit | \
-		--metrics | --name | --new | --on-error | --on-give-up | --print-rules | --queue-maxlen | \
+	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --mark-bits | --max-restarts | \
+		--memory-limit | --metrics | --name | --new | --on-error | --on-give-up | --print-rules | --queue-maxlen | \
 		--queue-num | --rcvbuf | --read | --rule | --spin | --test | \
 		--time-limit | --user | --writable | --write) return 0 ;;
 	esac

@@ -61,8 +61,10 @@ static int run(const struct options *options)
 	if (!vm)
 		return EX_OSERR;
 	exit_guard(options->script);
-	code = session_exit_code(
-		vm_load(vm, counters, NULL, options->script, options->argc, options->argv));
+	/* What is checked is told what the first worker is told. */
+	code = session_exit_code(vm_load(vm, options,
+					 options->check ? options->queue.queue_num : VM_NO_QUEUE,
+					 counters, NULL));
 	exit_release();
 	if (code == EX_OK && options->check)
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,

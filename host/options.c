@@ -269,6 +269,40 @@ static bool set_print_rules(struct options *options, const struct option_rule *r
 	return wrong_value(rule, value, "iptables or nft");
 }
 
+/* A number of a single bit, to its end or to the comma. NULL where it is none. */
+static const char *single_bit(const char *text, uint32_t *bit)
+{
+	bool is_hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	char *end;
+	unsigned long n;
+
+	/* strtoul() takes blanks and signs, too. */
+	if (!isxdigit((unsigned char)text[is_hex ? 2 : 0]))
+		return NULL;
+	errno = 0;
+	n = strtoul(text, &end, is_hex ? 16 : 10);
+	if (errno || end == text || n == 0 || n & (n - 1) || n > UINT32_MAX)
+		return NULL;
+	*bit = (uint32_t)n;
+	return end;
+}
+
+static bool set_mark_bits(struct options *options, const struct option_rule *rule,
+			  const char *value)
+{
+	uint32_t bypass = 0, sent = 0;
+	const char *rest = single_bit(value, &bypass);
+
+	rest = rest && *rest == ',' ? single_bit(rest + 1, &sent) : NULL;
+	if (!rest || *rest || bypass == sent)
+		return wrong_value(rule, value,
+				   "two numbers with a comma between them, decimal or 0x, each a "
+				   "single bit of 32 and not the same one: 0x40000000,0x20000000");
+	options->bypass_mark = bypass;
+	options->sent_mark = sent;
+	return true;
+}
+
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_rule rules[] = {
@@ -300,6 +334,7 @@ static const struct option_rule rules[] = {
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, true},
 	{"rule", 0, true, set_rule, 0, 0, 0, 0, true},
 	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, true},
+	{"mark-bits", 0, true, set_mark_bits, 0, 0, 0, 0, false},
 	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0, true},
 	{"remove-rules", 0, false, set_true, AT(remove_rules), 0, 0, 0, true},
 	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0, true},
@@ -337,7 +372,7 @@ static const char usage_text[] =
 	"      --user NAME, --writable DIR, --no-sandbox  judge as NAME; write in DIR, or\n"
 	"                            open files, sockets and programs as one likes\n"
 	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
-	"      --print-rules iptables|nft, --remove-rules  print; remove what is left\n"
+	"      --print-rules iptables|nft, --remove-rules, --mark-bits BYPASS,SENT\n"
 	"      --check, --watch, --doctor, --name NAME  try, reload, look; for --ctl\n"
 	"  -h, --help, -V, --version this text; the version\n"
 	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
@@ -513,6 +548,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.is_sandboxed = true,
 		.default_verdict = IPQ_ACCEPT,
 		.error_verdict = IPQ_DROP,
+		.bypass_mark = IPQ_BYPASS_MARK,
+		.sent_mark = IPQ_SENT_MARK,
 		.log_level = LOG_LEVEL_INFO,
 		.time_limit_ms = 1000,
 		.max_restarts = 100,

@@ -5,6 +5,8 @@
 --   iptables -A FORWARD -p tcp -m connmark ! --mark 0x40000000/0x40000000 -j NFQUEUE --queue-num 0
 --   iptables -t mangle -A POSTROUTING -m mark --mark 0x40000000/0x40000000 -j CONNMARK --or-mark 0x40000000
 --   ipq-lua bypass_flow.lua bytes=4096 deny=secret
+--
+-- 0x40000000 is the bit of pkt:bypass(); --mark-bits chooses another.
 local ipq = require "ipq"
 ipq.takes("bytes", "deny")
 

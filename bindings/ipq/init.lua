@@ -12,6 +12,7 @@ local counter = require "ipq.counter"
 local event = require "ipq.event"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
+local setting = require "ipq.engine.setting"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
@@ -26,10 +27,6 @@ local M = {
   DROP = verdict.DROP,
   REPEAT = verdict.REPEAT,
   STOP = verdict.STOP,
-  --- The bit that pkt:bypass() sets in the packet's mark.
-  BYPASS_MARK = tonumber(require "ffi".C.IPQ_BYPASS_MARK),
-  --- The bit that a filter sets (SO_MARK) in what it sends itself, so that --rule does not queue it.
-  SENT_MARK = tonumber(require "ffi".C.IPQ_SENT_MARK),
   queue = verdict.queue,
   log = log,
   event = event.event,
@@ -39,9 +36,19 @@ local M = {
   every = timer.every,
 }
 
+-- BYPASS_MARK, the bit that pkt:bypass() sets in the packet's mark; SENT_MARK, the one that a filter sets (SO_MARK) in
+-- what it sends itself, so that --rule does not queue it; queue_num, the number of the queue, nil where there is none;
+-- worker, which of the program's workers this is, from 0 up.
+setting.publish(M)
+
 --- Seconds since 1970, with microseconds: in replay the time of the packet or of the timer, live the clock's.
 ---@return number
 function M.now() return (live.now()) end
+
+--- Seconds by a clock that nobody sets, CLOCK_MONOTONIC: for how long something takes. In replay the time of the packet
+--- or of the timer, as now() gives it.
+---@return number
+function M.monotonic() return (live.monotonic()) end
 
 local COPY, VERDICT = "must be \"packet\" or \"meta\"", "must be a verdict, as ipq.ACCEPT is"
 -- Where "must be a number" would not say enough.
@@ -129,7 +136,9 @@ function Queue:close()
 end
 
 -- nil is the default verdict: a misspelt one would let packets pass in silence.
-setmetatable(M, { __index = function(_, name) error(("ipq has no '%s'"):format(tostring(name)), 2) end })
+setmetatable(M, { __index = function(_, name)
+  if name ~= "queue_num" then error(("ipq has no '%s'"):format(tostring(name)), 2) end
+end })
 
 core.module = M
 return M

@@ -10,8 +10,10 @@
 ---@field DROP ipq.verdict the packet is gone
 ---@field REPEAT ipq.verdict the packet goes through the hook again
 ---@field STOP ipq.verdict accepted, past all later chains of the hook
----@field BYPASS_MARK integer the bit of the mark that pkt:bypass() sets, 0x40000000
----@field SENT_MARK integer the bit for SO_MARK of sockets that a filter sends by: --rule does not queue it, 0x20000000
+---@field BYPASS_MARK integer the bit of the mark that pkt:bypass() sets, 0x40000000; see --mark-bits
+---@field SENT_MARK integer the bit for SO_MARK of sockets that a filter sends by: --rule does not queue it, 0x20000000; see --mark-bits
+---@field queue_num integer? the number of the queue that this process judges; nil with a capture and in specs
+---@field worker integer which of the program's workers this is, from 0 up
 ---@field log ipq.log
 local ipq = {}
 
@@ -24,6 +26,10 @@ function ipq.queue(n, bypass) end
 ---Seconds since 1970: in replay the time of the packet or of the timer that runs, live the clock's.
 ---@return number
 function ipq.now() end
+
+---Seconds by a clock that nobody sets (CLOCK_MONOTONIC); in replay and in specs what now() gives.
+---@return number
+function ipq.monotonic() end
 
 ---Calls fn(value) once, when so many seconds have passed: between packets, by the clock, or in replay by the packets' time.
 ---An error in it is logged. Raises unless seconds is a number from 0 to 1e9.

@@ -33,11 +33,12 @@ struct options {
 	unsigned int writable_count;
 	const char *rules[OPTIONS_RULES_MAX]; /* of iptables, to be in place meanwhile */
 	unsigned int rule_count;
-	bool queue_bypass; /* of the rules */
-	bool print_rules;  /* and exit */
-	bool print_nft;	   /* for nft rather than as iptables' commands */
-	bool remove_rules; /* that runs left which are over, and exit */
-	bool doctor;	   /* look at the system, and exit; script may be NULL */
+	bool queue_bypass;		 /* of the rules */
+	uint32_t bypass_mark, sent_mark; /* see enum ipq_mark: a bit each */
+	bool print_rules;		 /* and exit */
+	bool print_nft;			 /* for nft rather than as iptables' commands */
+	bool remove_rules;		 /* that runs left which are over, and exit */
+	bool doctor;			 /* look at the system, and exit; script may be NULL */
 	bool check;
 	bool json; /* the log; of a replay, its packets */
 	enum log_level log_level;

@@ -27,10 +27,9 @@ struct vm {
 
 struct load {
 	struct vm *vm;
+	const struct options *options;
+	int queue_num;
 	struct ipq_counter *counters, *inherited;
-	const char *path;
-	int argc;
-	char **argv;
 	enum vm_result result;
 };
 
@@ -45,8 +44,10 @@ static int protected_watch(lua_State *L)
 static int protected_load(lua_State *L)
 {
 	struct load *load = lua_touserdata(L, 1);
+	const struct options *options = load->options;
 	const char *code;
 
+	vm_describe(L, options, load->queue_num);
 	vm_push_member(L, "ipq.counter", "place");
 	lua_pushlightuserdata(L, load->counters);
 	if (load->inherited)
@@ -55,10 +56,10 @@ static int protected_load(lua_State *L)
 		lua_pushnil(L);
 	lua_call(L, 2, 0);
 	vm_push_member(L, "ipq.engine.script", "load");
-	lua_pushstring(L, load->path);
-	lua_createtable(L, load->argc, 0);
-	for (int i = 0; i < load->argc; i++) {
-		lua_pushstring(L, load->argv[i]);
+	lua_pushstring(L, options->script);
+	lua_createtable(L, options->argc, 0);
+	for (int i = 0; i < options->argc; i++) {
+		lua_pushstring(L, options->argv[i]);
 		lua_rawseti(L, -2, i + 1);
 	}
 	lua_call(L, 2, 3);
@@ -271,10 +272,10 @@ struct vm *vm_new(void)
 	return NULL;
 }
 
-enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, struct ipq_counter *inherited,
-		       const char *path, int argc, char **argv)
+enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_num,
+		       struct ipq_counter *counters, struct ipq_counter *inherited)
 {
-	struct load load = {vm, counters, inherited, path, argc, argv, VM_OK};
+	struct load load = {vm, options, queue_num, counters, inherited, VM_OK};
 
 	return vm_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
 }

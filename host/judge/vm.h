@@ -7,6 +7,7 @@
 
 #include <lua.h>
 
+#include "host/base/options.h"
 #include "host/base/output.h"
 #include "lib/queue/queue.h"
 
@@ -22,11 +23,15 @@ enum vm_result {
 struct vm *vm_new(void);
 void vm_free(struct vm *vm);
 
-/* Loads the script. What is wrong is logged. counters are the script's, IPQ_SCRIPT_COUNTERS_MAX of
- * them, which may have something in them already, and inherited what they begin with, or NULL; both
- * outlive the state. */
-enum vm_result vm_load(struct vm *vm, struct ipq_counter *counters, struct ipq_counter *inherited,
-		       const char *path, int argc, char **argv);
+/* In the place of a queue's number: there is none. */
+enum { VM_NO_QUEUE = -1 };
+
+/* Loads the script of the options. What is wrong is logged. queue_num is the queue that the script
+ * is told to be for: one of the options', or VM_NO_QUEUE. counters are the script's,
+ * IPQ_SCRIPT_COUNTERS_MAX of them, which may have something in them already, and inherited what
+ * they begin with, or NULL; both outlive the state. */
+enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_num,
+		       struct ipq_counter *counters, struct ipq_counter *inherited);
 
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
@@ -84,6 +89,10 @@ lua_State *vm_state_new(void);
 /* Calls function with data as a light userdata. An error that reaches here is no script's fault,
  * but memory, or the program's own: it is logged, and gives false. */
 bool vm_protect(lua_State *L, lua_CFunction function, void *data);
+
+/* Tells the module what it says of the program: the bits of marks, the queue's number or VM_NO_QUEUE,
+ * and which of the workers this is. May raise. */
+void vm_describe(lua_State *L, const struct options *options, int queue_num);
 
 /* Where the lines of ipq.event() go: standard output, until another stream is named. May raise. */
 void vm_events_to(lua_State *L, enum output_stream stream);

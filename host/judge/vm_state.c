@@ -45,6 +45,19 @@ void vm_events_to(lua_State *L, enum output_stream stream)
 	lua_pop(L, 1);
 }
 
+void vm_describe(lua_State *L, const struct options *options, int queue_num)
+{
+	vm_push_member(L, "ipq.engine.setting", "set");
+	lua_pushnumber(L, options->bypass_mark);
+	lua_pushnumber(L, options->sent_mark);
+	if (queue_num == VM_NO_QUEUE)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, queue_num);
+	lua_pushinteger(L, queue_num == VM_NO_QUEUE ? 0 : queue_num - options->queue.queue_num);
+	lua_call(L, 4, 0);
+}
+
 /* What is below the least level is not even made into text. */
 static void log_prepare(lua_State *L)
 {

@@ -274,14 +274,12 @@ static int open_session(const struct worker_task *task, struct session *session)
 
 static int load(const struct worker_task *task, struct vm **vm)
 {
-	const struct options *options = task->options;
-
 	*vm = vm_new();
 	if (!*vm)
 		return EX_OSERR;
 	signals_on_overtime(vm_overtime, *vm);
-	return session_exit_code(vm_load(*vm, task->batch->script_counters, task->batch->inherited,
-					 options->script, options->argc, options->argv));
+	return session_exit_code(vm_load(*vm, task->options, task->queue_num,
+					 task->batch->script_counters, task->batch->inherited));
 }
 
 int worker_run(const struct worker_task *task)

@@ -39,11 +39,13 @@ void rule_edit_begin(struct rule_edit *edit, const char *program, bool is_lockin
 }
 
 /* What a filter sends itself would come back to it, and so on. */
-static void add_loop_guard(struct rule_edit *edit)
+static void add_loop_guard(struct rule_edit *edit, const struct options *options)
 {
-	_Static_assert(IPQ_SENT_MARK == 0x20000000, "the text below");
-	if (strcmp(edit->rule.chain, "OUTPUT") == 0 || strcmp(edit->rule.chain, "POSTROUTING") == 0)
-		ADD(edit, "-m", "mark", "!", "--mark", "0x20000000/0x20000000");
+	if (strcmp(edit->rule.chain, "OUTPUT") != 0 && strcmp(edit->rule.chain, "POSTROUTING") != 0)
+		return;
+	snprintf(edit->guard, sizeof(edit->guard), "0x%x/0x%x", options->sent_mark,
+		 options->sent_mark);
+	ADD(edit, "-m", "mark", "!", "--mark", edit->guard);
 }
 
 static void add_target(struct rule_edit *edit, const struct options *options, bool is_bypass)
@@ -67,7 +69,7 @@ void rule_edit_complete(struct rule_edit *edit, const struct options *options,
 			bool is_bypass)
 {
 	ADD(edit, "-t", edit->rule.table, action, edit->rule.chain);
-	add_loop_guard(edit);
+	add_loop_guard(edit, options);
 	edit->count += rule_text_matches(&edit->rule, family, edit->argv + edit->count);
 	if (comment)
 		ADD(edit, "-m", "comment", "--comment", comment);

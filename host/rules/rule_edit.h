@@ -12,6 +12,7 @@ struct rule_edit {
 	const char *argv[RULE_EDIT_WORDS_MAX + 1]; /* of the command, ends with NULL */
 	int count;
 	char queues[16];
+	char guard[32]; /* a bit of a mark, as value and mask */
 };
 
 /* The rule with number i of the options, which were checked, and no command yet. False where it is

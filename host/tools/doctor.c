@@ -182,8 +182,7 @@ static void script_check(struct findings *findings, const struct options *option
 		return;
 	fflush(stdout);
 	vm = vm_new();
-	if (vm &&
-	    vm_load(vm, counters, NULL, options->script, options->argc, options->argv) == VM_OK) {
+	if (vm && vm_load(vm, options, options->queue.queue_num, counters, NULL) == VM_OK) {
 		finding(findings, FINDING_OK, "script: %s can be used", options->script);
 		*settings = session_settings(options, vm);
 	} else {

@@ -15,27 +15,28 @@ __asm__(".pushsection .rodata\ntest_runner: .incbin \"host/tools/test.lua\"\n.by
 extern const char test_runner[] __attribute__((visibility("hidden")));
 
 struct test {
-	int argc;
-	char **argv;
+	const struct options *options;
 	int code;
 };
 
 static int protected_run(lua_State *L)
 {
 	struct test *test = lua_touserdata(L, 1);
+	const struct options *options = test->options;
 
-	lua_createtable(L, test->argc + 1, 0);
+	vm_describe(L, options, VM_NO_QUEUE);
+	lua_createtable(L, options->argc + 1, 0);
 	/* A project's .busted may name an interpreter to start, which would not be this one. */
 	lua_pushliteral(L, "--ignore-lua");
 	lua_rawseti(L, -2, 1);
-	for (int i = 0; i < test->argc; i++) {
-		lua_pushstring(L, test->argv[i]);
+	for (int i = 0; i < options->argc; i++) {
+		lua_pushstring(L, options->argv[i]);
 		lua_rawseti(L, -2, i + 2);
 	}
 	lua_setglobal(L, "arg");
 	if (luaL_loadbuffer(L, test_runner, strlen(test_runner), "=ipq-lua --test"))
 		return lua_error(L);
-	lua_pushstring(L, test->argv[0]);
+	lua_pushstring(L, options->argv[0]);
 	lua_call(L, 1, 2);
 	if (lua_isnil(L, -2))
 		return 0;
@@ -55,7 +56,7 @@ static int protected_run(lua_State *L)
 
 int test_run(const struct options *options)
 {
-	struct test test = {options->argc, options->argv, EX_OK};
+	struct test test = {options, EX_OK};
 	const char *path = options->argv[0];
 	lua_State *L;
 

@@ -69,6 +69,11 @@ static void rule_check(const char *text)
 	}
 }
 
+static bool is_one_bit(uint32_t n)
+{
+	return n && !(n & (n - 1));
+}
+
 static void run_check(const struct options *o, int argc, char **argv)
 {
 	CHECK(o->argc >= 0 && o->argc <= argc);
@@ -80,6 +85,8 @@ static void run_check(const struct options *o, int argc, char **argv)
 	CHECK(o->queue.maxlen >= 1 && o->queue.copy_range >= 1);
 	CHECK(o->queue.copy_range <= IPQ_PACKET_MAX);
 	CHECK(o->rule_count <= OPTIONS_RULES_MAX);
+	CHECK(is_one_bit(o->bypass_mark) && is_one_bit(o->sent_mark));
+	CHECK(o->bypass_mark != o->sent_mark);
 	if (o->test) {
 		/* The folder of the specs comes first, however it was given. */
 		CHECK(o->argc >= 1 && strcmp(o->argv[0], optarg) == 0);
@@ -89,7 +96,7 @@ static void run_check(const struct options *o, int argc, char **argv)
 		CHECK(o->script == NULL);
 		return;
 	}
-	if (o->top)
+	if (o->top || o->ctl || (o->remove_rules && !o->script))
 		return;
 	for (unsigned int i = 0; i < o->rule_count; i++)
 		rule_check(o->rules[i]);

@@ -127,7 +127,7 @@ for i, words in ipairs {
   { "-x", "--", "f" },
   { "--rule", "-t mangle OUTPUT -p icmp --icmp-type ping -m comment --comment=\"a 'b'\"", "--queue-bypass", "f" },
   { "--doctor", "--rule", "INPUT ! -s 10.0.0.0/8,192.0.2.1 -4", "--rule", "FORWARD -d 2001:db8::/32" },
-  { "--rule", "OUTPUT -F", "--print-rules", "nft" },
+  { "--rule", "OUTPUT -F", "--print-rules", "nft" }, { "--mark-bits", "0x1,32768", "--check", "f" },
 } do write("arguments", i, table.concat(words, "\0")) end
 
 -- Lines of a client, whole and in pieces.

@@ -45,6 +45,22 @@ describe("ipq", function()
   it("tells the time", function()
     assert.is_true(math.abs(ipq.now() - os.time()) < 2)
   end)
+
+  it("tells the time by a clock that nobody sets", function()
+    local file = assert(io.open "/proc/uptime")
+    local uptime = file:read "*n"
+    file:close()
+    local now = ipq.monotonic()
+    -- CLOCK_MONOTONIC stands still while the machine sleeps.
+    assert.is_true(now > 0 and now < uptime + 60, now .. " seconds, up for " .. uptime)
+    assert.is_true(ipq.monotonic() >= now)
+  end)
+
+  it("is of no queue, and worker 0, where no program is around it", function()
+    assert.is_nil(ipq.queue_num)
+    assert.equal(0, ipq.worker)
+    assert.matches("^%d+%.%d+%.%d+$", ipq.version)
+  end)
 end)
 
 describe("packet", function()

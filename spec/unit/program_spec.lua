@@ -77,6 +77,18 @@ describe("ipq-lua", function()
     { "--top 0", "error: %-%-top 0: must be the number of a process" },
     { "--top 1 x.lua", "error: %-%-top takes a process number alone" },
     { "--rcvbuf 10 x.lua", "must be a whole number from 1024 to" },
+    { "--mark-bits 3,4 x.lua", "error: %-%-mark%-bits 3,4: must be two numbers with a comma between them, decimal or "
+      .. "0x, each a single bit of 32 and not the same one: 0x40000000,0x20000000\n" },
+    { "--mark-bits 1,6 x.lua", "error: %-%-mark%-bits 1,6: must be two numbers" },
+    { "--mark-bits 4,0x4 x.lua", "error: %-%-mark%-bits 4,0x4: must be two numbers" },
+    { "--mark-bits 0,1 x.lua", "error: %-%-mark%-bits 0,1: must be two numbers" },
+    { "--mark-bits 1,0x100000000 x.lua", "error: %-%-mark%-bits 1,0x100000000: must be two numbers" },
+    { "--mark-bits 1 x.lua", "error: %-%-mark%-bits 1: must be two numbers" },
+    { "--mark-bits 1,2,4 x.lua", "error: %-%-mark%-bits 1,2,4: must be two numbers" },
+    { "--mark-bits 1,-2 x.lua", "error: %-%-mark%-bits 1,%-2: must be two numbers" },
+    { "--mark-bits '1, 2' x.lua", "error: %-%-mark%-bits 1, 2: must be two numbers" },
+    { "--mark-bits 1,0x x.lua", "error: %-%-mark%-bits 1,0x: must be two numbers" },
+    { "--mark-bits '' x.lua", "error: %-%-mark%-bits : must be two numbers" },
   }
   for _, pair in ipairs(usage) do
     it("exits 64 for: ipq-lua " .. pair[1], function()
@@ -216,6 +228,16 @@ describe("ipq-lua", function()
     assert.equal(65, status)
   end)
 
+  it("tells a script the bits of marks, its queue and its worker", function()
+    local path = script [[local ipq = require "ipq"
+print(("%x %x"):format(ipq.BYPASS_MARK, ipq.SENT_MARK), ipq.queue_num, ipq.worker) return print]]
+    -- What is checked is told what the first worker would be.
+    assert.matches("40000000 20000000\t0\t0\n", (ipq_lua("--check " .. path)))
+    assert.matches("1 80000000\t7\t0\n", (ipq_lua("--check -q 7:9 --mark-bits 1,2147483648 " .. path)))
+    assert.matches("1 2\t0\t0\n", (ipq_lua("--doctor --mark-bits 0x1,2 " .. path)))
+    assert.matches("1 2\tnil\t0\n", (ipq_lua("--mark-bits 0x1,2 -r /nonexistent.pcap " .. path)))
+  end)
+
   it("exits 73 where the metrics cannot be written, and says what to do", function()
     local path = script "return function() end"
     for folder, reason in pairs { ["/nonexistent"] = "No such file or directory", ["/dev/null"] = "Not a directory" } do
@@ -311,6 +333,19 @@ describe("ipq-lua --new and --test", function()
       echo "exit $?"; $IPQ --test spec/a_spec.lua -o TAP --filter Telnet; echo "exit $?"]]
     assert.matches("expected the verdict drop, got accept\nIP 192.0.2.1.40000 > 192.0.2.2.23: Flags", output)
     assert.matches("exit 1\nnot ok 1 %- a.lua drops Telnet\n.*exit 1\n$", output)
+  end)
+
+  it("have specs go by the bits of marks that are given", function()
+    local output = in_folder [[mkdir spec; cat > spec/a_spec.lua <<'END'
+local t, ipq = require "ipq.test", require "ipq"
+it("bypasses", function()
+  local mark = t.run(function(pkt) pkt:bypass() end, t.tcp { mark = 4 }).packet.mark
+  print("mark", mark, ipq.BYPASS_MARK, ipq.SENT_MARK, ipq.queue_num, ipq.worker)
+end)
+END
+      $IPQ --mark-bits 1,2 --test spec; $IPQ --test spec]]
+    assert.matches("mark\t5\t1\t2\tnil\t0\n", output)
+    assert.matches("mark\t1073741828\t1073741824\t536870912\tnil\t0\n", output)
   end)
 
   it("take the folder behind \"=\" as well", function()

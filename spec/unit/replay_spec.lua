@@ -296,6 +296,7 @@ local ipq = require "ipq"
 local times = {}
 return { filter = function(pkt)
   times[#times + 1] = ipq.now()
+  assert(ipq.monotonic() == ipq.now() and ipq.queue_num == nil and ipq.worker == 0)
   if pkt.packet_id == 1 then pkt.udp.payload:write(0, "J") pkt.mark = 7 return ipq.STOP end
   if pkt.packet_id == 2 then return ipq.DROP end
   if pkt.packet_id == 3 then error "oh no" end
@@ -310,7 +311,7 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
       packet = "IP 10.0.0.1.1024 > 10.0.0.2.53: UDP, length 5" }, lines[1])
     assert.same({ 2, "6.000000", "drop", false },
       { lines[2].number, lines[2].time, lines[2].verdict, lines[2].changed })
-    assert.matches("filter.lua:7: oh no", lines[3].error)
+    assert.matches("filter.lua:8: oh no", lines[3].error)
     assert.equal("accept", lines[3].verdict)
     assert.matches("nonsense", lines[4].error)
     assert.matches("times 5.25 6 7 8\n", output)

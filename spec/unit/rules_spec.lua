@@ -93,6 +93,13 @@ describe("--rule", function()
     assert.equal(0x20000000, require "ipq".SENT_MARK)
   end)
 
+  it("goes by the mark of --mark-bits", function()
+    assert.equal("iptables -t filter -A OUTPUT -m mark '!' --mark 0x2/0x2 -j NFQUEUE --queue-num 0\n"
+      .. "ip6tables -t filter -A OUTPUT -m mark '!' --mark 0x2/0x2 -j NFQUEUE --queue-num 0\n",
+      printed("OUTPUT", "--mark-bits 1,0x2"))
+    assert.truthy(printed("OUTPUT", "--mark-bits 0x1,0X80000000"):find("--mark 0x80000000/0x80000000 ", 1, true))
+  end)
+
   it("names ICMP as each of them does", function()
     assert.equal("iptables -t filter -A INPUT -p icmp -j NFQUEUE --queue-num 0\n"
       .. "ip6tables -t filter -A INPUT -p ipv6-icmp -j NFQUEUE --queue-num 0\n", printed "INPUT -p icmp")

@@ -92,18 +92,23 @@ function M.close() live.handle = 0 end
 --- The packet whose filter runs, or ran last; NULL where none did.
 function M.packet() return live.packet end
 
---- Seconds since 1970: with is_replay the time of the timer that runs (timer_time), or the packet's own; else the
---- clock's.
+--- Whether packets tell the time, and not the clock; then timer_time is that of the timer that runs, if one does.
 M.is_replay = false
-function M.now()
-  if M.is_replay then
-    if M.timer_time then return M.timer_time end
-    if live.packet ~= nil then
-      return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
-    end
+
+--- Seconds since 1970 by the timer that runs, or by the packet; nil where neither tells the time.
+local function replay_time()
+  if not M.is_replay then return nil end
+  if M.timer_time then return M.timer_time end
+  if live.packet ~= nil then
+    return tonumber(live.packet.timestamp_sec) + tonumber(live.packet.timestamp_usec) / 1e6
   end
-  return (C.ipq_now())
 end
+
+--- Seconds since 1970: by the packets, or by the clock.
+function M.now() return replay_time() or C.ipq_now() end
+
+--- The same where packets tell the time; else seconds by the clock that nobody sets.
+function M.monotonic() return replay_time() or C.ipq_monotonic_us() / 1e6 end
 
 --- What the host watches the time of filters by, where it does so itself: guard(driver), with the address of the one
 --- whose packets are judged from here on, or nil; gives the one before.

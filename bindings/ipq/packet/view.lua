@@ -16,6 +16,7 @@ local header = require "ipq.packet.header"
 local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local setting = require "ipq.engine.setting"
 local transport = require "ipq.packet.transport"
 -- A script may overwrite globals.
 local error, pairs, require, tonumber, tostring, type = error, pairs, require, tonumber, tostring, type
@@ -300,7 +301,8 @@ end
 function methods:bypass()
   local p = packet_of(self)
   -- An addition: bit.bor() of a mark above 2^31 is negative.
-  if band(p.mark, E.IPQ_BYPASS_MARK) == 0 then p.mark = p.mark + E.IPQ_BYPASS_MARK end
+  local bypass_mark = setting.bypass_mark
+  if band(p.mark, bypass_mark) == 0 then p.mark = p.mark + bypass_mark end
   p.set = bor(p.set, E.IPQ_SET_MARK)
 end
 
