@@ -1,7 +1,11 @@
 #include "core_calls.h"
 #include "lib/clock.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
 
 double ipq_now(void)
 {
@@ -23,6 +27,15 @@ int ipq_find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 	const uint8_t *found = memmem(haystack, haystack_len, needle, needle_len);
 
 	return found ? (int)(found - haystack) : -1;
+}
+
+int ipq_file_check(const char *path)
+{
+	struct stat status;
+
+	if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 || stat(path, &status) < 0)
+		return -errno;
+	return S_ISDIR(status.st_mode) ? -EISDIR : 0;
 }
 
 /* Its first byte last, and behind all others on every processor: arm64 lets another one see two

@@ -20,6 +20,15 @@ double ipq_monotonic_us(void);
 int ipq_find(const uint8_t *haystack, uint32_t haystack_len, const char *needle,
 	     uint32_t needle_len);
 
+/* Whether the file of that name can be read, and is no folder: 0, or a negative errno. It is not
+ * opened, which would take from a pipe. */
+int ipq_file_check(const char *path);
+
+/* Which of the names a misspelt word was meant to be: the number of the one in which the fewest
+ * letters are wrong, missing, too many or swapped, the first of those. -1: none is near. Capitals
+ * are as small letters, and '-' is as '_'. */
+int ipq_nearest(const char *word, const char *const *names, uint32_t count);
+
 /* Gives an empty counter its name, which has less than IPQ_COUNTER_NAME_SIZE bytes, and its value.
  * Who reads it meanwhile, in another process, finds no name, and not half of one: stats.c. */
 void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len, double value);

@@ -11,6 +11,7 @@
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
 	M(netset, "ipq.netset", "netset.lua")                                     \
+	M(spelling, "ipq.spelling", "spelling.lua")                               \
 	M(test, "ipq.test", "test.lua")                                           \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \

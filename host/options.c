@@ -1,6 +1,7 @@
 #include "host/base/base.h"
 #include "host/judge/affinity.h"
 #include "host/rules/rules.h"
+#include "bindings/core_calls.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -409,6 +410,44 @@ static const struct option_rule *rule_of(int code)
 	return NULL;
 }
 
+/* "--default" of "--default=drop". */
+static size_t name_length(const char *word)
+{
+	return strcspn(word, "=");
+}
+
+/* The option that a word was meant to be: one that begins with it, or is written much like it. NULL:
+ * none is. */
+static const char *meant(const char *word)
+{
+	const char *names[RULES];
+	char name[64];
+	int nearest;
+
+	if (strncmp(word, "--", 2) != 0 || name_length(word) < 5)
+		return NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)name_length(word) - 2, word + 2);
+	for (int i = 0; i < RULES; i++) {
+		names[i] = rules[i].name;
+		if (strncmp(names[i], name, strlen(name)) == 0)
+			return names[i];
+	}
+	nearest = ipq_nearest(name, names, RULES);
+	return nearest < 0 ? NULL : names[nearest];
+}
+
+static void complain_unknown(const char *word)
+{
+	const char *name = meant(word);
+
+	if (name)
+		log_write(LOG_LEVEL_ERROR,
+			  "unknown option %.*s; did you mean --%s? See ipq-lua --help",
+			  (int)name_length(word), word, name);
+	else
+		log_write(LOG_LEVEL_ERROR, "unknown option %s; see ipq-lua --help", word);
+}
+
 static enum options_result complain(int code, char **argv)
 {
 	const char *word = argv[optind - 1];
@@ -421,7 +460,7 @@ static enum options_result complain(int code, char **argv)
 	else if (optopt)
 		log_write(LOG_LEVEL_ERROR, "unknown option -%c; see ipq-lua --help", optopt);
 	else
-		log_write(LOG_LEVEL_ERROR, "unknown option %s; see ipq-lua --help", word);
+		complain_unknown(word);
 	return OPTIONS_WRONG;
 }
 

@@ -13,14 +13,15 @@ local event = require "ipq.event"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local setting = require "ipq.engine.setting"
+local spelling = require "ipq.spelling"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
 ---@class ipq
 local M = {
   version = core.version,
-  --- The key=value arguments of the script, once the program has loaded it.
-  ---@type table<string, string>
+  --- The key=value arguments of the script, once the program has loaded it: text, or what takes {} made of them.
+  ---@type table<string, any>
   args = {},
   takes = arguments.takes,
   ACCEPT = verdict.ACCEPT,
@@ -63,7 +64,9 @@ local function check_options(options)
   if type(options) ~= "table" then error("ipq.open() takes a table of options", 3) end
   for name, value in pairs(options) do
     local kind = option_types[name]
-    if not kind then error(("ipq.open() has no option '%s'"):format(tostring(name)), 3) end
+    if not kind then
+      error(("ipq.open() has no option '%s'%s"):format(tostring(name), spelling.hint(name, option_types)), 3)
+    end
     if type(value) ~= kind then
       error(("option %s %s"):format(name, option_hints[name] or "must be a " .. kind), 3)
     end
@@ -137,7 +140,7 @@ end
 
 -- nil is the default verdict: a misspelt one would let packets pass in silence.
 setmetatable(M, { __index = function(_, name)
-  if name ~= "queue_num" then error(("ipq has no '%s'"):format(tostring(name)), 2) end
+  if name ~= "queue_num" then error(("ipq has no '%s'%s"):format(tostring(name), spelling.hint(name, M)), 2) end
 end })
 
 core.module = M

@@ -157,6 +157,29 @@ for name, view in pairs(views) do
   end)
 end
 
+describe("a header", function()
+  local samples = { ip = ip(6, packets.tcp "x"), ip6 = ip6(17, packets.udp "x"), tcp = ip(6, packets.tcp "x"),
+    udp = ip6(17, packets.udp "x") }
+  for _, case in ipairs {
+    { "tcp", "dst_port", "dport" }, { "tcp", "src", "sport" }, { "tcp", "seq", "sequence" },
+    { "tcp", "ack_seq", "ackseq" },
+    { "tcp", "flgas", "flags" }, { "tcp", "set_optoin", "set_option" }, { "tcp", "win", "window" },
+    { "udp", "len", "length" }, { "udp", "destination_port", "dport" }, { "udp", "data", "payload" },
+    { "ip", "src", "saddr" }, { "ip", "tos", "dscp" }, { "ip", "len", "length" }, { "ip", "proto", "protocol" },
+    { "ip", "hoplimit", "ttl" }, { "ip6", "ttl", "hoplimit" }, { "ip6", "protocol", "nexthdr" },
+    { "ip6", "dst_ip", "daddr" },
+  } do
+    local name, word, meant = unpack(case)
+    it(("names the field that was meant by pkt.%s.%s"):format(name, word), function()
+      for _, use in ipairs { function(pkt) return pkt[name][word] end, function(pkt) pkt[name][word] = 1 end } do
+        local message = select(2, pcall(inside, samples[name], use))
+        assert.equal(("pkt.%s has no field '%s'; did you mean '%s'?"):format(name, word, meant),
+          (message:gsub("^spec/unit/header_spec.lua:%d+: ", "")))
+      end
+    end)
+  end
+end)
+
 describe("a header's field", function()
   local tcp = ip(6, packets.tcp "x")
 

@@ -23,11 +23,19 @@ local function field(message, name) return inside(message, function(pkt) return 
 
 describe("ipq", function()
   it("raises for a word that it does not have: nil would be the default verdict", function()
-    assert.error_matches(function() return ipq.DORP end, "ipq has no 'DORP'")
+    assert.error_matches(function() return ipq.DORP end, "ipq has no 'DORP'; did you mean 'DROP'%?")
+    for word, meant in pairs { accept = "ACCEPT", conuter = "counter", arguments = "args", PASS = "ACCEPT", x = "" } do
+      local ok, message = pcall(function() return ipq[word] end)
+      assert.is_false(ok)
+      assert.equal(("ipq has no '%s'"):format(word) .. (meant ~= "" and ("; did you mean '%s'?"):format(meant) or ""),
+        (message:gsub("^spec/unit/packet_spec.lua:%d+: ", "")))
+    end
   end)
 
   it("opens no queue with options that cannot be", function()
-    for message, options in pairs { ["has no option 'queue_nmu'"] = { queue_nmu = 1 },
+    for message, options in pairs { ["has no option 'queue_nmu'; did you mean 'queue_num'%?$"] = { queue_nmu = 1 },
+      ["has no option 'snaplen'; did you mean 'range'%?$"] = { snaplen = 1 },
+      ["has no option 'nonsense'$"] = { nonsense = 1 },
       ["queue_num must be a number"] = { queue_num = "1" }, ["range must be a whole number"] = { range = 1.5 },
       ["gso must be a boolean"] = { gso = "no" }, ["takes a table of options"] = 5,
       ["copy must be \"packet\" or \"meta\""] = { copy = 1 },
@@ -241,6 +249,38 @@ describe("packet", function()
     assert.error_matches(function() field(bare, "sport_") end,
       "a packet has no field 'sport_'")
     assert.error_matches(function() inside(bare, function(pkt) pkt.foo = 1 end) end, "no field 'foo'")
+  end)
+
+  local meant = {
+    -- misspelt
+    dprot = "dport", sadr = "saddr", packetid = "packet_id", hookname = "hook_name", Mark = "mark", copyy = "copy",
+    trucated = "truncated", udplit = "udplite",
+    -- what others call it
+    src_port = "sport", dst_port = "dport", src = "saddr", dst = "daddr", sip = "saddr", dip = "daddr",
+    proto = "protocol", length = "len", size = "len", data = "payload", fwmark = "mark", iface = "indev_name",
+    ipv4 = "ip", ipv6 = "ip6", icmp6 = "icmpv6", port = "dport", mac = "hw_addr", time = "timestamp",
+    -- what a header has
+    ttl = "ip.ttl", seq = "tcp.sequence", ack_seq = "tcp.ackseq", flags = "tcp.flags", syn = "tcp.syn", tos = "ip.dscp",
+    hoplimit = "ip6.hoplimit", spi = "esp.spi", vtag = "sctp.vtag",
+  }
+  for word, name in pairs(meant) do
+    it(("names the field that was meant by pkt.%s"):format(word), function()
+      for _, use in ipairs { function(pkt) return pkt[word] end, function(pkt) pkt[word] = 1 end } do
+        local message = select(2, pcall(inside, bare, use))
+        assert.equal(("a packet has no field '%s'; did you mean '%s'?"):format(word, name),
+          (message:gsub("^spec/unit/packet_spec.lua:%d+: ", "")))
+      end
+    end)
+  end
+
+  it("names none where none is near", function()
+    for _, word in ipairs { "foo", "x", "", "sp", "nonsense", ("dport"):rep(20), true } do
+      local message = select(2, pcall(inside, bare, function(pkt) return pkt[word] end))
+      assert.equal(("a packet has no field '%s'"):format(tostring(word)),
+        (message:gsub("^spec/unit/packet_spec.lua:%d+: ", "")))
+    end
+    -- There it is, and no field.
+    assert.error_matches(function() inside(bare, function(pkt) pkt.copy = 1 end) end, "a packet has no field 'copy'$")
   end)
 
   it("raises for a field that cannot be assigned", function()

@@ -10,8 +10,9 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
-local assert, concat, error, loadstring, pairs = assert, table.concat, error, loadstring, pairs
+local assert, concat, error, ipairs, loadstring, pairs = assert, table.concat, error, ipairs, loadstring, pairs
 local setfenv, tostring, type = setfenv, tostring, type
 
 local C, cast = abi.C, ffi.cast
@@ -148,6 +149,15 @@ function M.define(name, where, condition, fields, methods)
   local pointer = ffi.typeof("struct ipq_view_" .. name .. " *")
   views[name] = { get = get, set = set, methods = methods or {}, where = where, fields = fields }
 
+  local names = {}
+  for _, list in ipairs { get, methods or {} } do
+    for known in pairs(list) do names[known] = true end
+  end
+
+  local function no_field(key, level)
+    error(("pkt.%s has no field '%s'%s"):format(name, tostring(key), spelling.hint(key, names)), level + 1)
+  end
+
   local function open(view)
     local p = packet_of(view)
     if p.parsed == 0 then C.ipq_header_parse(p) end
@@ -160,13 +170,13 @@ function M.define(name, where, condition, fields, methods)
       local read = get[key]
       if read ~= nil then return (read(open(view))) end
       local method = methods and methods[key]
-      if method == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
+      if method == nil then no_field(key, 2) end
       return method
     end,
     __newindex = function(view, key, value)
       local write = set[key]
       if write == nil then
-        if get[key] == nil then error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2) end
+        if get[key] == nil then no_field(key, 2) end
         -- Of a header, all but its payload can be.
         error(("pkt.%s.%s cannot be assigned%s"):format(name, key, buffer.HINT), 2)
       end

@@ -17,9 +17,11 @@ local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
 local setting = require "ipq.engine.setting"
+local spelling = require "ipq.spelling"
 local transport = require "ipq.packet.transport"
 -- A script may overwrite globals.
-local error, pairs, require, tonumber, tostring, type = error, pairs, require, tonumber, tostring, type
+local error, ipairs, pairs, require, tonumber, tostring = error, ipairs, pairs, require, tonumber, tostring
+local type = type
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.packet then return core.packet end
@@ -310,8 +312,22 @@ end
 ---@return ipq.Held held
 function methods:hold() return (held.hold(packet_of(self), 2)) end
 
+local all_names = {}
+for _, list in ipairs { get, methods } do
+  for name in pairs(list) do all_names[name] = true end
+end
+
+local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" }
+
+--- A field of that name in a header: "ip.ttl".
+local function in_header(name)
+  for _, each in ipairs(headers) do
+    if header.fields(each)[name] ~= nil then return each .. "." .. name end
+  end
+end
+
 local function no_field(key, level)
-  error(("a packet has no field '%s'"):format(tostring(key)), level + 1)
+  error(("a packet has no field '%s'%s"):format(tostring(key), spelling.hint(key, all_names, in_header)), level + 1)
 end
 
 ffi.metatype("struct ipq_view", {
