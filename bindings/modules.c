@@ -17,12 +17,14 @@
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \
+	M(engine_globals, "ipq.engine.globals", "engine/globals.lua")             \
 	M(engine_held, "ipq.engine.held", "engine/held.lua")                      \
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
 	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
 	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \
 	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
+	M(engine_version, "ipq.engine.version", "engine/version.lua")             \
 	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \

@@ -66,11 +66,12 @@ static int run(const struct options *options)
 					 options->check ? options->queue.queue_num : VM_NO_QUEUE,
 					 counters, NULL));
 	exit_release();
-	if (code == EX_OK && options->check)
+	if (code == EX_OK && options->check) {
+		vm_inspect(vm);
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,
 			  vm_has_start(vm) ? "; its start(), which may do anything, was not called"
 					   : "");
-	else if (code == EX_OK)
+	} else if (code == EX_OK)
 		code = replay_run(options, vm, counters);
 	vm_free(vm);
 	return code;

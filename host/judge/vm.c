@@ -74,6 +74,16 @@ static int protected_load(lua_State *L)
 	return 0;
 }
 
+static int protected_inspect(lua_State *L)
+{
+	const struct vm *vm = lua_touserdata(L, 1);
+
+	vm_push_member(L, "ipq.engine.script", "inspect");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->script);
+	lua_call(L, 1, 0);
+	return 0;
+}
+
 static int write_stdout(lua_State *L)
 {
 	size_t len;
@@ -278,6 +288,11 @@ enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_n
 	struct load load = {vm, options, queue_num, counters, inherited, VM_OK};
 
 	return vm_protect(vm->L, protected_load, &load) ? load.result : VM_BAD;
+}
+
+void vm_inspect(struct vm *vm)
+{
+	(void)vm_protect(vm->L, protected_inspect, vm);
 }
 
 void vm_free(struct vm *vm)

@@ -33,6 +33,9 @@ enum { VM_NO_QUEUE = -1 };
 enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_num,
 		       struct ipq_counter *counters, struct ipq_counter *inherited);
 
+/* Logs what is suspicious in the script, which can be used: globals that nobody defines. */
+void vm_inspect(struct vm *vm);
+
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 

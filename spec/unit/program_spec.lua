@@ -38,6 +38,11 @@ describe("ipq-lua", function()
     { "--check", "^ipq%-lua: error: a script is missing: " },
     { "-r x.pcap", "^ipq%-lua: error: a script is missing: " },
     { "--nonsense x.lua", "error: unknown option %-%-nonsense; see ipq%-lua %-%-help" },
+    { "--defualt drop x.lua", "error: unknown option %-%-defualt; did you mean %-%-default%? See ipq%-lua %-%-help\n" },
+    { "--copyrange=9 x.lua", "error: unknown option %-%-copyrange; did you mean %-%-copy%-range%? See" },
+    { "--no_sandbox x.lua", "error: unknown option %-%-no_sandbox; did you mean %-%-no%-sandbox%? See" },
+    { "--queue 3 x.lua", "error: unknown option %-%-queue; did you mean %-%-queue%-num%? See" },
+    { "--xy x.lua", "error: unknown option %-%-xy; see ipq%-lua %-%-help" },
     { "-z x.lua", "error: unknown option %-z" },
     { "--default", "error: %-%-default needs a value" },
     { "-q", "error: %-q needs a value" },
@@ -199,6 +204,46 @@ describe("ipq-lua", function()
     assert.equal(0, status)
     output, status = ipq_lua("--check " .. script "error 'no'")
     assert.matches("1: no\n\tstack traceback:", output)
+    assert.equal(65, status)
+  end)
+
+  it("names globals that nobody defines where it checks a script, which can be used all the same", function()
+    local folder = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. folder) end)
+    local document = require "spec.support.document"
+    document.write(folder .. "/helper.lua", "made_by_helper = 1\nreturn {}\n")
+    document.write(folder .. "/x.lua", [[#!/usr/bin/env ipq-lua
+local ipq, helper = require "ipq", require "helper"
+local count = 0
+conut = count + 1
+local function inner(pkt)
+  return function() late = pkt; return tabel.concat {}, late, made_by_helper, made_by_nobody, arg[0] end
+end
+return { filter = function(pkt) print(inner(pkt), _G.not_seen, conut, helper, ipq) conut = 2 end }
+]])
+    local output, status = ipq_lua(("--check %s/x.lua"):format(folder))
+    assert.equal(([[
+ipq-lua: warning: DIR/x.lua:4: the global 'conut' is set: put "local" before its first use
+ipq-lua: warning: DIR/x.lua:6: the global 'late' is set: put "local" before its first use
+ipq-lua: warning: DIR/x.lua:6: the global 'made_by_nobody' is read, and nobody sets it
+ipq-lua: warning: DIR/x.lua:6: the global 'tabel' is read, and nobody sets it; did you mean 'table'?
+ipq-lua: DIR/x.lua: can be used
+]]):gsub("DIR", folder), output)
+    assert.equal(0, status)
+    -- It is the check that tells, and no run.
+    assert.not_matches("global", (ipq_lua(("--doctor %s/x.lua"):format(folder))))
+  end)
+
+  it("names no globals of a script whose globals are its own", function()
+    local path = script "setfenv(1, setmetatable({}, { __index = _G })) own = 1 return function() return own, other end"
+    assert.equal(("ipq-lua: %s: can be used\n"):format(path), (ipq_lua("--check " .. path)))
+  end)
+
+  it("exits 65 for a script that needs a newer program, and says so", function()
+    local path = script "return { filter = print, flow = {}, needs = '99.1' }"
+    local output, status = ipq_lua(path)
+    assert.equal(("ipq-lua: error: %s: the script needs ipq-lua 99.1, this is %s\n"):format(path,
+      ipq_lua "-V":match "^ipq%-lua (%S+)"), output)
     assert.equal(65, status)
   end)
 

@@ -1,26 +1,38 @@
 --- A user's script: loaded, run once, and held to what a filter script may be.
 
 -- A script may overwrite globals.
-local debug, io, load, package, pairs, require = debug, io, load, package, pairs, require
+local debug, io, ipairs, load, package, pairs, require = debug, io, ipairs, load, package, pairs, require
 local pcall, tostring, type, unpack, xpcall = pcall, tostring, type, unpack, xpcall
 
+local globals = require "ipq.engine.globals"
 local log = require "ipq.log"
+local spelling = require "ipq.spelling"
+local version = require "ipq.engine.version"
 
 local M = {}
 
 ---@class ipq.Script
 ---@field filter fun(pkt: ipq.Packet): ipq.verdict?
----@field start? fun(args: table<string, string>)
+---@field start? fun(args: table<string, any>)
 ---@field save? fun(): any
 ---@field restore? fun(saved: any)
 ---@field stop? fun(reason: "reload"|"exit")
 ---@field queue {copy?: "packet"|"meta", range?: integer}
----@field args table<string, string>
+---@field args table<string, any>
 ---@field path string
+---@field chunk function the file as a function, which has been run
 
 local known = {
   filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
+  needs = "string",
 }
+local known_of_queue = { copy = true, range = true }
+
+--- The end of a message on a field that there is not: the one that was meant, or those that there are.
+local function instead(field, fields, listed)
+  local hint = spelling.hint(field, fields)
+  return hint ~= "" and hint or "; it may have " .. listed
+end
 
 local function check_queue(queue)
   for key, value in pairs(queue) do
@@ -33,7 +45,8 @@ local function check_queue(queue)
         return nil, "queue.range must be an integer from 1 to 65535 (bytes)"
       end
     else
-      return nil, ("queue has an unknown field '%s'; it may have copy and range"):format(tostring(key))
+      return nil, ("queue has an unknown field '%s'%s"):format(tostring(key),
+        instead(key, known_of_queue, "copy and range"))
     end
   end
   return true
@@ -46,11 +59,14 @@ local function check(returned)
     return nil, "the script must return a function (or a table with a function 'filter'), not "
       .. (returned == nil and "nothing" or "a " .. type(returned))
   end
+  -- First: what else it has that this program does not know may be why.
+  local refusal = returned.needs ~= nil and version.refusal(returned.needs)
+  if refusal then return nil, refusal end
   for key, value in pairs(returned) do
     local kind = known[key]
     if not kind then
-      return nil, ("the script's table has an unknown field '%s'; it may have filter, start, save, restore, "
-        .. "stop and queue"):format(tostring(key))
+      return nil, ("the script's table has an unknown field '%s'%s"):format(tostring(key),
+        instead(key, known, "filter, start, save, restore, stop, queue and needs"))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
@@ -134,9 +150,15 @@ function M.load(path, argv)
   if not checked then script, message = nil, tostring(script) end
   if not script then return nil, path .. ": " .. message, "EBAD" end
   script.args = args
-  script.path = path
+  script.path, script.chunk = path, chunk
   warn_of_carried(script)
   return script
+end
+
+--- Warns of globals that the script uses and nobody defines.
+---@param script ipq.Script
+function M.inspect(script)
+  for _, text in ipairs(globals.undefined(script.chunk, script.path)) do log.write("warn", text) end
 end
 
 --- The paths of the files that the script was made from: its own, and those of the modules that it has required.
