@@ -8,14 +8,13 @@
 -- direction=in looks at sources alone, direction=out at destinations. The file is read when the program
 -- starts; one with a bad line does not load.
 local ipq = require "ipq"
-ipq.takes("direction", "file")
+ipq.takes { direction = "both", file = { type = "file", required = true } }
 
 local directions = { both = true, ["in"] = true, out = true }
-local direction = ipq.args.direction or "both"
+local direction = ipq.args.direction
 assert(directions[direction], "direction must be in, out or both")
 local sources, destinations = direction ~= "out", direction ~= "in"
 
-assert(ipq.args.file, "file=PATH is missing: the list of networks to block")
 local blocked = ipq.netset(ipq.args.file)
 
 return {

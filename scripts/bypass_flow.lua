@@ -8,10 +8,10 @@
 --
 -- 0x40000000 is the bit of pkt:bypass(); --mark-bits chooses another.
 local ipq = require "ipq"
-ipq.takes("bytes", "deny")
+ipq.takes { bytes = 4096, deny = { type = "string" } }
 
-local limit = tonumber(ipq.args.bytes or 4096) -- of payload, in one of the flow's directions
-assert(limit and limit >= 1, "bytes must be a number from 1 up")
+local limit = ipq.args.bytes -- of payload, in one of the flow's directions
+assert(limit >= 1, "bytes must be a number from 1 up")
 local deny = ipq.args.deny
 
 -- Bytes seen in each direction of a flow. Flows that never get so far are forgotten, oldest first.

@@ -7,15 +7,15 @@
 -- mtu is the path's: the MSS is 40 less, and 60 less over IPv6. mss=1300 sets it for both. A SYN that announces none
 -- is left alone unless what that stands for, 536 bytes or over IPv6 1220, is more.
 local ipq = require "ipq"
-ipq.takes("mtu", "mss")
+ipq.takes { mtu = { type = "number" }, mss = { type = "number" } }
 
 local HEADERS4, HEADERS6 = 40, 60
 local DEFAULT4, DEFAULT6 = 536, 1220 -- RFC 9293 section 3.7.1
 local MSS = 2 -- the option's kind
 
 local function number(name, least)
-  local value = tonumber(ipq.args[name])
-  assert(value and value >= least and value <= 65535 and value % 1 == 0,
+  local value = ipq.args[name]
+  assert(value >= least and value <= 65535 and value % 1 == 0,
     ("%s must be a number of bytes, %d to 65535"):format(name, least))
   return value
 end

@@ -7,15 +7,10 @@
 -- At most half of --queue-maxlen packets are held at a time; those beyond get the error verdict, as at a link whose
 -- queue is full.
 local ipq = require "ipq"
-ipq.takes("ms", "jitter")
+ipq.takes { ms = 100, jitter = 0 }
 
-local function milliseconds(name, default)
-  local value = tonumber(ipq.args[name] or default)
-  assert(value and value >= 0 and value <= 60000, name .. " must be a number of milliseconds, up to 60000")
-  return value
-end
-
-local ms, jitter = milliseconds("ms", 100), milliseconds("jitter", 0)
+local ms, jitter = ipq.args.ms, ipq.args.jitter
+assert(ms >= 0 and ms <= 60000 and jitter >= 0 and jitter <= 60000, "ms and jitter must be from 0 to 60000")
 
 local function let_go(held) held:verdict(ipq.ACCEPT) end
 

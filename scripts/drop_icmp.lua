@@ -4,11 +4,9 @@
 --   iptables -A INPUT -p icmp -j NFQUEUE --queue-num 0
 --   ipq-lua drop_icmp.lua max=100 verbose=yes
 local ipq = require "ipq"
-ipq.takes("max", "verbose")
+ipq.takes { max = 0, verbose = false }
 
-local max = tonumber(ipq.args.max or 0)
-local verbose = ipq.args.verbose == "yes"
-assert(max, "max must be a number of bytes")
+local max, verbose = ipq.args.max, ipq.args.verbose
 io.stdout:setvbuf "line"
 
 local ECHO_REQUEST, ECHO_REQUEST6 = 8, 128

@@ -3,13 +3,13 @@
 --   iptables -A FORWARD -j NFQUEUE --queue-num 0
 --   ipq-lua drop_port.lua ports=23,2323 protocol=tcp
 local ipq = require "ipq"
-ipq.takes("ports", "protocol")
+ipq.takes { ports = "23", protocol = { type = "string" } }
 
 local numbers = { tcp = 6, udp = 17 }
 local only = ipq.args.protocol and assert(numbers[ipq.args.protocol], "protocol must be tcp or udp")
 
 local dropped = {}
-for word in (ipq.args.ports or "23"):gmatch "[^,]+" do
+for word in ipq.args.ports:gmatch "[^,]+" do
   local port = tonumber(word)
   assert(port and port >= 0 and port <= 65535 and port % 1 == 0, "ports must be numbers from 0 to 65535")
   dropped[port] = true

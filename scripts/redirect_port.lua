@@ -4,15 +4,12 @@
 --   iptables -A FORWARD -p tcp -j NFQUEUE --queue-num 0
 --   ipq-lua redirect_port.lua from=80 to=8080
 local ipq = require "ipq"
-ipq.takes("from", "to")
+ipq.takes { from = 80, to = 8080 }
 
-local function port(name)
-  local number = tonumber(ipq.args[name])
-  assert(not ipq.args[name] or number and number >= 0 and number <= 65535 and number % 1 == 0,
-    name .. " must be a number from 0 to 65535")
-  return number
+local from, to = ipq.args.from, ipq.args.to
+for _, port in ipairs { from, to } do
+  assert(port >= 0 and port <= 65535 and port % 1 == 0, "from and to must be ports, 0 to 65535")
 end
-local from, to = port "from" or 80, port "to" or 8080
 
 return function(pkt)
   if pkt.dport == from then

@@ -3,10 +3,10 @@
 --   iptables -t mangle -A POSTROUTING -j NFQUEUE --queue-num 0
 --   ipq-lua set_ttl.lua ttl=64
 local ipq = require "ipq"
-ipq.takes "ttl"
+ipq.takes { ttl = 64 }
 
-local ttl = tonumber(ipq.args.ttl or 64)
-assert(ttl and ttl >= 1 and ttl <= 255 and ttl % 1 == 0, "ttl must be a number from 1 to 255")
+local ttl = ipq.args.ttl
+assert(ttl >= 1 and ttl <= 255 and ttl % 1 == 0, "ttl must be a number from 1 to 255")
 
 --- What lives on one link alone is known by its hop limit: neighbour discovery by 255 (RFC 4861), MLD and
 --- IGMP by 1 (RFC 3810, RFC 3376). These must keep it.

@@ -5,7 +5,7 @@
 
 ---@class ipq
 ---@field version string
----@field args table<string, string> the script's key=value arguments
+---@field args table<string, any> the script's key=value arguments: text, or what ipq.takes {} made of them
 ---@field ACCEPT ipq.verdict the packet goes on
 ---@field DROP ipq.verdict the packet is gone
 ---@field REPEAT ipq.verdict the packet goes through the hook again
@@ -71,9 +71,15 @@ function Timer:cancel() end
 ---@return "EPERM"|"EBUSY"|"ENOTSUP"|"ERANGE"|"EIO"|nil code
 function ipq.open(options) end
 
----Names the arguments (key=value) that the script knows, for a script to call once when it is loaded. Raises where it was
----given another, or a word that is none: a misspelt one would else be taken without a word.
+---What an argument is: a default, which gives the type, or a table. A file has to be there, and its name is the value.
+---@alias ipq.Argument string|number|boolean|{type: "string"|"number"|"boolean"|"file", default?: string|number|boolean, required?: boolean}
+
+---Says which arguments (key=value) the script knows, for a script to call once when it is loaded: their names alone, or
+---a table of them. With a table ipq.args has values of their types then. Raises where an argument cannot be what it is,
+---where a required one is missing, where there is another, or a word that is none: a misspelt one would else be taken
+---without a word.
 ---@param ... string
+---@overload fun(arguments: table<string, ipq.Argument>)
 function ipq.takes(...) end
 
 ---A set of networks for has(), has_saddr() and has_daddr(), which find an address in C. Entries are

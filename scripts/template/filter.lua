@@ -3,10 +3,9 @@
 --   iptables -A OUTPUT -p tcp -j NFQUEUE --queue-num 0
 --   ipq-lua @NAME@.lua port=23
 local ipq = require "ipq"
-ipq.takes "port"
+ipq.takes { port = 23 }
 
-local port = tonumber(ipq.args.port or 23)
-assert(port, "port must be a number")
+local port = ipq.args.port
 
 return {
   -- It looks at headers alone, so that is all it has the kernel copy of each packet.

@@ -58,13 +58,15 @@ describe("scripts/blocklist.lua", function()
 
   it("does not load without its file, and says why", function()
     local _, message = script.load("scripts/blocklist.lua", { "file=/nonexistent/list" })
-    assert.matches("cannot read the networks: /nonexistent/list: No such file or directory", message)
+    assert.matches("^scripts/blocklist.lua:%d+: file=/nonexistent/list: the argument file takes a file that can be "
+      .. "read: No such file or directory\n", message)
   end)
 
   it("does not load without being told a file", function()
     local s, message, code = script.load "scripts/blocklist.lua"
     assert.is_nil(s)
-    assert.matches("file=PATH is missing", message)
+    assert.matches("^scripts/blocklist.lua:%d+: the argument file= is missing: it takes a file that can be read\n",
+      message)
     assert.equal("EBAD", code)
   end)
 end)

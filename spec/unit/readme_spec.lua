@@ -77,6 +77,16 @@ describe("README.md", function()
     assert.same({ "limit 50", "1 large packets" }, printed)
   end)
 
+  it("gets typed arguments in its example", function()
+    local list = os.tmpname()
+    finally(function() os.remove(list) end)
+    require("spec.support.document").write(list, "10.0.0.1\n")
+    local s = load("arguments.lua", { "port=80", "verbose=yes", "list=" .. list })
+    assert.same({ port = 80, verbose = true, iface = "eth0", list = list }, s.args)
+    local function tcp(dport) return packets.ip(6, packets.tcp("", { dport = dport })) end
+    assert.same({ ipq.DROP, ipq.ACCEPT }, source.new { m.simple(1, tcp(80)), m.simple(2, tcp(443)) }:verdicts(s.filter))
+  end)
+
   it("counts requests in its example", function()
     local function udp(dport) return packets.ip(17, packets.udp("", { dport = dport })) end
     source.new { m.simple(1, udp(53)), m.simple(2, udp(7)) }

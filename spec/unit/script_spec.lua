@@ -32,14 +32,33 @@ describe("script.load", function()
     { "", "must return a function %(or a table with a function 'filter'%), not nothing" },
     { "return 'drop'", "not a string" }, { "return {}", "has no function 'filter'" },
     { "return { filter = 1 }", "field 'filter' must be a function, not a number" },
-    { "return { filer = print }", "unknown field 'filer'" },
+    { "return { filer = print }", "unknown field 'filer'; did you mean 'filter'%?$" },
+    { "return { filter = print, init = print }", "unknown field 'init'; did you mean 'start'%?$" },
+    { "return { filter = print, nonsense = 1 }",
+      "unknown field 'nonsense'; it may have filter, start, save, restore, stop, queue and needs$" },
+    { "return { filter = print, [1] = 1 }", "unknown field '1'; it may have filter" },
     { "return { filter = print, start = 1 }", "field 'start' must be a function" },
     { "return { filter = print, stop = {} }", "field 'stop' must be a function" },
     { "return { filter = print, queue = 1 }", "field 'queue' must be a table" },
     { "return { filter = print, queue = { copy = 'all' } }", "queue.copy must be" },
     { "return { filter = print, queue = { range = 0 } }", "queue.range must be an integer" },
     { "return { filter = print, queue = { range = 1.5 } }", "queue.range must be an integer" },
-    { "return { filter = print, queue = { rnge = 1 } }", "queue has an unknown field 'rnge'" },
+    { "return { filter = print, queue = { rnge = 1 } }",
+      "queue has an unknown field 'rnge'; did you mean 'range'%?$" },
+    { "return { filter = print, queue = { snaplen = 1 } }", "unknown field 'snaplen'; did you mean 'range'%?$" },
+    { "return { filter = print, queue = { x = 1 } }", "queue has an unknown field 'x'; it may have copy and range$" },
+    { "return { filter = print, needs = 0.2 }",
+      "field 'needs' must be a version in text, as \"0.2\" or \"0.2.1\", not the number 0.2$" },
+    { "return { filter = print, needs = {} }", "field 'needs' must be a version in text, [^\n]*, not a table$" },
+    { "return { filter = print, needs = '' }", "field 'needs' must be a version in text, [^\n]*, not \"\"$" },
+    { "return { filter = print, needs = '1' }", "must be a version in text" },
+    { "return { filter = print, needs = '0.2.' }", "must be a version in text" },
+    { "return { filter = print, needs = '0.2.1.1' }", "must be a version in text" },
+    { "return { filter = print, needs = 'v0.2' }", "must be a version in text" },
+    { "return { filter = print, needs = '0.2-rc' }", "must be a version in text" },
+    -- What else it has may be why.
+    { "return { filter = print, stream = {}, needs = '99.0' }",
+      "the script needs ipq%-lua 99.0, this is %d+%.%d+%.%d+$" },
   }
   for _, pair in ipairs(wrong) do
     it("refuses " .. (pair[1] == "" and "an empty script" or pair[1]), function()
@@ -112,14 +131,137 @@ describe("script.load", function()
 
     it("refuses any where it names none, and what is no name", function()
       assert.matches("'a=1' is no argument of this script, which takes none\n", (select(2, with("()", "a=1"))))
-      assert.matches("^/tmp/%S+:1: ipq.takes%(%) takes the names of arguments, not a table\n",
-        (select(2, with "({ 'a' })")))
+      assert.matches("^/tmp/%S+:1: ipq.takes%(%) takes the names of arguments, or one table of them, not a number\n",
+        (select(2, with "('a', 5)")))
+      assert.matches("^/tmp/%S+:1: ipq.takes%(%) takes [^\n]*, not a table\n", (select(2, with "('a', { b = 1 })")))
+    end)
+
+    it("names what was meant", function()
+      for word, meant in pairs { ["limti=1"] = "limit", ["Limit=1"] = "limit", limit = "limit", ["prot=1"] = "port" } do
+        assert.matches("'" .. word .. "' is no argument of this script, which takes limit=, port=; did you mean '"
+          .. meant .. "='%?\n", (select(2, with("('limit', 'port')", word))))
+      end
     end)
 
     it("knows nothing of what another script was given", function()
       assert.is_nil((with("('a')", "b=1")))
       assert(with "('a')")
     end)
+  end)
+
+  describe("with ipq.takes {}", function()
+    local function with(text, ...)
+      return load_text(("local ipq = require 'ipq'\nipq.takes %s\nlocal args = ipq.args\n"
+        .. "return { filter = function() return args end }"):format(text), { ... })
+    end
+
+    local all = [[{ port = 443, verbose = false, iface = "eth0", limit = { type = "number" }, list = { type = "file" },
+      deep = { type = "boolean", default = true } }]]
+
+    it("gives the values their types, in ipq.args and to start()", function()
+      local s = assert(with(all, "port=0x50", "verbose=yes", "iface=", "limit=-1.5e3", "list=/dev/null", "deep=off"))
+      local expected = { port = 80, verbose = true, iface = "", limit = -1500, list = "/dev/null", deep = false }
+      assert.same(expected, s.args)
+      assert.equal(s.args, s.filter())
+    end)
+
+    it("gives defaults, and nil where there is none", function()
+      assert.same({ port = 443, verbose = false, iface = "eth0", deep = true }, assert(with(all)).args)
+      assert.same({}, assert(with "{}").args)
+      assert.same({ port = 2 }, assert(with("{ port = 1 }", "port=1", "port=2")).args)
+    end)
+
+    for word, value in pairs { yes = true, ["true"] = true, ["1"] = true, on = true, no = false, ["false"] = false,
+      ["0"] = false, off = false } do
+      it("knows the boolean " .. word, function()
+        assert.equal(value, assert(with("{ a = false }", "a=" .. word)).args.a)
+      end)
+    end
+
+    local refused = {
+      ["port=many"] = "port=many: the argument port takes a number\n",
+      ["port="] = "port=: the argument port takes a number\n",
+      ["port=nan"] = "port=nan: the argument port takes a number\n",
+      ["port=inf"] = "port=inf: the argument port takes a number\n",
+      ["verbose=maybe"] = "verbose=maybe: the argument verbose takes yes or no (true or false, 1 or 0, on or off)\n",
+      ["list=/nonexistent/x"] = "list=/nonexistent/x: the argument list takes a file that can be read: No such file or "
+        .. "directory\n",
+      ["list=/tmp"] = "list=/tmp: the argument list takes a file that can be read: Is a directory\n",
+      ["list="] = "list=: the argument list takes a file that can be read: No such file or directory\n",
+      ["prot=1"] = "'prot=1' is no argument of this script, which takes deep=, iface=, limit=, list=, port=, verbose=; "
+        .. "did you mean 'port='?\n",
+      verbose = "'verbose' is no argument of this script, which takes deep=, iface=, limit=, list=, port=, verbose=; "
+        .. "did you mean 'verbose='?\n",
+    }
+    for word, text in pairs(refused) do
+      it("refuses, at the script's line, " .. word, function()
+        local s, message, code = with(all, word)
+        assert.is_nil(s)
+        assert.equal(text, (message:match "^/tmp/[%w_]+:2: (.-\n)"))
+        assert.equal("EBAD", code)
+      end)
+    end
+
+    it("refuses to be without what is required, and a default file that is not there", function()
+      for text, expected in pairs {
+        ["{ list = { type = 'file', required = true } }"] =
+          "the argument list= is missing: it takes a file that can be read",
+        ["{ n = { type = 'number', required = true } }"] = "the argument n= is missing: it takes a number",
+        ["{ list = { type = 'file', default = '/nonexistent' } }"] =
+          "list=/nonexistent: the argument list takes a file that can be read: No such file or directory",
+      } do
+        assert.equal(expected, ((select(2, with(text))):match "^/tmp/[%w_]+:2: (.-)\n"))
+      end
+      assert.equal(5, assert(with("{ n = { type = 'number', required = true } }", "n=5")).args.n)
+    end)
+
+    it("reads nothing of a file that it looks at", function()
+      local fifo = os.tmpname()
+      os.execute(("rm %s; mkfifo %s"):format(fifo, fifo))
+      finally(function() os.remove(fifo) end)
+      -- To open it would wait for somebody who writes.
+      assert.equal(fifo, assert(with("{ list = { type = 'file' } }", "list=" .. fifo)).args.list)
+    end)
+
+    local misused = {
+      ["{ 'port' }"] = "names come with their values, { port = 443 }; names alone go without the braces, "
+        .. "ipq.takes(\"port\")",
+      ["{ port = print }"] = "port must be a default, which is text, a number or a boolean, or a table with a type; "
+        .. "not a function",
+      ["{ port = {} }"] = "port: the type must be \"string\", \"number\", \"boolean\" or \"file\", not nil",
+      ["{ port = { type = 'int' } }"] =
+        "port: the type must be \"string\", \"number\", \"boolean\" or \"file\", not int",
+      ["{ port = { type = 'number', default = '1' } }"] = "port: the default must be a number, not a string",
+      ["{ port = { type = 'file', default = 1 } }"] = "port: the default must be a string, not a number",
+      ["{ port = { type = 'number', max = 1 } }"] =
+        "port has an unknown field 'max'; it may have type, default and required",
+      ["{ port = { type = 'number', required = 1 } }"] = "port: required must be true or false",
+      ["{ port = { type = 'number', required = true, default = 1 } }"] = "port: what is required has no default",
+      ["{ ['a=b'] = 1 }"] = "'a=b' cannot be the name of an argument",
+    }
+    for text, expected in pairs(misused) do
+      it("raises, at the script's line, for " .. text, function()
+        assert.equal("ipq.takes(): " .. expected, ((select(2, with(text))):match "^/tmp/[%w_]+:2: (.-)\n"))
+      end)
+    end
+  end)
+
+  it("takes a script that needs this version, or an older one", function()
+    local own = require "ipq".version
+    for _, version in ipairs { own, own:match "^%d+%.%d+", "0.0", "0.0.99" } do
+      assert(load_text(("return { filter = print, needs = %q }"):format(version)))
+    end
+  end)
+
+  it("compares versions by their numbers", function()
+    local refusal = require "ipq.engine.version".refusal
+    for _, pair in ipairs { { "0.9", "0.10.0" }, { "0.2", "0.2.0" }, { "0.2.3", "0.2.10" }, { "1.0", "2.0.0" },
+      { "0.9.9", "1.0.0" } } do
+      assert.is_nil(refusal(pair[1], pair[2]))
+    end
+    for _, pair in ipairs { { "0.10", "0.9.9" }, { "0.2.1", "0.2.0" }, { "1.0", "0.99.99" }, { "2.0", "1.9.9" } } do
+      assert.equal(("the script needs ipq-lua %s, this is %s"):format(pair[1], pair[2]), refusal(pair[1], pair[2]))
+    end
   end)
 
   it("says that a file is not there", function()

@@ -51,7 +51,7 @@ function Packet:hex() end
 ---@class ipq.test.Filter
 ---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue; packets are cut by it
----@field args table<string, string>
+---@field args table<string, any>
 local Filter = {}
 
 ---Calls the script's stop(). Raises where that does. What the filter still holds gets the default verdict then.
