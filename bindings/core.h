@@ -10,9 +10,10 @@
  *             core_json.c in Lua's own way; only what is opened and closed is an object: a queue,
  *             a capture, one packet in memory (core_queue.c, core_capture.c, core_memory.c, on
  *             core_object.h). capture/ is the source that reads capture files. modules.c has the
- *             Lua half inside the program, and explain.c the words for errors. Of the Lua half,
- *             ipq/ has what a script may require, ipq/engine/ the loop and what keeps packets and
- *             timers for it, ipq/packet/ views and fields, ipq/test/ the test kit.
+ *             Lua half inside the program, explain.c the words for errors, and nearest.c the name
+ *             that a misspelt one was meant to be. Of the Lua half, ipq/ has what a script may
+ *             require, ipq/engine/ the loop and what keeps packets and timers for it, ipq/packet/
+ *             views and fields, ipq/test/ the test kit.
  *
  * States      one table a Lua state, "ipq.core" in its registry: it outlives the Lua modules,
  *             which busted loads anew for each spec file.

@@ -13,14 +13,14 @@ local C, huge = abi.C, math.huge
 
 local M = {}
 
--- Those of the script that was loaded last, and the table that they are in by name.
-local words, args = {}, {}
+-- Those of the script that was loaded last, the table that they are in by name, and whether it has said what it takes.
+local words, args, is_said = {}, {}, false
 
 --- key=value words as a table; the others are in `...` and `arg` alone.
 ---@param argv string[]
 ---@return table<string, string>
 function M.parse(argv)
-  words, args = argv, {}
+  words, args, is_said = argv, {}, false
   for _, word in ipairs(argv) do
     local key, value = word:match "^([^=]+)=(.*)$"
     if key then args[key] = value end
@@ -140,6 +140,8 @@ end
 --- "boolean" or "file", default = ..., required = true }. ipq.args has the values then, of these types.
 ---@param ... string|table<string, any>
 function M.takes(...)
+  if is_said then error("ipq.takes() was called before: one call names all arguments", 2) end
+  is_said = true
   local first = ...
   if type(first) == "table" and select("#", ...) == 1 then
     take_typed(first, 2)

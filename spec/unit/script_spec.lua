@@ -197,7 +197,7 @@ describe("script.load", function()
       it("refuses, at the script's line, " .. word, function()
         local s, message, code = with(all, word)
         assert.is_nil(s)
-        assert.equal(text, (message:match "^/tmp/[%w_]+:2: (.-\n)"))
+        assert.equal(text, (message:match "^/tmp/[%w_./]+:2: (.-\n)"))
         assert.equal("EBAD", code)
       end)
     end
@@ -210,7 +210,7 @@ describe("script.load", function()
         ["{ list = { type = 'file', default = '/nonexistent' } }"] =
           "list=/nonexistent: the argument list takes a file that can be read: No such file or directory",
       } do
-        assert.equal(expected, ((select(2, with(text))):match "^/tmp/[%w_]+:2: (.-)\n"))
+        assert.equal(expected, ((select(2, with(text))):match "^/tmp/[%w_./]+:2: (.-)\n"))
       end
       assert.equal(5, assert(with("{ n = { type = 'number', required = true } }", "n=5")).args.n)
     end)
@@ -241,9 +241,14 @@ describe("script.load", function()
     }
     for text, expected in pairs(misused) do
       it("raises, at the script's line, for " .. text, function()
-        assert.equal("ipq.takes(): " .. expected, ((select(2, with(text))):match "^/tmp/[%w_]+:2: (.-)\n"))
+        assert.equal("ipq.takes(): " .. expected, ((select(2, with(text))):match "^/tmp/[%w_./]+:2: (.-)\n"))
       end)
     end
+  end)
+
+  it("refuses a second ipq.takes(), at the script's line", function()
+    local _, message = load_text "local ipq = require 'ipq'\nipq.takes('a')\nipq.takes { b = 1 }\nreturn print"
+    assert.matches("^/tmp/[%w_./]+:3: ipq.takes%(%) was called before: one call names all arguments\n", message)
   end)
 
   it("takes a script that needs this version, or an older one", function()
