@@ -141,7 +141,8 @@ deps-test: ; $(Q)$(DEPS) $(DEPS_TEST)
 deps-bench: ; $(Q)$(DEPS) $(DEPS_BENCH)
 deps-demo: ; $(Q)$(DEPS) $(DEPS_DEMO)
 
-# libipq(3): the classic library, of those objects that it needs.
+# libipq(3): the classic library, of those objects that it needs. It stands on libc alone, so that programs can be
+# linked to it statically: no Debian has a libmnl.a.
 
 .PHONY: libipq libipq-specs install-libipq uninstall-libipq
 all: libipq
@@ -168,7 +169,7 @@ $(BUILD)/$(LIBIPQ_NAME): $(LIBIPQ_OBJ) lib/libipq/libipq.symbols
 	$(call say,LINK,$@)
 	$(Q)(echo '{ global:'; sed 's/$$/;/' lib/libipq/libipq.symbols; echo 'local: *; };') > $(BUILD)/libipq.map
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libipq.so.0 -Wl,--version-script=$(BUILD)/libipq.map \
-		-o $@ $(LIBIPQ_OBJ) $(MNL_LIBS)
+		-o $@ $(LIBIPQ_OBJ)
 
 $(BUILD)/libipq.so.0 $(BUILD)/libipq.so: $(BUILD)/$(LIBIPQ_NAME)
 	$(Q)ln -sf $(LIBIPQ_NAME) $@

@@ -3,7 +3,6 @@
 #include "lib/queue/messages.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
@@ -29,14 +28,15 @@ int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range)
 	uint32_t copy_range = range < RANGE_MAX ? (uint32_t)range : RANGE_MAX;
 	struct nlmsghdr *nlh = ipq_netlink_mode(buf, classic->queue_num, mode, copy_range);
 	struct nfqnl_msg_config_cmd bind = {.command = NFQNL_CFG_CMD_BIND};
+	uint32_t no_flags = 0;
 
 	if (mode > IPQ_COPY_MAX) {
 		/* ip_queue answered EINVAL. nfnetlink_queue passes over such a mode, but flags
 		 * without a mask are EINVAL to it, and the whole message is refused. */
-		mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, 0);
+		ipq_netlink_put(nlh, NFQA_CFG_FLAGS, &no_flags, sizeof(no_flags));
 	} else if (must_bind(classic)) {
 		/* In the same message, so that a refusal is one error and not two. */
-		mnl_attr_put(nlh, NFQA_CFG_CMD, sizeof(bind), &bind);
+		ipq_netlink_put(nlh, NFQA_CFG_CMD, &bind, sizeof(bind));
 		atomic_store(&classic->bind_sent, true);
 	}
 	return send(classic->handle.fd, nlh, nlh->nlmsg_len, 0) < 0 ? -errno : 0;

@@ -57,5 +57,7 @@ struct nlmsghdr *ipq_netlink_mode(void *buf, uint16_t queue_num, uint8_t mode, u
 struct nlmsghdr *ipq_netlink_maxlen(void *buf, uint16_t queue_num, uint32_t maxlen);
 /* Sets those flags (NFQA_CFG_F_*) that are in mask; the others stay as they are. */
 struct nlmsghdr *ipq_netlink_flags(void *buf, uint16_t queue_num, uint32_t mask, uint32_t flags);
+/* Appends an attribute with len bytes at value to one of these messages, whose buffer has the room. */
+void ipq_netlink_put(struct nlmsghdr *nlh, uint16_t type, const void *value, size_t len);
 
 #endif

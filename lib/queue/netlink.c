@@ -5,28 +5,44 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <unistd.h>
-#include <libmnl/libmnl.h>
 #include <linux/capability.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
+#include <linux/netlink.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
 static struct nlmsghdr *start(void *buf, uint16_t queue_num)
 {
-	struct nlmsghdr *nlh;
-	struct nfgenmsg *nfg;
+	struct nlmsghdr *nlh = buf;
+	struct nfgenmsg nfg = {
+		.nfgen_family = AF_UNSPEC,
+		.version = NFNETLINK_V0,
+		.res_id = htons(queue_num),
+	};
 
-	/* libmnl up to 1.0.4 leaves the padding behind attributes as it is. */
 	memset(buf, 0, IPQ_CONFIG_SIZE);
-	nlh = mnl_nlmsg_put_header(buf);
+	nlh->nlmsg_len = NLMSG_LENGTH(sizeof(nfg));
 	nlh->nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG;
 	nlh->nlmsg_flags = NLM_F_REQUEST;
-	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
-	nfg->nfgen_family = AF_UNSPEC;
-	nfg->version = NFNETLINK_V0;
-	nfg->res_id = htons(queue_num);
+	memcpy((uint8_t *)buf + NLMSG_HDRLEN, &nfg, sizeof(nfg));
 	return nlh;
+}
+
+void ipq_netlink_put(struct nlmsghdr *nlh, uint16_t type, const void *value, size_t len)
+{
+	struct nlattr attr = {.nla_len = (uint16_t)(NLA_HDRLEN + len), .nla_type = type};
+	uint8_t *end = (uint8_t *)nlh + nlh->nlmsg_len;
+
+	memcpy(end, &attr, sizeof(attr));
+	memcpy(end + NLA_HDRLEN, value, len);
+	nlh->nlmsg_len += (uint32_t)NLA_ALIGN((size_t)attr.nla_len);
+}
+
+static void put_u32(struct nlmsghdr *nlh, uint16_t type, uint32_t value)
+{
+	value = htonl(value);
+	ipq_netlink_put(nlh, type, &value, sizeof(value));
 }
 
 static struct nlmsghdr *put_command(void *buf, uint16_t queue_num, uint8_t number)
@@ -34,7 +50,7 @@ static struct nlmsghdr *put_command(void *buf, uint16_t queue_num, uint8_t numbe
 	struct nlmsghdr *nlh = start(buf, queue_num);
 	struct nfqnl_msg_config_cmd command = {.command = number};
 
-	mnl_attr_put(nlh, NFQA_CFG_CMD, sizeof(command), &command);
+	ipq_netlink_put(nlh, NFQA_CFG_CMD, &command, sizeof(command));
 	return nlh;
 }
 
@@ -53,7 +69,7 @@ struct nlmsghdr *ipq_netlink_mode(void *buf, uint16_t queue_num, uint8_t mode, u
 	struct nlmsghdr *nlh = start(buf, queue_num);
 	struct nfqnl_msg_config_params params = {.copy_range = htonl(range), .copy_mode = mode};
 
-	mnl_attr_put(nlh, NFQA_CFG_PARAMS, sizeof(params), &params);
+	ipq_netlink_put(nlh, NFQA_CFG_PARAMS, &params, sizeof(params));
 	return nlh;
 }
 
@@ -61,7 +77,7 @@ struct nlmsghdr *ipq_netlink_maxlen(void *buf, uint16_t queue_num, uint32_t maxl
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 
-	mnl_attr_put_u32(nlh, NFQA_CFG_QUEUE_MAXLEN, htonl(maxlen));
+	put_u32(nlh, NFQA_CFG_QUEUE_MAXLEN, maxlen);
 	return nlh;
 }
 
@@ -69,8 +85,8 @@ struct nlmsghdr *ipq_netlink_flags(void *buf, uint16_t queue_num, uint32_t mask,
 {
 	struct nlmsghdr *nlh = start(buf, queue_num);
 
-	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(flags));
-	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(mask));
+	put_u32(nlh, NFQA_CFG_FLAGS, flags);
+	put_u32(nlh, NFQA_CFG_MASK, mask);
 	return nlh;
 }
 

@@ -1,4 +1,5 @@
 -- The classic library on live packets, each case in a network namespace of its own.
+local netns = require "spec.support.netns"
 local support = require "spec.support.libipq"
 
 local has_queue = select(2, support.run(
@@ -85,5 +86,36 @@ wait $passer'
       "unshare -n setpriv --bounding-set -net_admin --inh-caps -net_admin " .. program())
     assert.is_false(ok)
     assert.matches("passer: Operation not permitted\n", output)
+  end)
+end)
+
+-- The program that the manual page shows, made from what is installed.
+describe("the manual page's example", function()
+  local dir
+
+  local function compile(name, options)
+    support.must(("cc -Wall -Werror -I%s/usr/include -o %s/%s %s/pass.c %s -L%s/usr/lib -lipq"):format(dir, dir, name,
+      dir, options, dir))
+  end
+
+  setup(function()
+    dir = support.directory()
+    support.install(dir)
+    support.write_example(dir .. "/pass.c")
+  end)
+  teardown(function() os.execute("rm -rf " .. dir) end)
+
+  -- Runs a script in a namespace of its own with the program at queue 0, which must live on.
+  local function with(name, rules, script)
+    return netns.run(("%s\n%s%s/%s & pass=$!\nwait_for queue_is_bound 0\n%s\nkill $pass || fail 'the program has ended'\n")
+      :format(rules, support.environment, dir, name, script))
+  end
+
+  live("lets pings through, linked statically and with nothing else", function()
+    if support.sanitizer then pending("the archive was built with sanitizers") end
+    compile("static", "-static")
+    assert.not_matches("NEEDED", support.must("objdump -p " .. dir .. "/static"))
+    local output = with("static", "rule -A OUTPUT -p icmp -j QUEUE", "pings 3 127.0.0.1")
+    assert.matches("3 received", output)
   end)
 end)

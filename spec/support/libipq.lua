@@ -27,6 +27,21 @@ function M.lines(text)
   return lines
 end
 
+-- Writes the manual page's example to a file of C.
+function M.write_example(path)
+  local page = assert(io.open("lib/libipq/man/libipq.3"))
+  local example = page:read("*a"):match("%.Sh EXAMPLES.-%.Bd %-literal\n(.-)%.Ed"):gsub("\\e", "\\")
+  page:close()
+  local file = assert(io.open(path, "w"))
+  file:write(example)
+  file:close()
+end
+
+-- What install-libipq makes of it below a directory, whose prefix is /usr.
+function M.install(dir)
+  M.must(("make --no-print-directory install-libipq DESTDIR=%s PREFIX=/usr BUILD=%s"):format(dir, M.build))
+end
+
 -- A directory that is gone when the spec is over: the caller's after_each or teardown removes it.
 function M.directory()
   return M.must("mktemp -d"):gsub("\n", "")
