@@ -59,6 +59,10 @@ bool ipq_classic_is_claimed(uint8_t family);
 /* Gives the handle's socket its address. */
 int ipq_classic_bind(struct ipq_classic *classic);
 
+/* Gives a socket room for a burst of packets: 8 MB, or what the system allows anybody. errno may
+ * change. */
+void ipq_classic_make_room(int fd);
+
 /* The time that is so far away; and waits for something to read: 1, or 0 at the deadline. */
 struct timespec ipq_classic_deadline(int microseconds);
 int ipq_classic_wait(int fd, const struct timespec *deadline);

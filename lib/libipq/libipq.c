@@ -115,6 +115,7 @@ struct ipq_handle *ipq_create_handle(u_int32_t flags, u_int32_t protocol)
 		saved = -ret;
 		goto cleanup;
 	}
+	ipq_classic_make_room(classic->handle.fd);
 	/* Packets are stamped while any socket asks for it, and this one lives exactly as long as
 	 * it should, in forked processes too. */
 	(void)setsockopt(classic->handle.fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on));

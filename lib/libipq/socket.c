@@ -3,8 +3,11 @@
 
 #include <poll.h>
 
-/* More than a message can have. The kernel adds up the lengths that it is told. */
-enum { RECEIVE_MAX = 1 << 17 };
+enum {
+	/* More than a message can have. The kernel adds up the lengths that it is told. */
+	RECEIVE_MAX = 1 << 17,
+	ROOM = 8 << 20
+};
 
 /* As port the process id, as ever; where something else of this process has that, any port. But two
  * handles for the same family never could be. */
@@ -25,6 +28,16 @@ int ipq_classic_bind(struct ipq_classic *classic)
 	}
 	/* Nobody but the kernel can send to a socket that is connected to it. */
 	return connect(h->fd, (struct sockaddr *)&h->peer, sizeof(h->peer));
+}
+
+/* Of what a socket has by default, a quarter of a MB of TCP was enough to overrun it, and ENOBUFS is
+ * the end of most programs. */
+void ipq_classic_make_room(int fd)
+{
+	int bytes = ROOM;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
 struct timespec ipq_classic_deadline(int microseconds)

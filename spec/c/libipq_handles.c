@@ -380,6 +380,50 @@ static void device_down(void)
 	ipq_destroy_handle(h);
 }
 
+/* The socket's room for messages */
+
+static int room_of(int fd)
+{
+	socklen_t len = sizeof(int);
+	int bytes;
+
+	CHECK_INT(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len), 0);
+	return bytes;
+}
+
+static void set_room(int fd, int bytes)
+{
+	CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+}
+
+/* The kernel counts double. */
+static void room(void)
+{
+	struct ipq_handle *h = ipq_create_handle(0, PF_INET);
+
+	CHECK_INT(room_of(h->fd), 16 << 20);
+	set_room(h->fd, 50000);
+	CHECK_INT(ipq_set_mode(h, IPQ_COPY_META, 0), 56);
+	CHECK_INT(room_of(h->fd), 100000);
+	ipq_destroy_handle(h);
+}
+
+static void room_without_net_admin(void)
+{
+	int plain = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	struct ipq_handle *h;
+
+	set_room(plain, 8 << 20);
+	give_up_net_admin();
+	errno = ENOENT;
+	h = ipq_create_handle(0, PF_INET);
+	CHECK(h);
+	CHECK_INT(errno, ENOENT);
+	CHECK_STRING(ipq_errstr(), "Unknown error");
+	CHECK_INT(room_of(h->fd), room_of(plain));
+	ipq_destroy_handle(h);
+}
+
 /* Threads */
 
 enum { READERS = 3, PACKETS = 600 };
@@ -530,6 +574,9 @@ static const struct test_case cases[] = {
 	{"destroy with packets waiting drops them", destroy_with_packets},
 	{"without a listener packets are dropped", no_listener},
 	{"a device that goes down takes its waiting packets along", device_down},
+	{"the socket has room for 8 MB, until the program sets it", room},
+	{"without CAP_NET_ADMIN the socket has the room that anybody may have",
+	 room_without_net_admin},
 	{"a verdict from another thread", verdict_from_another_thread},
 	{"verdicts and modes while another thread is blocked in ipq_read", verdict_while_blocked},
 	{"several threads read and judge", many_readers},

@@ -105,10 +105,17 @@ describe("the manual page's example", function()
   end)
   teardown(function() os.execute("rm -rf " .. dir) end)
 
-  -- Runs a script in a namespace of its own with the program at queue 0, which must live on.
+  -- Runs a script in a namespace of its own with the program at queue 0, which must live on. What the program says when
+  -- it ends is in the error.
   local function with(name, rules, script)
-    return netns.run(("%s\n%s%s/%s & pass=$!\nwait_for queue_is_bound 0\n%s\nkill $pass || fail 'the program has ended'\n")
-      :format(rules, support.environment, dir, name, script))
+    return netns.run(([[
+%s
+%s%s/%s & pass=$!
+runs() { grep -qs '^State:.[^Z]' "/proc/$1/status"; }
+wait_for queue_is_bound 0
+%s
+runs $pass || fail "the program has ended"
+kill $pass]]):format(rules, support.environment, dir, name, script))
   end
 
   live("lets pings through, linked statically and with nothing else", function()
@@ -118,4 +125,34 @@ describe("the manual page's example", function()
     local output = with("static", "rule -A OUTPUT -p icmp -j QUEUE", "pings 3 127.0.0.1")
     assert.matches("3 received", output)
   end)
+
+  -- Sends 21 MB over so many connections at once, while as many threads read them.
+  local transfer = [=[python3 -c '
+import socket, threading
+CONNECTIONS, BYTES = %d, 21000000
+arrived = []
+def send(connection):
+  with connection: connection.sendall(bytes(BYTES // CONNECTIONS))
+def receive(connection):
+  with connection: arrived.extend(iter(lambda: len(connection.recv(1 << 16)), 0))
+server = socket.create_server(("127.0.0.1", 0))
+threads = []
+for _ in range(CONNECTIONS):
+  threads.append(threading.Thread(target=send, args=[socket.create_connection(server.getsockname())]))
+  threads.append(threading.Thread(target=receive, args=[server.accept()[0]]))
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(sum(arrived), "bytes arrived")' & transfer=$!
+]=]
+
+  for _, connections in ipairs { 1, 6 } do
+    live(("lets 21 MB of TCP through, connections at once: %d"):format(connections), function()
+      compile("pass", "")
+      local output = with("pass", "ip link set lo mtu 1500\nrule -A OUTPUT -p tcp -j QUEUE",
+        transfer:format(connections) .. [[
+while runs $transfer && runs $pass; do sleep 0.01; done
+awk '$1 == 0 { print $7, "lost at the socket" }' /proc/net/netfilter/nfnetlink_queue]])
+      assert.matches("21000000 bytes arrived\n0 lost at the socket\n", output)
+    end)
+  end
 end)
