@@ -158,8 +158,13 @@ int ipq_set_verdict(const struct ipq_handle *h, ipq_id_t id, unsigned int verdic
 		    unsigned char *buf)
 {
 	bool has_data = data_len && buf;
-	int ret = ipq_request_verdict(classic_of(h), id, verdict, has_data ? buf : NULL, data_len);
+	int ret = 0;
 
+	/* No packet has the id 0. A program that does not look at what ipq_read() gave judges the
+	 * empty message, and would end on the kernel's ENOENT. */
+	if (id != 0 || !atomic_load(&classic_of(h)->gave_nothing))
+		ret = ipq_request_verdict(classic_of(h), id, verdict, has_data ? buf : NULL,
+					  data_len);
 	if (ret < 0) {
 		errno = -ret;
 		return fail(IPQ_ERR_SEND);
@@ -170,15 +175,18 @@ int ipq_set_verdict(const struct ipq_handle *h, ipq_id_t id, unsigned int verdic
 /* Messages */
 
 /* Reads one message: its length, -1, or 0 with errno kept when there was none, or none for this
- * handle. */
-static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len, bool may_block)
+ * handle; is_others then is whether it was for this process's other one. */
+static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len, bool may_block,
+		    bool *is_others)
 {
 	struct sockaddr_nl from;
 	struct ipq_head head;
 	int saved = errno;
-	uint32_t id;
+	struct ipq_identity identity;
+	uint32_t verdict;
 	ssize_t ret;
 
+	*is_others = false;
 	ret = ipq_classic_receive(classic->handle.fd, &head, buf, len, &from,
 				  may_block ? 0 : MSG_DONTWAIT);
 	if (ret < 0 && (may_block || errno != EAGAIN))
@@ -190,10 +198,10 @@ static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len,
 		return fail(IPQ_ERR_RECV);
 	if (ret == 0)
 		return fail(IPQ_ERR_NLEOF);
-	ret = ipq_message_translate(classic, &head, (size_t)ret, buf, len, &id);
+	ret = ipq_message_translate(classic, &head, (size_t)ret, buf, len, &identity);
 	if (ret == -EAFNOSUPPORT) {
-		/* A packet that this handle did not ask for meets no listener. */
-		(void)ipq_request_verdict(classic, id, NF_DROP, NULL, 0);
+		*is_others = ipq_classic_other(classic, identity.family, &verdict);
+		(void)ipq_request_raw_verdict(classic, identity.id, verdict);
 		ret = 0;
 	}
 	errno = ret == -EBADMSG ? EBADMSG : saved;
@@ -204,7 +212,9 @@ static ssize_t take(struct ipq_classic *classic, unsigned char *buf, size_t len,
 
 ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int timeout)
 {
+	struct ipq_classic *classic = classic_of(h);
 	struct timespec deadline = {0};
+	bool is_others;
 	ssize_t ret;
 
 	if (len < sizeof(struct nlmsgerr))
@@ -212,9 +222,16 @@ ssize_t ipq_read(const struct ipq_handle *h, unsigned char *buf, size_t len, int
 	if (timeout > 0)
 		deadline = ipq_classic_deadline(timeout);
 	for (;;) {
-		ret = take(classic_of(h), buf, len, timeout == 0);
+		ret = take(classic, buf, len, timeout == 0, &is_others);
 		if (ret != 0)
 			return ret;
+		if (timeout == 0 && is_others) {
+			/* A program that was told by select() to read here has to read the other
+			 * handle next. */
+			ipq_message_empty(buf, len);
+			atomic_store(&classic->gave_nothing, true);
+			break;
+		}
 		if (timeout == 0)
 			continue;
 		ret = timeout < 0 ? 0 : ipq_classic_wait(h->fd, &deadline);

@@ -130,7 +130,7 @@ static void packet_fill(struct ipq_classic *classic, const struct ipq_packet *pa
 }
 
 static ssize_t packet_translate(struct ipq_classic *classic, struct ipq_head *head, size_t len,
-				unsigned char *buf, size_t buf_len, uint32_t *id)
+				unsigned char *buf, size_t buf_len, struct ipq_identity *identity)
 {
 	size_t rest = head_complete(head, len);
 	struct nlmsghdr nlh = {.nlmsg_type = IPQM_PACKET};
@@ -142,7 +142,7 @@ static ssize_t packet_translate(struct ipq_classic *classic, struct ipq_head *he
 	ret = ipq_attr_parse(&packet, head->bytes, smaller(len, sizeof(head->bytes)));
 	if (ret < 0)
 		return ret == -ENOMSG ? -EBADMSG : ret;
-	*id = packet.packet_id;
+	*identity = (struct ipq_identity){.id = packet.packet_id, .family = packet.family};
 	if (packet.family != classic->family)
 		return -EAFNOSUPPORT;
 	packet_fill(classic, &packet, &msg);
@@ -231,7 +231,7 @@ static ssize_t error_translate(struct ipq_classic *classic, struct ipq_head *hea
 		size_t offset = ERROR_HEAD + sizeof(struct nfgenmsg);
 
 		if (attr_find(head->bytes, offset, len, NFQA_CFG_CMD) && !is_verdict)
-			atomic_store(&classic->bind_sent, false);
+			ipq_classic_set_asking(classic, false);
 		error.error = errno_translate(classic, error.error, is_verdict);
 		error.msg.nlmsg_type = is_verdict ? IPQM_VERDICT : IPQM_MODE;
 		error.msg.nlmsg_len = peer_restore(&peer, is_verdict, head->bytes, offset, len);
@@ -249,7 +249,7 @@ static ssize_t error_translate(struct ipq_classic *classic, struct ipq_head *hea
 }
 
 ssize_t ipq_message_translate(struct ipq_classic *classic, struct ipq_head *head, size_t len,
-			      unsigned char *buf, size_t buf_len, uint32_t *id)
+			      unsigned char *buf, size_t buf_len, struct ipq_identity *identity)
 {
 	struct nlmsghdr nlh;
 
@@ -258,5 +258,10 @@ ssize_t ipq_message_translate(struct ipq_classic *classic, struct ipq_head *head
 	memcpy(&nlh, head->bytes, sizeof(nlh));
 	if (nlh.nlmsg_type == NLMSG_ERROR)
 		return error_translate(classic, head, len, buf, buf_len);
-	return packet_translate(classic, head, len, buf, buf_len, id);
+	return packet_translate(classic, head, len, buf, buf_len, identity);
+}
+
+void ipq_message_empty(unsigned char *buf, size_t buf_len)
+{
+	memset(buf, 0, smaller(buf_len, PACKET_HEAD));
 }

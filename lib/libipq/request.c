@@ -18,7 +18,7 @@ static bool must_bind(const struct ipq_classic *classic)
 	switch (ipq_procfs_queue(classic->queue_num, &status)) {
 	case 0: return status.portid != classic->handle.local.nl_pid;
 	case -ENOENT: return true;
-	default: return !atomic_load(&classic->bind_sent);
+	default: return !atomic_load(&classic->is_asking);
 	}
 }
 
@@ -34,10 +34,11 @@ int ipq_request_mode(struct ipq_classic *classic, uint8_t mode, size_t range)
 		/* ip_queue answered EINVAL. nfnetlink_queue passes over such a mode, but flags
 		 * without a mask are EINVAL to it, and the whole message is refused. */
 		ipq_netlink_put(nlh, NFQA_CFG_FLAGS, &no_flags, sizeof(no_flags));
-	} else if (must_bind(classic)) {
+	} else {
 		/* In the same message, so that a refusal is one error and not two. */
-		ipq_netlink_put(nlh, NFQA_CFG_CMD, &bind, sizeof(bind));
-		atomic_store(&classic->bind_sent, true);
+		if (must_bind(classic))
+			ipq_netlink_put(nlh, NFQA_CFG_CMD, &bind, sizeof(bind));
+		ipq_classic_set_asking(classic, true);
 	}
 	return send(classic->handle.fd, nlh, nlh->nlmsg_len, 0) < 0 ? -errno : 0;
 }
@@ -69,21 +70,33 @@ static void make_invalid(struct ipq_verdict_buffer *buffer)
 	buffer->iov[0].iov_len = nlh->nlmsg_len;
 }
 
+static int verdict_send(const struct ipq_classic *classic, struct ipq_packet *packet, bool valid)
+{
+	struct ipq_batch one = {.packets = packet, .count = 1, .capacity = 1};
+	struct ipq_verdict_buffer buffer;
+	struct msghdr message = {.msg_iov = buffer.iov};
+	int ret;
+
+	packet->queue_num = classic->queue_num;
+	ret = ipq_verdict_encode(&buffer, &one, 0, SIZE_MAX);
+	if (ret < 0)
+		return ret;
+	if (!valid)
+		make_invalid(&buffer);
+	message.msg_iovlen = buffer.iovlen;
+	return sendmsg(classic->handle.fd, &message, 0) < 0 ? -errno : 0;
+}
+
 int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned int verdict,
 			const void *data, size_t data_len)
 {
-	struct ipq_verdict_buffer buffer;
-	struct msghdr message = {.msg_iov = buffer.iov};
 	struct ipq_packet packet = {
 		/* Ids are 32 bits wide and begin with 1; no other may hit a packet. */
 		.packet_id = id <= UINT32_MAX ? (uint32_t)id : 0,
-		.queue_num = classic->queue_num,
 		.verdict = verdict_of(classic, verdict),
 	};
-	struct ipq_batch one = {.packets = &packet, .count = 1, .capacity = 1};
 	/* The upper bits had no meaning to ip_queue; here they do. */
 	bool valid = verdict <= NF_MAX_VERDICT;
-	int ret;
 
 	if (!valid)
 		packet.verdict = NF_DROP;
@@ -92,11 +105,12 @@ int ipq_request_verdict(const struct ipq_classic *classic, ipq_id_t id, unsigned
 		packet.data = (uint8_t *)data;
 		packet.data_len = data_len < UINT32_MAX ? (uint32_t)data_len : UINT32_MAX;
 	}
-	ret = ipq_verdict_encode(&buffer, &one, 0, SIZE_MAX);
-	if (ret < 0)
-		return ret;
-	if (!valid)
-		make_invalid(&buffer);
-	message.msg_iovlen = buffer.iovlen;
-	return sendmsg(classic->handle.fd, &message, 0) < 0 ? -errno : 0;
+	return verdict_send(classic, &packet, valid);
+}
+
+int ipq_request_raw_verdict(const struct ipq_classic *classic, uint32_t id, uint32_t verdict)
+{
+	struct ipq_packet packet = {.packet_id = id, .verdict = verdict};
+
+	return verdict_send(classic, &packet, true);
 }

@@ -408,6 +408,47 @@ static void cut_off(void)
 	CHECK_STRING(ipq_errstr(), "Received message truncated");
 }
 
+static unsigned int verdict_given(void)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct nfgenmsg nfg;
+		struct nlattr attr;
+		struct nfqnl_msg_verdict_hdr verdict;
+	} answer;
+
+	CHECK_INT(recv(kernel, &answer, sizeof(answer), MSG_DONTWAIT), sizeof(answer));
+	CHECK_INT(ntohl(answer.verdict.id), 5);
+	return ntohl(answer.verdict.verdict);
+}
+
+/* Were it passed on, it would come back. */
+static void neither_family(void)
+{
+	static const unsigned char families[] = {NFPROTO_UNSPEC, NFPROTO_INET,	 NFPROTO_ARP,
+						 NFPROTO_NETDEV, NFPROTO_BRIDGE, 12};
+	struct ipq_handle *h6;
+
+	kernel_start();
+	h6 = ipq_create_handle(0, PF_INET6);
+	CHECK(h6);
+	close(replace_kernel(h6, SOCK_DGRAM));
+	ipq_set_mode(h6, IPQ_COPY_META, 0);
+	packet_start(0, 40);
+	message.nfg.nfgen_family = NFPROTO_IPV6;
+	CHECK_INT(deliver(message.nlh.nlmsg_len, 4096), 0);
+	CHECK_INT(verdict_given(), NF_QUEUE_NR(1));
+	for (size_t i = 0; i < sizeof(families); i++) {
+		message.nfg.nfgen_family = families[i];
+		CHECK_INT(deliver(message.nlh.nlmsg_len, 4096), 0);
+		CHECK_INT(verdict_given(), NF_DROP);
+	}
+	ipq_destroy_handle(h6);
+	message.nfg.nfgen_family = NFPROTO_IPV6;
+	CHECK_INT(deliver(message.nlh.nlmsg_len, 4096), 0);
+	CHECK_INT(verdict_given(), NF_DROP);
+}
+
 /* Wherever the payload begins, and however long it is, it comes whole. */
 static void any_metadata(void)
 {
@@ -561,6 +602,8 @@ static const struct test_case cases[] = {
 	{"an attribute behind the payload is passed over", attribute_behind_payload},
 	{"what the kernel did not tell is zero", bare_packet},
 	{"packets of the other family do not outlast the timeout", other_family},
+	{"packets of neither family are dropped; of the other one they go to its handle's queue",
+	 neither_family},
 	{"an acknowledgement is error 0", acknowledgement},
 	{"a hundred thousand damaged messages", fuzz},
 };

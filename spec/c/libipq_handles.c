@@ -1,4 +1,4 @@
-/* Handles on live queues: who owns what, families, processes, threads. */
+/* Handles on live queues: who owns what, processes, threads. */
 #include "libipq_test.h"
 
 #include <pthread.h>
@@ -135,110 +135,6 @@ static void without_proc(void)
 	expect_no_message(h);
 	udp_send(udp, 56);
 	CHECK_INT(read_packet(h, buf, sizeof(buf))->data_len, 30);
-	ipq_destroy_handle(h);
-}
-
-/* Families */
-
-static void two_families(void)
-{
-	struct ipq_handle *h4, *h6;
-	int udp4, udp6;
-	ipq_id_t id;
-
-	enter_queueing_namespace();
-	shell("ip6tables-legacy -A OUTPUT -p udp -j NFQUEUE --queue-num 1");
-	h4 = open_handle(PF_INET, IPQ_COPY_PACKET, 0);
-	h6 = open_handle(PF_INET6, IPQ_COPY_PACKET, 0);
-	expect_no_message(h4);
-	expect_no_message(h6);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), getpid());
-	CHECK_INT(queue_column(0, COLUMN_OWNER), h4->local.nl_pid);
-	CHECK_INT(queue_column(1, COLUMN_OWNER), (long)h6->local.nl_pid);
-	udp4 = udp_open(AF_INET);
-	udp6 = udp_open(AF_INET6);
-	for (int i = 0; i < 3; i++) {
-		udp_send(udp4, 56);
-		udp_send(udp6, 57);
-		id = read_packet(h6, buf, sizeof(buf))->packet_id;
-		CHECK_INT(ipq_get_packet(buf)->payload[0] >> 4, 6);
-		expect_no_message(h6);
-		if (i == 1) {
-			/* What waited in its queue is gone with it; the other one goes on. */
-			CHECK_INT(ipq_destroy_handle(h4), 0);
-			udp_expect_nothing(udp4);
-			h4 = open_handle(PF_INET, IPQ_COPY_PACKET, 0);
-		} else {
-			CHECK_INT(read_packet(h4, buf, sizeof(buf))->payload[0] >> 4, 4);
-			ipq_set_verdict(h4, ipq_get_packet(buf)->packet_id, NF_ACCEPT, 0, NULL);
-			udp_expect(udp4, 56);
-		}
-		CHECK_INT(ipq_set_verdict(h6, id, NF_ACCEPT, 0, NULL), 40);
-		udp_expect(udp6, 57);
-	}
-	CHECK_INT(ipq_destroy_handle(h6), 0);
-	CHECK_INT(ipq_destroy_handle(h4), 0);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), -1);
-	CHECK_INT(queue_column(1, COLUMN_OWNER), -1);
-}
-
-static void ipv6_first(void)
-{
-	struct ipq_handle *h4, *h6;
-
-	enter_namespace();
-	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), h6->local.nl_pid);
-	h4 = open_handle(PF_INET, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(1, COLUMN_OWNER), (long)h4->local.nl_pid);
-	ipq_destroy_handle(h4);
-	ipq_destroy_handle(h6);
-}
-
-static void numbers_from_environment(void)
-{
-	struct ipq_handle *h, *h6;
-
-	enter_namespace();
-	setenv("LIBIPQ_QUEUE", "300", 1);
-	setenv("LIBIPQ_QUEUE6", "65535", 1);
-	h = open_handle(PF_INET, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(300, COLUMN_OWNER), h->local.nl_pid);
-	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(65535, COLUMN_OWNER), (long)h6->local.nl_pid);
-	ipq_destroy_handle(h6);
-	setenv("LIBIPQ_QUEUE6", "", 1);
-	h6 = open_handle(PF_INET6, IPQ_COPY_META, 0);
-	CHECK_INT(queue_column(0, COLUMN_OWNER), (long)h6->local.nl_pid);
-	ipq_destroy_handle(h);
-	ipq_destroy_handle(h6);
-}
-
-static void other_family(void)
-{
-	struct ipq_handle *h;
-	ipq_id_t id;
-	int udp4, udp6;
-
-	enter_queueing_namespace();
-	shell("ip6tables-legacy -A OUTPUT -p udp -j QUEUE");
-	h = open_handle(PF_INET, IPQ_COPY_PACKET, 0);
-	udp4 = udp_open(AF_INET);
-	udp6 = udp_open(AF_INET6);
-	udp_send(udp6, 10);
-	udp_send(udp6, 20000);
-	errno = 0;
-	expect_no_message(h);
-	CHECK_INT(errno, 0);
-	udp_send(udp6, 10);
-	udp_send(udp4, 11);
-	id = read_packet(h, buf, sizeof(buf))->packet_id;
-	CHECK_INT(ipq_get_packet(buf)->data_len, HEADERS4 + 11);
-	ipq_set_verdict(h, id, NF_ACCEPT, 0, NULL);
-	udp_expect(udp4, 11);
-	expect_no_message(h);
-	udp_expect_nothing(udp6);
-	CHECK_INT(queue_column(0, COLUMN_WAITING), 0);
 	ipq_destroy_handle(h);
 }
 
@@ -563,11 +459,6 @@ static const struct test_case cases[] = {
 	{"without CAP_NET_ADMIN on an owned queue: EPERM in band", without_net_admin_owned},
 	{"an owned queue: EBUSY in band for each request, until it is free", owned},
 	{"without /proc: one bind, and another one after it failed", without_proc},
-	{"IPv4 and IPv6 in one process: queues 0 and 1, one lives on without the other",
-	 two_families},
-	{"IPv6 first has queue 0", ipv6_first},
-	{"LIBIPQ_QUEUE and LIBIPQ_QUEUE6 set the numbers", numbers_from_environment},
-	{"packets of the other family are dropped unseen", other_family},
 	{"fork, and exit of the parent: the child goes on", fork_then_parent_exits},
 	{"fork before the first mode: either may set it", fork_before_mode},
 	{"a child that destroys its handle leaves the parent's alone", destroy_in_child},

@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	size_t message_len = in.len, rest;
 	struct nlmsghdr *nlh = (struct nlmsghdr *)head.bytes;
 	unsigned char *buf = malloc(buf_len);
-	uint32_t id = 0;
+	struct ipq_identity identity = {0};
 	ssize_t ret;
 
 	CHECK(buf);
@@ -62,12 +62,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	rest = in.len < sizeof(head) ? 0 : in.len - sizeof(head);
 	memcpy(buf, in.bytes + in.len - rest, rest < buf_len ? rest : buf_len);
 	classic.family = flags & 1 ? NFPROTO_IPV6 : NFPROTO_IPV4;
-	ret = ipq_message_translate(&classic, &head, message_len, buf, buf_len, &id);
+	ret = ipq_message_translate(&classic, &head, message_len, buf, buf_len, &identity);
 	if (ret >= 0) {
 		CHECK((size_t)ret <= buf_len);
-		result_check(buf, (size_t)ret, id, message_len);
+		result_check(buf, (size_t)ret, identity.id, message_len);
 	} else {
 		CHECK(ret == -EMSGSIZE || ret == -EAFNOSUPPORT || ret == -EBADMSG);
+		CHECK(ret != -EAFNOSUPPORT || identity.family != classic.family);
 	}
 	free(buf);
 	return 0;

@@ -24,6 +24,7 @@ end
 describe_cases("ipq_read", "reading")
 describe_cases("ipq_set_verdict", "judging")
 describe_cases("a handle of libipq", "handles")
+describe_cases("libipq's handles for IPv4 and IPv6", "families")
 
 -- A program as the manual page has it, made by nothing but cc and -lipq.
 describe("passer", function()
