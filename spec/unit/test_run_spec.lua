@@ -198,7 +198,8 @@ describe("a payload of the kit's packets", function()
       assert.is_false(ok)
       return (assert(message:match "^spec/unit/test_run_spec.lua:%d+: (.*)", message))
     end
-    assert.equal("offset out of bounds", raised(function() return (payload:u8(13)) end))
+    local beyond = "offset out of bounds: 1 byte at offset 13 of a Buffer of 13 bytes"
+    assert.equal(beyond, raised(function() return (payload:u8(13)) end))
     assert.equal("offset must be a number", raised(function() return (payload:u16()) end))
     assert.equal("text must be a string", raised(function() return (payload:find(5)) end))
     assert.matches("^a Buffer has no 'sub'; bytes are read by ", raised(function() return (payload:sub(1)) end))

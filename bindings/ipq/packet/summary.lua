@@ -62,7 +62,7 @@ local function udp(pkt, p)
   if band(p.dirty, DIRTY) ~= 0 then length = room end
   if length < 0 then return "UDP, bad length " .. length + UDP_HEADER end
   if length > room and p.fragment == ffi.C.IPQ_FRAGMENT_NONE then
-    return ("UDP, bad length %d > %d"):format(length, room)
+    return (("UDP, bad length %d > %d"):format(length, room))
   end
   return "UDP, length " .. length
 end
