@@ -426,6 +426,7 @@ describe("pkt.malformed", function()
     { "a TCP header longer than the packet", ip6(6, replaced(tcp, 12, "\xf0")), transport },
     { "a UDP header cut off", ip(17, udp:sub(1, 7)), transport },
     { "a UDP length below its header", ip(17, replaced(udp, 4, be16(7))), transport },
+    { "a UDP length of 0 over IPv4", ip(17, replaced(udp, 4, be16(0))), transport },
     { "a UDP length beyond the packet", ip6(17, replaced(udp, 4, be16(#udp + 1))), transport },
     { "a first fragment without its TCP header", replaced(ip(6, tcp:sub(1, 16)), 6, "\x20\0"),
       "the first fragment ends before" },
@@ -455,11 +456,15 @@ describe("pkt.malformed", function()
   end)
 
   it("follows what a filter changes, whose lengths are not made yet", function()
-    assert.same({ "well", "well" }, (inside(ip(17, udp), function(pkt)
-      local before = pkt.malformed or "well"
-      pkt.udp.payload:resize(200)
-      return { before, pkt.malformed or "well" }
-    end)))
+    for _, bytes in ipairs { ip(17, udp), ip6(17, udp) } do
+      for _, size in ipairs { 200, 0 } do
+        assert.same({ "well", "well" }, (inside(bytes, function(pkt)
+          local before = pkt.malformed or "well"
+          pkt.udp.payload:resize(size)
+          return { before, pkt.malformed or "well" }
+        end)))
+      end
+    end
   end)
 end)
 
