@@ -132,6 +132,23 @@ describe("A checksum that came wrong", function()
     end
   end)
 
+  it("is not made of a right one that comes to 0", function()
+    local p = new("tcp", 4, "\0\0..0123")
+    local rest = 0xffff - u16(p.bytes, p.l4 + 16)
+    p.bytes = craft.complete(p, put(p.bytes, p.body + 2, be16((0x2e2e + 0xffff - rest) % 0xffff)))
+    assert.equal(0, u16(p.bytes, p.l4 + 16))
+    local packet = arrive(craft.complete(p, put(p.bytes, p.body, "ab")), NOT_VERIFIED, FORWARD)
+    set(packet, p.bytes)
+    assert_finished(p.bytes, packet)
+  end)
+
+  it("is none where UDP over IPv6 has none, which gets one", function()
+    local p = new("udp", 6)
+    local packet = arrive(put(p.bytes, p.l4 + 6, "\0\0"), NOT_VERIFIED, FORWARD)
+    replace(packet, p.body, 0, "more")
+    assert_finished(craft.complete(p, p.bytes:sub(1, p.body) .. "more" .. p.bytes:sub(p.body + 1)), packet)
+  end)
+
   it("is none where UDP has none", function()
     local p = new("udp_without", 4)
     local packet = arrive(p.bytes, NOT_VERIFIED, FORWARD)
@@ -346,6 +363,7 @@ describe("The pseudo-header", function()
     ["a strict source route behind others"] = { "\1\148\4\0\0\137\11\8" .. address .. address, 32 },
     ["a source route that is at its end"] = { "\131\7\8" .. address .. "\0" },
     ["a source route behind the end of the options"] = { "\0\131\7\4" .. address },
+    ["what looks like a source route behind the end of the options"] = { "\0\2\131\7\4" .. address .. "\0\0\0" },
     ["a source route that is cut off"] = { "\1\1\1\131\7\4\1\1" },
     ["a recorded route"] = { "\7\7\4" .. address .. "\0" },
   }
@@ -366,11 +384,13 @@ describe("The pseudo-header", function()
   end
 
   it("has the home address for a source", function()
-    for _, before in ipairs { "\1\2\0\0", "\0\0\1\0" } do
+    -- What stands before the address, and its length: 16, or it is none.
+    for _, option in ipairs { "\1\2\0\0\xc9\16", "\0\0\1\0\xc9\16", "\0\0\1\0\xc9\15" } do
       local p = new("tcp", 6, "home")
-      local options = "\6\2" .. before .. "\xc9\16" .. ("\x20"):rep(16)
+      local options = "\6\2" .. option .. ("\x20"):rep(15) .. "\0"
       p.bytes = put(p.bytes:sub(1, 40), 6, "\60") .. options .. p.bytes:sub(41)
-      p.l4, p.body, p.source = p.l4 + 24, p.body + 24, 48
+      p.l4, p.body = p.l4 + 24, p.body + 24
+      p.source = option:byte(-1) == 16 and 48 or 8
       p.bytes = craft.complete(p, p.bytes)
       local packet = arrive(p.bytes, NOT_READY, FORWARD)
       store(packet, 8, "\x30")
@@ -389,5 +409,8 @@ describe("The pseudo-header", function()
     local packet = arrive(p.bytes, 0, FORWARD)
     store(packet, #p.bytes - 1, "M")
     assert_finished(craft.complete(p, put(p.bytes, #p.bytes - 1, "M")), packet)
+    packet = arrive(p.bytes, 0, FORWARD)
+    store(packet, p.l4 + 4, "\1\2")
+    assert_finished(p.bytes, packet)
   end)
 end)
