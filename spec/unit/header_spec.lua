@@ -455,6 +455,14 @@ describe("pkt.malformed", function()
     assert.equal("well", reason(ip(17, replaced(udp, 4, be16(#udp - 1)))))
   end)
 
+  it("says nothing more of a length that is made right, once something has changed", function()
+    assert.same({ length, "well" }, (inside(replaced(ip(6, tcp), 2, be16(19)), function(pkt)
+      local before = pkt.malformed:sub(1, #length)
+      pkt.ip.ttl = 9
+      return { before, pkt.malformed or "well" }
+    end)))
+  end)
+
   it("follows what a filter changes, whose lengths are not made yet", function()
     for _, bytes in ipairs { ip(17, udp), ip6(17, udp) } do
       for _, size in ipairs { 200, 0 } do

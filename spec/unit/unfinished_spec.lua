@@ -251,6 +251,15 @@ describe("An unfinished checksum inside of a tunnel", function()
     end)
   end)
 
+  it("is finished where the tunnel's own, over IPv6, is none (RFC 6935)", function()
+    local p, _, came = tunneled("VXLAN", 6, new("tcp", 4))
+    for _, info in ipairs { NOT_READY, GSO } do
+      local packet = arrive(put(came, p.l4 + 6, "\0\0"), info, FORWARD)
+      store(packet, 7, "\33")
+      assert_finished(put(put(p.bytes, 7, "\33"), p.l4 + 6, "\0\0"), packet)
+    end
+  end)
+
   it("is found again where the bytes in front of it have moved", function()
     local inner = new("tcp", 4)
     local p, _, came = tunneled("VXLAN", 4, inner)
