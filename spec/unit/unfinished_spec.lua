@@ -331,7 +331,8 @@ describe("An unfinished checksum inside of a tunnel", function()
       refused(E.IPQ_REWRITE_INNER, packet)
     end
     changed(put(came, p.body, "\0"))                       -- no VXLAN header
-    changed(put(came, at + 2, "\0\21"))                    -- the inner packet ends elsewhere
+    changed(put(came, at + 2, "\0\21"))                    -- the inner packet ends within its header
+    changed(new("udp_without", 4, came:sub(p.body + 1) .. "more").bytes) -- or before the one around it
     changed(put(p.bytes, at + inner.body, "H"))            -- nothing in it is unfinished, and it is not right either
     changed(packets.ip(50, ("e"):rep(40)))                 -- encrypted
     changed(came, function(packet) replace(packet, p.body + 2, #came - p.body - 2, "") end)
