@@ -171,7 +171,8 @@ uint32_t ipq_inner_start(const struct ipq_packet *packet)
 	}
 }
 
-/* Whether the transport's checksum is left to others. UDP's 0 is none at all. */
+/* Whether the transport's checksum is left to others. The sum of a pseudo-header is never 0, which is
+ * UDP's none. */
 static bool is_unfinished(const struct ipq_packet *packet)
 {
 	static const uint8_t none[4];
@@ -185,7 +186,7 @@ static bool is_unfinished(const struct ipq_packet *packet)
 	field = packet->data + t.field;
 	if (t.sum == IPQ_SUM_CRC32C)
 		return memcmp(field, none, 4) == 0;
-	if (t.sum != IPQ_SUM_PSEUDO || memcmp(field, none, 2) == 0)
+	if (t.sum != IPQ_SUM_PSEUDO)
 		return false;
 	pseudo = ipq_transport_pseudo(packet, &t);
 	return memcmp(field, &pseudo, sizeof(pseudo)) == 0;
@@ -230,8 +231,7 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 	    !(packet->skb_info & (IPQ_SKB_CSUMNOTREADY | IPQ_SKB_GSO)))
 		return IPQ_UNREADY_NONE;
 	/* What is large because it was put together on its way is finished. */
-	if (!(packet->skb_info & IPQ_SKB_CSUMNOTREADY) || packet->fragment ||
-	    !may_carry(packet->protocol))
+	if (!(packet->skb_info & IPQ_SKB_CSUMNOTREADY) || !may_carry(packet->protocol))
 		return IPQ_UNREADY_OWN;
 	if (packet->protocol == IPPROTO_UDP && is_unfinished(packet)) {
 		/* Where it is to be cut into segments, a tunnel's is left open as well. */

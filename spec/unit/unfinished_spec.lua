@@ -335,6 +335,8 @@ describe("An unfinished checksum inside of a tunnel", function()
     changed(new("udp_without", 4, came:sub(p.body + 1) .. "more").bytes) -- or before the one around it
     changed(put(p.bytes, at + inner.body, "H"))            -- nothing in it is unfinished, and it is not right either
     changed(packets.ip(50, ("e"):rep(40)))                 -- encrypted
+    local geneve, _, of_it = tunneled("GENEVE", 4, inner)
+    changed(put(of_it, geneve.body, "\x40"))               -- a GENEVE of another version
     changed(came, function(packet) replace(packet, p.body + 2, #came - p.body - 2, "") end)
     changed(came, function(packet) store(packet, at, "\0") end)
     assert.matches("inside of this one.*%-%-no%-gso", ffi.string(C.ipq_rewrite_strerror(E.IPQ_REWRITE_INNER)))

@@ -29,8 +29,9 @@ local function through(tunnel, hook, change)
     ip addr add 10.7.0.1/24 dev tunnel0
     ip -6 addr add fd07::1/64 dev tunnel0
     ip link set tunnel0 up
-    on b busybox nc -ll -p 8080 -e cat "$DIR/file" & serves=$!
-    wait_for on b grep -q ':1F90 .* 0A ' /proc/net/tcp6
+    nsenter -t $host_b -n busybox nc -ll -p 8080 -e cat "$DIR/file" > /dev/null 2>&1 &
+    listens() { on b grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6; }
+    wait_for listens
     rule -t mangle -A %s -p %s -j NFQUEUE --queue-num 0
     filter changes <<'END'
 return function(pkt) %s end
@@ -38,7 +39,6 @@ END
     timeout 300 busybox nc %s 8080 > "$DIR/got"
     cmp "$DIR/file" "$DIR/got" && echo same
     stop changes
-    kill $serves
   ]]):format(tunnel[1], tunnel[1], hook, tunnel[2], change, tunnel[1]:match "^sit" and "fd07::2" or "10.7.0.2"))
 end
 
