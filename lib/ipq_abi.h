@@ -32,7 +32,9 @@ enum ipq_set {
 	IPQ_SET_MARK = 1,
 	IPQ_SET_PRIORITY = 2,
 	IPQ_SET_PAYLOAD = 4,
-	IPQ_SET_OVERSIZED = 8 /* nothing of a verdict's: the payload will not pass */
+	/* Nothing of a verdict's */
+	IPQ_SET_OVERSIZED = 8, /* the payload will not pass */
+	IPQ_SET_LAYOUT = 16    /* the payload's headers are laid out anew */
 };
 
 /* Bits of a packet's mark: by the one a filter asks the rules to queue no more of its flow, by the
@@ -255,6 +257,8 @@ struct ipq_batch {
 	/* enum ipq_unknown: whether packets wait that came before this batch's, and that it knows
 	 * nothing of. Then no verdict is merged into one of all packets up to an id. */
 	uint32_t unknown;
+	/* Not 0: the kernel drops a packet with IPQ_SET_LAYOUT, behind an ACCEPT. */
+	uint32_t drops_layout;
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
 	uint8_t *slots;	 /* capacity × slot_size bytes */

@@ -6,6 +6,7 @@
 #include "host/figures/report.h"
 #include "host/judge/affinity.h"
 #include "host/judge/landlock.h"
+#include "host/rules/trial.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
@@ -337,6 +338,7 @@ static int prepare(struct supervisor *s)
 	takeover_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
+	queues->kernel_drops_layout = code == EX_OK && trial_layout() == TRIAL_DROPPED;
 	if (code == EX_OK)
 		control_open(&s->control, s->options->name, commands_answer, s);
 	queues->control = &s->control;

@@ -3,6 +3,7 @@
 #include "host/judge/landlock.h"
 #include "host/judge/session.h"
 #include "host/rules/rule_findings.h"
+#include "host/rules/trial.h"
 #include "bindings/explain.h"
 
 #include <errno.h>
@@ -116,6 +117,30 @@ static void kernel_check(struct findings *findings, const struct ipq_queue *queu
 			"nf_conntrack_netlink, or use one with CONFIG_NETFILTER_NETLINK_GLUE_CT");
 }
 
+static void layout_check(struct findings *findings)
+{
+	switch (trial_layout()) {
+	case TRIAL_TAKEN:
+		finding(findings, FINDING_OK, "kernel: it takes every change to a packet");
+		break;
+	case TRIAL_DROPPED:
+		finding(findings, FINDING_WARNING,
+			"kernel: it drops a packet whose IPv4 options, fragment fields (but DF) or "
+			"IPv6 extension headers a filter has changed, and a bridged one that it "
+			"has "
+			"changed at all; such a change is an error");
+		break;
+	case TRIAL_UNKNOWN:
+		/* Of what is not permitted there is a line already. */
+		if (!ipq_explain_permission())
+			finding(findings, FINDING_WARNING,
+				"kernel: whether it takes every change to a packet could not be "
+				"tried, for "
+				"which root is needed, and iptables or nft");
+		break;
+	}
+}
+
 /* So many bytes the socket has, or would. -1: that cannot be told. */
 static long rcvbuf_of(const struct ipq_queue *queue, long wanted)
 {
@@ -204,6 +229,7 @@ int doctor_run(const struct options *options)
 	sandbox_check(&findings);
 	queue = probe(&settings, &error);
 	kernel_check(&findings, queue, error);
+	layout_check(&findings);
 	buffer_check(&findings, &settings, queue);
 	ipq_queue_close(queue);
 	for (unsigned int i = 0; i < options->queue_count; i++)

@@ -236,6 +236,27 @@ static uint16_t bridged_start(const struct ipq_packet *packet, uint16_t size)
 	return type == ETH_P_IP || type == ETH_P_IPV6 ? start : size;
 }
 
+uint32_t ipq_header_payload(const struct ipq_packet *packet)
+{
+	const uint8_t *p = packet->data;
+	uint32_t at = (uint32_t)packet->l3 + IPV6_HEADER, len;
+	uint8_t type = p[packet->l3 + 6];
+
+	if (packet->ip_version == 4)
+		return packet->l3 + (p[packet->l3] & 15U) * 4;
+	/* A later fragment's own header ends its chain. */
+	for (bool is_over = false; !is_over && ipq_header_is_extension(type); at += len) {
+		if (packet->end - at < EXTENSION_LEAST)
+			break;
+		len = ipq_header_extension_len(type, p + at);
+		if (len > packet->end - at)
+			break;
+		is_over = type == IPPROTO_FRAGMENT && ipq_load16(p + at + 2) & 0xfff8;
+		type = p[at];
+	}
+	return at;
+}
+
 void ipq_header_parse(struct ipq_packet *packet)
 {
 	uint16_t size =

@@ -10,7 +10,6 @@
 
 enum {
 	DEPTH_MAX = 8, /* packets inside of each other; Linux itself gives up at as many */
-	IPV6_HEADER = 40,
 	MAC_ADDRESSES = 12,
 	VLAN_TAG = 4,
 	TUNNEL_HEADER = 8 /* VXLAN, GENEVE without options, GTP-U without extensions */
@@ -138,32 +137,13 @@ static uint32_t udp_at(const struct ipq_packet *packet)
 	return found;
 }
 
-/* Behind the IP header with what belongs to it. */
-static uint32_t payload_at(const struct ipq_packet *packet)
-{
-	const uint8_t *p = packet->data;
-	uint32_t at = packet->l3 + IPV6_HEADER;
-	uint8_t type = p[packet->l3 + 6];
-
-	if (packet->ip_version == 4)
-		return packet->l3 + (p[packet->l3] & 15U) * 4;
-	/* The parser went the same way, and found an end. */
-	while (ipq_header_is_extension(type)) {
-		uint8_t next = p[at];
-
-		at += ipq_header_extension_len(type, p + at);
-		type = next;
-	}
-	return at;
-}
-
 uint32_t ipq_inner_start(const struct ipq_packet *packet)
 {
 	if (packet->ip_version == 0 || packet->fragment || packet->malformed)
 		return 0;
 	switch (packet->protocol) {
 	case IPPROTO_IPIP:
-	case IPPROTO_IPV6: return ip_at(packet, payload_at(packet));
+	case IPPROTO_IPV6: return ip_at(packet, ipq_header_payload(packet));
 	case IPPROTO_GRE:
 		return typed_at(packet, ipq_load16(packet->data + packet->l4 + 2), packet->body);
 	case IPPROTO_UDP: return udp_at(packet);

@@ -38,6 +38,10 @@ const char *ipq_header_strmalformed(int malformed);
 bool ipq_header_is_extension(uint8_t type);
 uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p);
 
+/* The offset of what follows the IP header, its options or extension headers. The packet must be
+ * parsed, and have an IP header; where its chain is cut off that is what is left of it. */
+uint32_t ipq_header_payload(const struct ipq_packet *packet);
+
 /* Why a packet cannot be changed, or a changed one cannot be sent. */
 enum ipq_rewrite_error {
 	IPQ_REWRITE_OK = 0,
@@ -48,7 +52,8 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_HEADER = -5,    /* the IP or transport header is malformed or cut off */
 	IPQ_REWRITE_BOUNDS = -6,    /* offset and length are outside of the packet */
 	IPQ_REWRITE_INNER = -7,	    /* a packet inside has to be finished, but where is it? */
-	IPQ_REWRITE_GSO = -8	    /* what segmentation would make of it does not arrive */
+	IPQ_REWRITE_GSO = -8,	    /* what segmentation would make of it does not arrive */
+	IPQ_REWRITE_LAYOUT = -9	    /* the kernel drops packets with IPQ_SET_LAYOUT */
 };
 /* The reason in words, with the remedy where there is one; never NULL. */
 const char *ipq_rewrite_strerror(int error);
@@ -56,6 +61,9 @@ const char *ipq_rewrite_strerror(int error);
 /* The next three functions change the packet, set IPQ_SET_PAYLOAD, and note in dirty and l4_delta
  * what ipq_rewrite_finish() has to do. A change that is refused changes nothing. bytes may lie in
  * the packet. parsed becomes 0 where headers may have moved.
+ *
+ * IPQ_SET_LAYOUT is set where IPv4 options, fragment fields (but DF), IPv6 extension headers or the
+ * header's length become others, and for any change of a bridged packet: some kernels drop those.
  *
  * Padding behind the IP packet (a capture may have it) is not part of it: no change can reach it,
  * and the first change drops it. From then on the packet ends where its bytes end, whatever its

@@ -8,6 +8,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <linux/netfilter.h>
 
 static uint32_t least(uint32_t a, uint32_t b)
 {
@@ -153,6 +154,9 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 	}
 	ipq_transport_find(packet, &t);
 	moves = ipq_transport_moves(packet, offset, bytes, len);
+	if ((moves || packet->family == NFPROTO_BRIDGE) &&
+	    ipq_transport_lays_out(packet, offset, bytes, len))
+		packet->set |= IPQ_SET_LAYOUT;
 	/* A CRC32c is computed anew whatever changes in what it covers. */
 	if (moves || (t.sum == IPQ_SUM_CRC32C && offset + len > t.start))
 		note_wrong(packet);
@@ -256,6 +260,10 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 		return ipq_rewrite_store(packet, offset, bytes, len);
 	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
 		return IPQ_REWRITE_TOO_LONG;
+	begin(packet);
+	if (packet->ip_version &&
+	    (packet->family == NFPROTO_BRIDGE || offset < ipq_header_payload(packet)))
+		packet->set |= IPQ_SET_LAYOUT;
 	begin_all(packet);
 	inner_move(packet, offset, len, new_len);
 	/* What was not copied stays missing. */
@@ -276,6 +284,10 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 	/* What did not change in a fragment's transport must be known. */
 	if (len == reach(packet) && packet->len <= packet->data_len && packet->fragment)
 		return ipq_rewrite_store(packet, 0, bytes, len);
+	begin(packet);
+	if (packet->ip_version &&
+	    (len < ipq_header_payload(packet) || ipq_transport_lays_out(packet, 0, bytes, len)))
+		packet->set |= IPQ_SET_LAYOUT;
 	begin_all(packet);
 	if (len > packet->data_len)
 		packet->data = packet->spare;
@@ -308,6 +320,10 @@ const char *ipq_rewrite_strerror(int error)
 	case IPQ_REWRITE_GSO:
 		return "the kernel could not cut this packet into segments any more that arrive "
 		       "(GSO of UDP or SCTP): --no-gso has it cut them first";
+	case IPQ_REWRITE_LAYOUT:
+		return "this kernel drops a packet whose IPv4 options, fragment fields (but DF) or "
+		       "IPv6 extension headers were changed, and a bridged one that was changed at "
+		       "all";
 	case IPQ_REWRITE_BOUNDS: return "offset and length are outside of the packet";
 	default: return "unknown error";
 	}

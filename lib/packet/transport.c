@@ -8,6 +8,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <string.h>
+#include <linux/netfilter.h>
 
 enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16, IP6OPT_HOME_ADDRESS = 0xc9 };
 
@@ -297,6 +298,25 @@ static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, cons
 		start = offset;
 	if (stop > offset + len)
 		stop = offset + len;
+	return start < stop &&
+	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
+}
+
+/* Version, header length, and the fragment field but DF. */
+static const struct key ipv4_layout[] = {{0, 0xff}, {6, 0xbf}, {7, 0xff}, {0, 0}};
+static const struct key ipv6_layout[] = {{0, 0xf0}, {6, 0xff}, {0, 0}};
+
+bool ipq_transport_lays_out(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
+			    uint32_t len)
+{
+	const struct key *keys = packet->ip_version == 4 ? ipv4_layout : ipv6_layout;
+	uint32_t start = fixed_end(packet), stop = ipq_header_payload(packet);
+
+	if (packet->family == NFPROTO_BRIDGE ||
+	    keys_change(packet, keys, packet->l3, offset, bytes, len))
+		return true;
+	start = start < offset ? offset : start;
+	stop = stop > offset + len ? offset + len : stop;
 	return start < stop &&
 	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
 }

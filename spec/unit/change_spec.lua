@@ -410,3 +410,33 @@ describe("fragments that are changed one by one", function()
     end)
   end
 end)
+
+describe("where the kernel drops what was laid out anew, a change", function()
+  local function judged(change, drops, held)
+    lines = {}
+    log.sink = function(_, text) lines[#lines + 1] = text end
+    local src = source.new { m.packet(m.hdr(1, 0x0800) .. m.attr(m.PAYLOAD, samples.TCP), { family = 2 }) }
+    src.batch.drops_layout = drops
+    local verdicts = src:verdicts(function(pkt)
+      change(pkt)
+      if held then held = pkt:hold() end
+    end)
+    log.sink = original_sink
+    return verdicts[1], lines[1]
+  end
+  local function options(pkt) pkt.ip.options = "\1\1\1\0" end
+
+  it("of options, and in the bytes that a filter returns, is an error", function()
+    for _, change in ipairs { options, function(pkt) pkt.ip.mf = true end } do
+      local verdict, line = judged(change, 1)
+      assert.equal(ipq.DROP, verdict)
+      assert.matches("packet changed: this kernel drops a packet whose IPv4 options", line)
+      assert.equal(ipq.DROP, (judged(change, 1, true)))
+    end
+  end)
+
+  it("of anything else is none, nor is one where the kernel takes it", function()
+    assert.equal(ipq.ACCEPT, (judged(function(pkt) pkt.ip.ttl, pkt.tcp.dport = 9, 9 end, 1)))
+    assert.equal(ipq.ACCEPT, (judged(options, 0)))
+  end)
+end)

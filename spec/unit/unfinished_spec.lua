@@ -362,6 +362,66 @@ describe("An unfinished checksum inside of a tunnel", function()
   end)
 end)
 
+describe("A packet whose headers are laid out anew", function()
+  local v4 = new("tcp", 4, "hello", { ip_options = "\1\1\1\0" })
+  local v6 = new("tcp", 6, "hello", { extension = "options" })
+  local unknown6 = new("unknown", 6, "hello", { extension = "options" })
+  local function lays_out(p, change, family)
+    local packet = arrive(p.bytes, 0)
+    if family then packet.family = family end
+    change(packet, p)
+    return packet.set ~= E.IPQ_SET_PAYLOAD
+  end
+  local function stores(at, bytes) return function(packet) store(packet, at, bytes) end end
+  local function replaces(at, len, bytes) return function(packet) replace(packet, at, len, bytes) end end
+
+  local does = {
+    ["an IPv4 option"] = { v4, stores(20, "\148") },
+    ["an IPv4 option more"] = { v4, replaces(24, 0, "\1\1\1\1"), true },
+    ["IPv4 options taken away"] = { v4, replaces(20, 4, "") },
+    ["IPv4's header length"] = { v4, stores(0, "\x45") },
+    ["MF"] = { v4, stores(6, "\x20") },
+    ["a fragment's offset"] = { v4, stores(7, "\1") },
+    ["an extension header"] = { v6, stores(44, "\5") },
+    ["the next header"] = { v6, stores(6, "\17") },
+    ["an extension header more"] = { v6, replaces(40, 0, "\60\0\1\4\0\0\0\0") },
+    ["bytes with other headers"] = { v6, function(packet) set(packet, new("tcp", 6, "hello").bytes) end },
+    ["bytes of less than the headers"] = { v6, function(packet) set(packet, ("x"):rep(45)) end },
+    ["a bridge's TTL"] = { v4, stores(8, "\9"), family = 7 },
+    ["a bridge's payload"] = { v4, replaces(44, 1, "xx"), family = 7 },
+  }
+  for what, case in pairs(does) do
+    it("says so: " .. what, function()
+      -- What is put behind the last option is the transport's, until the header's length says more.
+      if case[3] then
+        assert.is_true(lays_out(case[1], function(packet) case[2](packet) store(packet, 0, "\x47") end))
+      else
+        assert.is_true(lays_out(case[1], case[2], case.family))
+      end
+    end)
+  end
+
+  local does_not = {
+    TTL = { v4, stores(8, "\9") },
+    DF = { v4, function(packet, p) store(packet, 6, p.bytes:byte(7) == 0 and "\x40" or "\0") end },
+    id = { v4, stores(4, "\9\9") },
+    addresses = { v4, stores(12, "\9\9\9\9\8\8\8\8") },
+    lengths = { v4, stores(2, "\1\1") },
+    ports = { v6, stores(48 + 8, "\9\9\8\8") }, ["hop limit"] = { v6, stores(7, "\9") },
+    ["the payload"] = { v6, function(packet, p) replace(packet, p.body, 2, "longer") end },
+    ["TCP options"] = { v4, function(packet, p)
+      replace(packet, p.l4 + 20, 0, "\1\1\1\1")
+      store(packet, p.l4 + 12, "\x60")
+    end },
+    ["what follows an unknown protocol"] = { unknown6, function(packet, p) store(packet, p.l4, "H") end },
+    ["a longer one of an unknown protocol"] = { unknown6, function(packet, p) replace(packet, p.l4, 1, "HH") end },
+    ["bytes with the same headers"] = { v6, function(packet, p) set(packet, p.bytes .. "more") end },
+  }
+  for what, case in pairs(does_not) do
+    it("is none where this changes: " .. what, function() assert.is_false(lays_out(case[1], case[2])) end)
+  end
+end)
+
 describe("The pseudo-header", function()
   local function routed(options, destination)
     local p = new("tcp", 4, "routed", { ip_options = options })

@@ -3,12 +3,14 @@ local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local buffer = require "ipq.packet.buffer"
 local ffi = require "ffi"
+local live = require "ipq.engine.live"
 local verdict = require "ipq.verdict"
 local tostring, type = tostring, type -- a script may overwrite globals
 
 local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
 local band, bor, is_buffer, open_buffer, DROP = bit.band, bit.bor, buffer.is_buffer, buffer.open, verdict.DROP
-local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
+local PAYLOAD, OVERSIZED, LAYOUT = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED, ffi.C.IPQ_SET_LAYOUT
+local REFUSED_LAYOUT = ffi.C.IPQ_REWRITE_LAYOUT
 local NO_PAYLOAD = bit.bnot(PAYLOAD)
 
 local M = {}
@@ -49,6 +51,9 @@ function M.complete(p)
   if band(p.set, PAYLOAD) == 0 or p.fix == 0 then return nil end
   local result = C.ipq_rewrite_finish(p)
   if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
+  if band(p.set, LAYOUT) ~= 0 and live.keeper.batch.drops_layout ~= 0 then
+    return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(REFUSED_LAYOUT))
+  end
   if p.data_len > p.came_len and C.ipq_device_is_outgrown(devices, p) then p.set = bor(p.set, OVERSIZED) end
 end
 
