@@ -180,11 +180,14 @@ describe("ipq.test's builders", function()
   end)
 
   local wrong = {
-    { function() t.tcp { dprot = 1 } end, "a packet with tcp and ip has no field 'dprot'" },
+    { function() t.tcp { dprot = 1 } end, "a packet with tcp and ip has no field 'dprot'; did you mean 'dport'?" },
+    { function() t.udp { dst_port = 1 } end,
+      "a packet with udp and ip has no field 'dst_port'; did you mean 'dport'?" },
+    { function() t.udp { ct = { states = "new" } } end, "ct has no field 'states'; did you mean 'state'?" },
     { function() t.tcp { dport = 65536 } end, "tcp.dport must be an integer from 0 to 65535" },
     { function() t.tcp { saddr = "10.0.0" } end, "ip.saddr must be the text of an IPv4 address" },
     { function() t.tcp { saddr = "10.0.0.1", daddr = V6 } end, "ip6.saddr must be the text of an IPv6 address" },
-    { function() t.tcp { ip = { tll = 1 } } end, "pkt.ip has no field 'tll'" },
+    { function() t.tcp { ip = { tll = 1 } } end, "pkt.ip has no field 'tll'; did you mean 'ttl'?" },
     { function() t.tcp { udp = { sport = 1 } } end, "the packet has no udp header" },
     { function() t.tcp { payload = 5 } end, "payload must be a string" },
     { function() t.udp { payload = ("x"):rep(65508) } end, "65531 bytes" },
@@ -215,6 +218,7 @@ describe("ipq.test's builders", function()
     { function() t.nonsense {} end, "ipq.test has no 'nonsense'" },
     { function() t.tcp {}.mark = 3 end, "the kit's packets stay as they are" },
     { function() return t.tcp {}.nonsense end, "a packet has no field 'nonsense'" },
+    { function() return t.tcp {}.sadr end, "a packet has no field 'sadr'; did you mean 'saddr'?" },
     { function() t.dns { type = "XYZ" } end, "dns: there is no type 'XYZ'" },
     { function() t.dns { name = ("x"):rep(64) } end, "dns: a label of 64 bytes" },
     { function() t.fragments(t.tcp {}, 20) end, "mtu leaves no room" },

@@ -110,9 +110,10 @@ end)
 describe("what is read from the kit", function()
   it("is a field of the header", function()
     local p = t.tcp { saddr = "192.0.2.9" }
-    assert.equal("pkt.tcp has no field 'dprot'", raised(function() return p.tcp.dprot end))
-    assert.equal("pkt.ip has no field 'hoplimit'", raised(function() return p.ip.hoplimit end))
-    assert.equal("pkt.ip6 has no field 'exthdrs'", raised(function() return t.ip6 {}.ip6.exthdrs end))
+    assert.equal("pkt.tcp has no field 'dprot'; did you mean 'dport'?", raised(function() return p.tcp.dprot end))
+    assert.equal("pkt.ip has no field 'hoplimit'; did you mean 'ttl'?", raised(function() return p.ip.hoplimit end))
+    local meant = "pkt.ip6 has no field 'exthdrs'; did you mean 'nexthdr'?"
+    assert.equal(meant, raised(function() return t.ip6 {}.ip6.exthdrs end))
     assert.is_nil(t.gre {}.gre.key) -- it has none, and others have
     assert.is_nil(t.ip6 {}.ip6:exthdr(60))
     assert.is_nil(p.tcp:option(2))

@@ -4,6 +4,7 @@ local fields = require "ipq.test.fields"
 local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
 local misuse = require "ipq.test.misuse"
+local spelling = require "ipq.spelling"
 
 local M = {}
 
@@ -42,8 +43,9 @@ local function add_header_field(plan, header, field, value)
     plan.exthdrs = value
     return
   end
-  local assignable = live_packet.header_fields(header)[field]
-  if assignable == nil then bad("pkt.%s has no field '%s'", header, tostring(field)) end
+  local names = live_packet.header_fields(header)
+  local assignable = names[field]
+  if assignable == nil then bad("pkt.%s has no field '%s'%s", header, tostring(field), spelling.hint(field, names)) end
   if not assignable and field ~= "payload" then bad("pkt.%s.%s cannot be assigned", header, field) end
   header_at(plan, header)[field] = field == "payload" and buffer.text(value) or value
 end
@@ -53,6 +55,18 @@ local function header_of(plan, field)
   for _, name in ipairs(plan.order) do
     if has_field(name, field) then return name end
   end
+end
+
+--- All that a builder or with() takes by its name alone.
+local function names_of(plan)
+  local names = {}
+  for _, list in ipairs { plan.order, fields.meta } do
+    for _, name in ipairs(list) do names[name] = true end
+  end
+  for _, header in ipairs(plan.order) do
+    for name in pairs(live_packet.header_fields(header)) do names[name] = true end
+  end
+  return names
 end
 
 local function add(plan, key, value)
@@ -67,7 +81,8 @@ local function add(plan, key, value)
   else
     local header = header_of(plan, key)
     if not header then
-      bad("a packet with %s has no field '%s'", table.concat(plan.order, " and "), tostring(key))
+      bad("a packet with %s has no field '%s'%s", table.concat(plan.order, " and "), tostring(key),
+        spelling.hint(key, names_of(plan)))
     end
     add_header_field(plan, header, key, value)
   end

@@ -1,6 +1,7 @@
 --- Metadata given to a packet by name: what each field may be.
 local numbers = require "ipq.packet.number"
 local bad = require("ipq.test.misuse").bad
+local spelling = require "ipq.spelling"
 
 local M = {}
 
@@ -66,7 +67,7 @@ local function conntrack(name, value)
   if type(value) ~= "table" then bad("%s must be a table of the fields of pkt.ct", name) end
   for field, inner in pairs(value) do
     local check = ct_checks[field]
-    if not check then bad("%s has no field '%s'", name, tostring(field)) end
+    if not check then bad("%s has no field '%s'%s", name, tostring(field), spelling.hint(field, ct_checks)) end
     check(name .. "." .. field, inner)
   end
 end
@@ -86,7 +87,7 @@ function M.checked(meta)
   local copy = {}
   for name, value in pairs(meta) do
     local check = checks[name]
-    if not check then bad("a packet has no metadata '%s'", tostring(name)) end
+    if not check then bad("a packet has no metadata '%s'%s", tostring(name), spelling.hint(name, checks)) end
     local given = check(name, value)
     if given == nil then given = value end
     copy[name] = given

@@ -7,6 +7,7 @@ local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
 local metadata = require "ipq.test.meta"
 local misuse = require "ipq.test.misuse"
+local spelling = require "ipq.spelling"
 
 local M = {}
 
@@ -46,8 +47,9 @@ end
 local function strict(name, methods)
   return function(_, key)
     local method = methods[key]
-    if method == nil and live_packet.header_fields(name)[key] == nil then
-      error(("pkt.%s has no field '%s'"):format(name, tostring(key)), 2)
+    local names = live_packet.header_fields(name)
+    if method == nil and names[key] == nil then
+      error(("pkt.%s has no field '%s'%s"):format(name, tostring(key), spelling.hint(key, names)), 2)
     end
     return method
   end
@@ -96,7 +98,9 @@ local known = live_packet.fields()
 
 function mt.__index(packet, key)
   if Packet[key] then return Packet[key] end
-  if known[key] == nil then error(("a packet has no field '%s'"):format(tostring(key)), 2) end
+  if known[key] == nil then
+    error(("a packet has no field '%s'%s"):format(tostring(key), spelling.hint(key, known)), 2)
+  end
   local decoded = rawget(packet, "decoded")
   if not decoded then
     decoded = decode(packet)
