@@ -647,9 +647,11 @@ return function() seen:inc() end
 END
       reload "was not reloaded"
       touch "$DIR/filter.lua.good"
+      # Not one that was written while the script was loaded.
+      rm -f "$DIR/metrics"
       kill -USR1 $pid_filter
-      wait_for grep -q seen "$DIR/metrics"
-      grep -c 'bad\|size' "$DIR/metrics"
+      wait_for grep -qs seen "$DIR/metrics"
+      grep -c 'script_bad\|script_size' "$DIR/metrics"
       reload "was reloaded"
       send 2
       wait_for judged 5
