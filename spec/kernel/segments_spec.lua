@@ -95,6 +95,54 @@ netns.describe("UDP that is cut into segments", function()
   end
 end)
 
+-- TCP of every hook, large packets and cut ones: what arrives is what was sent.
+netns.describe("TCP whose packets a filter changes", function()
+  local LOCAL_PORT, script = 8081, [[
+  router
+  head -c 2000000 /dev/urandom > "$DIR/file"
+  (cd "$DIR" && exec nsenter -t $host_b -n python3 -m http.server --bind :: 8080) > /dev/null 2>&1 &
+  (cd "$DIR" && exec python3 -m http.server --bind :: 8081) > /dev/null 2>&1 &
+  wait_for on b grep -q ':1F90 .* 0A ' /proc/net/tcp6
+  wait_for grep -q ':1F91 .* 0A ' /proc/net/tcp6
+]]
+
+  for _, family in ipairs { 4, 6 } do
+    it("arrives from each hook, with GSO and without, IPv" .. family, function()
+      local parts, rule = { script }, family == 4 and "rule" or "rule6"
+      for hook, ways in pairs(hooks) do
+        local address = ways.address[family]
+        local port = ways.receiver == "" and LOCAL_PORT or 8080
+        for _, option in ipairs { "", "--no-gso" } do
+          parts[#parts + 1] = ([[
+            %s -t mangle -A %s -p tcp -j NFQUEUE --queue-num 0
+            filter changes %s <<'END'
+local gso = false
+return { filter = function(pkt)
+  gso = gso or pkt.gso
+  if pkt.ip then pkt.ip.ttl = 33 else pkt.ip6.hoplimit = 33 end
+end, stop = function() print("gso", gso) end }
+END
+            %s curl -gsS --max-time 300 -o "$DIR/got" http://%s:%d/file
+            cmp "$DIR/file" "$DIR/got" && echo "same %s %s"
+            stop changes
+            %s -t mangle -F
+          ]]):format(rule, hook, option, ways.sender, family == 4 and address or "[" .. address .. "]", port, hook,
+            option, rule)
+        end
+      end
+      local output = netns.run(table.concat(parts))
+      for hook in pairs(hooks) do
+        assert.matches("same " .. hook .. " \n", output)
+        assert.matches("same " .. hook .. " %-%-no%-gso\n", output)
+      end
+      assert.equal(10, select(2, output:gsub(" 0 dropped, 0 other verdicts, 0 errors, 0 lost", "")), output)
+      -- Some of them did come large.
+      assert.matches("gso\ttrue", output)
+      assert.matches("gso\tfalse", output)
+    end)
+  end
+end)
+
 -- TCP through a tunnel leaves its checksum to the network card. That it does is told, but not where the checksum is.
 local tunnel = [[
   router
