@@ -100,6 +100,7 @@ static void begin(struct ipq_packet *packet)
 	if (packet->end < packet->data_len) {
 		packet->data_len = packet->end;
 		packet->len = packet->end;
+		ipq_header_parse(packet);
 	}
 	if (!lies(packet))
 		return;

@@ -134,7 +134,8 @@ END
       ping -W $REPLY -c 1 127.0.0.1
       stop cut]]
     local output = netns.run(text:format "")
-    assert.matches("cut\t20\t20\t84\ttrue\tfalse\t[^\n]*offset out of bounds\n", output)
+    assert.matches("cut\t20\t20\t84\ttrue\tfalse\t[^\n]*offset out of bounds: 1 byte at offset 20 of a Buffer of 20 "
+      .. "bytes\n", output)
     assert.equal(1, received(output))
     output = netns.run(text:format "--copy-range 21")
     assert.matches("cut\t21\t21\t84\ttrue\ttrue\t8\n", output)

@@ -463,6 +463,15 @@ describe("pkt.malformed", function()
     end)))
   end)
 
+  it("says no more that a copy has ended, once what it lacked is found to be padding", function()
+    local bytes = ip6(60, "\6\9" .. ("\0"):rep(6))
+    assert.same({ "the copy", "an IPv6 " }, (inside(bytes .. "padding", function(pkt)
+      local before = pkt.malformed:sub(1, 8)
+      pkt.ip6.hoplimit = 9
+      return { before, pkt.malformed:sub(1, 8) }
+    end, nil, m.attr(m.CAP_LEN, be32(200)))))
+  end)
+
   it("follows what a filter changes, whose lengths are not made yet", function()
     for _, bytes in ipairs { ip(17, udp), ip6(17, udp) } do
       for _, size in ipairs { 200, 0 } do
