@@ -76,6 +76,8 @@ netns.describe("UDP that is cut into segments", function()
           local text = results[hook .. " " .. change] or output
           assert.matches("^got 21 " .. size .. "\n", text)
           assert.matches("queue 0: 1 packets, 1 accepted", text)
+          -- Its segments are not.
+          assert.not_matches("larger than the MTU", text)
         end
       end)
     end
