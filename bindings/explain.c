@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,19 +54,48 @@ static bool has_socket(const char *pid, unsigned long inode)
 	return has;
 }
 
-/* The first of those that have it: a supervisor before its workers. */
+uint64_t ipq_explain_started(pid_t pid)
+{
+	char path[64], line[1024];
+	uint64_t start = 0;
+	const char *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	/* Its name, in parentheses, may have anything in it. */
+	if (fgets(line, sizeof(line), file) && (at = strrchr(line, ')')))
+		(void)sscanf(at + 1,
+			     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+			     "%*d %*d %" SCNu64,
+			     &start);
+	fclose(file);
+	return start;
+}
+
+/* The oldest of those that have it: a supervisor before its workers. */
 pid_t ipq_explain_reader(uint32_t portid)
 {
 	unsigned long inode = socket_of(portid);
 	DIR *folder = inode ? opendir("/proc") : NULL;
+	uint64_t oldest = 0;
 	struct dirent *entry;
 	pid_t reader = 0;
 
 	while (folder && (entry = readdir(folder))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		uint64_t start;
 
-		if (pid > 0 && (!reader || pid < reader) && has_socket(entry->d_name, inode))
+		if (pid <= 0 || !has_socket(entry->d_name, inode))
+			continue;
+		start = ipq_explain_started(pid);
+		/* Of two that began within a tick the lower number mostly was first. */
+		if (!reader || start < oldest || (start == oldest && pid < reader)) {
 			reader = pid;
+			oldest = start;
+		}
 	}
 	if (folder)
 		closedir(folder);

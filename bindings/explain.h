@@ -36,4 +36,8 @@ const char *ipq_explain_permission(void);
 /* That the kernel has no queues, as it said by error (a negative errno). */
 void ipq_explain_kernel(char *text, size_t size, int error);
 
+/* When a process began, in the kernel's ticks since the machine did (proc(5), "stat", field 22), by
+ * which one is told from a later one of the same number; 0: there is none of that number. */
+uint64_t ipq_explain_started(pid_t pid);
+
 #endif

@@ -1,38 +1,17 @@
 #include "rule_owner.h"
 #include "host/base/clock.h"
 #include "host/base/control.h"
+#include "bindings/explain.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* When a process began, in the kernel's ticks; 0: there is none of that number. */
-static uint64_t start_of(long pid)
-{
-	char path[64], line[1024];
-	uint64_t start = 0;
-	const char *at;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	/* Its name, in parentheses, may have anything in it. */
-	if (fgets(line, sizeof(line), file) && (at = strrchr(line, ')')))
-		(void)sscanf(at + 1,
-			     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-			     "%*d %*d %" SCNu64,
-			     &start);
-	fclose(file);
-	return start;
-}
-
 void rule_owner_tag(char *text, size_t size, const char *name)
 {
 	snprintf(text, size, "ipq-lua:%ld:%" PRIu64 ":%" PRId64 "%s%s", (long)getpid(),
-		 start_of((long)getpid()), clock_ms(), name ? ":" : "", name ? name : "");
+		 ipq_explain_started(getpid()), clock_ms(), name ? ":" : "", name ? name : "");
 }
 
 /* What follows the numbers; NULL where it is no comment of the program's. */
@@ -63,7 +42,7 @@ enum rule_owner rule_owner_of(const char *comment, const char *tag)
 
 	if (!parse(comment, &pid, &start))
 		return RULE_OWNER_OTHER;
-	if (start_of(pid) != start)
+	if (ipq_explain_started((pid_t)pid) != start)
 		return RULE_OWNER_GONE;
 	if (pid != (long)getpid())
 		return RULE_OWNER_ALIVE;

@@ -92,6 +92,18 @@ netns.describe("--doctor", function()
     assert.matches("ok       queue 6: it is free\n.*ok       queue 8: it is free\n", output)
   end)
 
+  it("finds a supervisor whose workers have lower numbers, as numbers begin anew", function()
+    local output = netns.run([[
+      echo $(($(cat /proc/sys/kernel/pid_max) - 2)) > /proc/sys/kernel/ns_last_pid
+      run first scripts/accept.lua
+      [ $(worker first) -lt $pid_first ] && echo "lower"
+      "$PROGRAM" --doctor
+      echo "process $pid_first"]], nil, "-p -f --mount-proc")
+    assert.matches("^lower\n", output)
+    local pid = output:match "\nprocess (%d+)\n$"
+    assert.truthy(output:find(("queue 0: served by ipq-lua, process %s\n"):format(pid), 1, true), output)
+  end)
+
   it("finds who has the socket of a queue that another process has opened", function()
     local output = run [[
       cat > "$DIR/opener.py" <<'END'
