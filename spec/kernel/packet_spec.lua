@@ -226,3 +226,24 @@ END
     assert.same({ packets = 7, bytes = 6 * 84 + 58 }, json.output.icmp)
   end)
 end)
+
+netns.describe("a connection's first packet", function()
+  it("is dropped by its port behind as many extension headers as its sender likes, as the kernel sees it", function()
+    local output = netns.run [[
+      rule6 -A OUTPUT -p tcp --dport 23 -j NFQUEUE --queue-num 0
+      run drop --copy-range 65531 scripts/drop_port.lua ports=23
+      python3 -c '
+import socket, struct
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+host = socket.inet_pton(socket.AF_INET6, "::1")
+tcp = struct.pack("!HHIIBBHHH", 1024, 23, 1, 0, 5 << 4, 2, 1024, 0, 0)
+for count in 1, 64, 65, 66, 500:
+    chain = b"\x3c\0\1\4\0\0\0\0" * (count - 1) + b"\6\0\1\4\0\0\0\0"
+    header = struct.pack("!IHBB", 6 << 28, len(chain) + len(tcp), 60, 64) + host + host
+    s.sendto(header + chain + tcp, ("::1", 0))
+'
+      wait_for judged 5
+      stop drop]]
+    assert.matches("5 packets, 0 accepted, 5 dropped, 0 other verdicts, 0 errors", output)
+  end)
+end)
