@@ -47,7 +47,7 @@ END
     assert.matches("error: several run; say which, %-%-ctl=NAME: [^\n]*first@eth0[^\n]*\nexit 64\n", output)
     assert.matches("\nqueue 1: judging, process %d+, 0 packets wait, 0 restarts\nexit 0\n", output)
     assert.equal(2, select(2, output:gsub("\ndrwx%-%-%-%-%-%- ", "")))
-    assert.matches("exit %d+\nipq%-lua.kernel\n$", (output:gsub("total 0\n", ""))) -- see trial_spec.lua
+    assert.equal("ipq-lua.kernel\n", output:match "[^\n]*\n$") -- see trial_spec.lua
   end)
 
   it("gives JSON where that is asked for, whatever the script counts", function()
@@ -343,7 +343,8 @@ END
         stop filter]]):format(text))
       local sent, received = output:match "sent (%d+) received (%d+)"
       assert.equal(tonumber(sent), received + output:match "errors, (%d+) lost unseen", output)
-      assert.matches("queue 0: judging", output)
+      -- Some asked for a reload, which may not be over.
+      assert.matches("queue 0: %l+, process", output)
       assert.matches("exit 0\n", output)
       if what:find "byte by byte" then assert.matches("answered True\n", output) end
       if what:find "10 MB" then assert.matches("told True\n", output) end
