@@ -91,6 +91,8 @@ pid_t ipq_explain_reader(uint32_t portid)
 		if (pid <= 0 || !has_socket(entry->d_name, inode))
 			continue;
 		start = ipq_explain_started(pid);
+		if (!start) /* it has ended meanwhile */
+			continue;
 		/* Of two that began within a tick the lower number mostly was first. */
 		if (!reader || start < oldest || (start == oldest && pid < reader)) {
 			reader = pid;

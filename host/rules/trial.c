@@ -43,10 +43,11 @@ static bool loopback_up(void)
 
 static bool rule_add(void)
 {
-	static const char *const ways[][12] = {
-		{"iptables", "-A", "OUTPUT", "-p", "udp", "-j", "NFQUEUE", "--queue-num", "0"},
-		{"iptables-legacy", "-A", "OUTPUT", "-p", "udp", "-j", "NFQUEUE", "--queue-num",
+	static const char *const ways[][13] = {
+		{"iptables", "-w", "2", "-A", "OUTPUT", "-p", "udp", "-j", "NFQUEUE", "--queue-num",
 		 "0"},
+		{"iptables-legacy", "-w", "2", "-A", "OUTPUT", "-p", "udp", "-j", "NFQUEUE",
+		 "--queue-num", "0"},
 		{"nft", "add table ip t; add chain ip t o { type filter hook output priority 0; };"
 			" add rule ip t o meta l4proto udp queue num 0"},
 	};

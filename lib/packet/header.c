@@ -8,13 +8,19 @@
 
 enum { IPV4_HEADER = 20, IPV6_HEADER = 40, EXTENSION_LEAST = 8, AH_LEAST = 12, VLAN_TAG = 4 };
 
+/* Whether the copy has ended before the packet did. */
+static bool ends_with_copy(const struct ipq_packet *packet)
+{
+	return packet->data_len < packet->len && packet->end >= packet->data_len;
+}
+
 /* Notes why the headers cannot be told for sure; the first reason stays. Where the packet was not
  * copied whole and its copy has ended, what is missing may be there on the wire. */
 static void doubt(struct ipq_packet *packet, enum ipq_malformed reason, bool is_at_end)
 {
 	if (packet->malformed)
 		return;
-	if (is_at_end && packet->data_len < packet->len)
+	if (is_at_end && ends_with_copy(packet))
 		reason = IPQ_MALFORMED_COPY;
 	else if (is_at_end && packet->fragment == IPQ_FRAGMENT_FIRST)
 		reason = IPQ_MALFORMED_FRAGMENT;
@@ -91,7 +97,7 @@ static uint16_t transport_len(uint8_t protocol, const uint8_t *p)
 static void udp_length_check(struct ipq_packet *packet)
 {
 	uint16_t len = ipq_load16(packet->data + packet->l4 + 4);
-	bool is_cut = packet->fragment || packet->data_len < packet->len;
+	bool is_cut = packet->fragment || ends_with_copy(packet);
 
 	if (packet->dirty & IPQ_DIRTY_ALL || (len == 0 && packet->ip_version == 6))
 		return;

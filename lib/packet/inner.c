@@ -168,6 +168,9 @@ static bool is_unfinished(const struct ipq_packet *packet)
 		return memcmp(field, none, 4) == 0;
 	if (t.sum != IPQ_SUM_PSEUDO)
 		return false;
+	/* By its own length: the copy may end before it does. */
+	if (packet->protocol == IPPROTO_UDP)
+		t.len = ipq_load16(packet->data + packet->l4 + 4);
 	pseudo = ipq_transport_pseudo(packet, &t);
 	return memcmp(field, &pseudo, sizeof(pseudo)) == 0;
 }
@@ -211,7 +214,8 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 	    !(packet->skb_info & (IPQ_SKB_CSUMNOTREADY | IPQ_SKB_GSO)))
 		return IPQ_UNREADY_NONE;
 	/* What is large because it was put together on its way is finished. */
-	if (!(packet->skb_info & IPQ_SKB_CSUMNOTREADY) || !may_carry(packet->protocol))
+	if (!(packet->skb_info & IPQ_SKB_CSUMNOTREADY) || packet->ip_version == 0 ||
+	    !may_carry(packet->protocol))
 		return IPQ_UNREADY_OWN;
 	if (packet->protocol == IPPROTO_UDP && is_unfinished(packet)) {
 		/* Where it is to be cut into segments, a tunnel's is left open as well. */
@@ -231,4 +235,22 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 		}
 	}
 	return packet->protocol == IPPROTO_UDP && is_right(packet) ? IPQ_UNREADY_OWN : otherwise;
+}
+
+enum ipq_unready ipq_inner_left(const struct ipq_packet *packet)
+{
+	struct ipq_packet inner = *packet;
+	uint32_t at = 0, start;
+
+	for (int depth = 0; depth < DEPTH_MAX; depth++) {
+		start = ipq_inner_start(&inner);
+		if (start == 0)
+			break;
+		at += start;
+		if (at == packet->inner)
+			return IPQ_UNREADY_INNER;
+		if (!ipq_inner_view(&inner, packet, at))
+			break;
+	}
+	return at ? IPQ_UNREADY_UNKNOWN : IPQ_UNREADY_OWN;
 }

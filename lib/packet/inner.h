@@ -21,4 +21,9 @@ uint32_t ipq_inner_start(const struct ipq_packet *packet);
  * pseudo-header's sum, a CRC32c holds 0: that is how the packet is told which it is. */
 enum ipq_unready ipq_inner_unready(struct ipq_packet *packet);
 
+/* The same once other bytes are the packet's, of one that had its unfinished checksum at inner: they
+ * carry no packet, and it is their own; or one there, still; or another one, and then it is not
+ * known. */
+enum ipq_unready ipq_inner_left(const struct ipq_packet *packet);
+
 #endif

@@ -86,8 +86,7 @@ static void begin(struct ipq_packet *packet)
 	/* What has been finished once cannot be told any more. */
 	if (!(packet->set & IPQ_SET_PAYLOAD)) {
 		packet->came_len = packet->len;
-		packet->unready =
-			packet->ip_version ? (uint8_t)ipq_inner_unready(packet) : IPQ_UNREADY_NONE;
+		packet->unready = (uint8_t)ipq_inner_unready(packet);
 	}
 	packet->set |= IPQ_SET_PAYLOAD;
 	if (packet->dirty)
@@ -242,7 +241,8 @@ static void grow(struct ipq_packet *packet, uint32_t offset, uint32_t len, const
  * follow, it goes by where that packet was. */
 static void inner_move(struct ipq_packet *packet, uint32_t offset, uint32_t len, uint32_t new_len)
 {
-	if (packet->unready != IPQ_UNREADY_INNER || offset >= packet->inner)
+	if (packet->unready != IPQ_UNREADY_INNER || offset > packet->inner ||
+	    (offset == packet->inner && len > 0))
 		return;
 	if (len > packet->inner - offset || packet->skb_info & IPQ_SKB_GSO)
 		packet->unready = IPQ_UNREADY_UNKNOWN;
@@ -286,8 +286,9 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 	if (len == reach(packet) && packet->len <= packet->data_len && packet->fragment)
 		return ipq_rewrite_store(packet, 0, bytes, len);
 	begin(packet);
-	if (packet->ip_version &&
-	    (len < ipq_header_payload(packet) || ipq_transport_lays_out(packet, 0, bytes, len)))
+	/* Where the copy lacks some of the headers nobody knows whether they were the same. */
+	if (!packet->ip_version || packet->malformed == IPQ_MALFORMED_COPY ||
+	    len < ipq_header_payload(packet) || ipq_transport_lays_out(packet, 0, bytes, len))
 		packet->set |= IPQ_SET_LAYOUT;
 	begin_all(packet);
 	if (len > packet->data_len)
@@ -296,6 +297,10 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 		memmove(packet->data, bytes, len);
 	packet->data_len = len;
 	packet->len = len;
+	if (packet->unready == IPQ_UNREADY_INNER) {
+		ipq_header_parse(packet);
+		packet->unready = (uint8_t)ipq_inner_left(packet);
+	}
 	return IPQ_REWRITE_OK;
 }
 

@@ -148,12 +148,10 @@ static uint16_t dccp_end(const struct ipq_packet *packet)
 
 void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t)
 {
-	uint16_t header = packet->ip_version == 4 ? (uint16_t)((packet->data[packet->l3] & 15) * 4)
-						  : IPV6_HEADER;
 	uint16_t field;
 
 	t->sum = sum_of(packet->protocol, packet->ip_version);
-	t->start = packet->l4 ? packet->l4 : (uint16_t)(packet->l3 + header);
+	t->start = packet->l4 ? packet->l4 : (uint16_t)ipq_header_payload(packet);
 	t->field = 0;
 	t->covered = packet->end;
 	t->len = (uint16_t)(packet->end - t->start);

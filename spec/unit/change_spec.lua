@@ -432,6 +432,10 @@ describe("where the kernel drops what was laid out anew, a change", function()
       assert.equal(ipq.DROP, verdict)
       assert.matches("packet changed: this kernel drops a packet whose IPv4 options", line)
       assert.equal(ipq.DROP, (judged(change, 1, true)))
+      assert.equal(ipq.DROP, (judged(function(pkt)
+        pkt.fix = false
+        change(pkt)
+      end, 1)))
     end
   end)
 

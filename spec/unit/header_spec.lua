@@ -463,13 +463,21 @@ describe("pkt.malformed", function()
     end)))
   end)
 
-  it("says no more that a copy has ended, once what it lacked is found to be padding", function()
-    local bytes = ip6(60, "\6\9" .. ("\0"):rep(6))
-    assert.same({ "the copy", "an IPv6 " }, (inside(bytes .. "padding", function(pkt)
-      local before = pkt.malformed:sub(1, 8)
+  it("blames the copy only where the copy has ended, and not the packet before it", function()
+    local cut = m.attr(m.CAP_LEN, be32(200))
+    local padding = ("p"):rep(60)
+    for _, case in ipairs {
+      { ip6(60, "\6\9" .. ("\0"):rep(6)), chain }, { ip(6, tcp:sub(1, 10)), transport },
+      { ip(17, replaced(udp, 4, be16(180))), transport },
+    } do
+      assert.equal(case[2], reason(case[1] .. padding, cut):sub(1, #case[2]))
+    end
+    -- Changes drop the padding.
+    assert.same({ chain, chain }, (inside(ip6(60, "\6\9" .. ("\0"):rep(6)) .. padding, function(pkt)
+      local before = pkt.malformed:sub(1, #chain)
       pkt.ip6.hoplimit = 9
-      return { before, pkt.malformed:sub(1, 8) }
-    end, nil, m.attr(m.CAP_LEN, be32(200)))))
+      return { before, pkt.malformed:sub(1, #chain) }
+    end, nil, cut)))
   end)
 
   it("follows what a filter changes, whose lengths are not made yet", function()

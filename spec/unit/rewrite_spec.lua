@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local batch = require "spec.support.batch"
 local craft = require "spec.support.craft"
 local m = require "spec.support.message"
+local packets = require "spec.support.packet"
 local rewrite = require "spec.support.rewrite"
 
 local C, E, char = rewrite.C, ffi.C, string.char
@@ -549,6 +550,14 @@ describe("ipq_rewrite_finish with fragments", function()
       assert.equal(0, finish(packet))
       assert.equal(f[1] == 4 and #f[2] + 8 or #f[2] - 32, craft.u16(bytes_of(packet), f[1] == 4 and 2 or 4))
     end
+  end)
+
+  it("lets the extension headers of a later one change, which no checksum covers", function()
+    local later = packets.fragment(17, ("x"):rep(16), 4, true)
+    local bytes = packets.ip6(0, "\44\0\1\4\0\0\0\0" .. later)
+    local packet = arrive(bytes)
+    store(packet, 44, "\1")
+    assert_finished(put(bytes, 44, "\1"), packet)
   end)
 
   it("refuses one whose checksum is not ready", function()

@@ -321,6 +321,56 @@ describe("An unfinished checksum inside of a tunnel", function()
     assert_finished(craft.complete(p, put(p.bytes, 8, "\33")), packet)
   end)
 
+  it("moves with its packet where bytes are put right in front of that", function()
+    local p, at, came = tunneled("IP in IP", 4, new("tcp", 4))
+    local packet = arrive(came, NOT_READY, FORWARD)
+    replace(packet, at, 0, "\148\4\0\0")
+    store(packet, 0, "\x46")
+    p.l4 = 24
+    assert_finished(craft.complete(p, "\x46" .. p.bytes:sub(2, 20) .. "\148\4\0\0" .. p.bytes:sub(21)), packet)
+    -- A tunnel around it: there the unfinished one is behind the header that was put in.
+    packet = arrive(came, NOT_READY, FORWARD)
+    replace(packet, at, 0, packets.ip(4, "", { length = 20 + #came - at }))
+    assert.equal(0, C.ipq_rewrite_finish(packet))
+    assert.equal(p.bytes:sub(at + 1), bytes_of(packet):sub(at + 21))
+    packet = arrive(came, GSO, FORWARD)
+    replace(packet, at, 0, "\148\4\0\0")
+    refused(E.IPQ_REWRITE_INNER, packet)
+  end)
+
+  it("is the packet's own where its bytes are set that carry none", function()
+    local inner = new("udp", 4, packets.ip(17, packets.udp "fake") .. "more")
+    local _, at, came = tunneled("VXLAN", 4, inner)
+    for _, body in ipairs { inner.bytes, new("tcp", 4).bytes } do
+      local packet = arrive(came, NOT_READY, FORWARD)
+      set(packet, body)
+      assert_finished(body, packet)
+    end
+    -- One that carries it where it was goes on, one that carries another is refused.
+    local packet = arrive(came, NOT_READY, FORWARD)
+    set(packet, put(came, 8, "\33"))
+    assert.equal(0, C.ipq_rewrite_finish(packet))
+    assert.equal(inner.bytes, bytes_of(packet):sub(at + 1))
+    local other = tunneled("GENEVE with options", 4, inner)
+    packet = arrive(came, NOT_READY, FORWARD)
+    set(packet, other.bytes)
+    refused(E.IPQ_REWRITE_INNER, packet)
+  end)
+
+  it("is the packet's own where only a part of it was copied, which is made whole", function()
+    local p = new("udp", 4, ("x"):rep(80))
+    for _, n in ipairs { 60, 28, 19 } do
+      for _, info in ipairs { NOT_READY, GSO } do
+        batch.fill(shared, { m.packet(m.hdr(1, 0x0800, OUTPUT) .. m.attr(m.SKB_INFO, m.be32(info))
+          .. m.attr(m.CAP_LEN, m.be32(#p.bytes)) .. m.attr(m.PAYLOAD, craft.unready(p):sub(1, n)), { family = 2 }) })
+        local packet = shared.packets[0]
+        set(packet, p.bytes)
+        assert.equal(n < 20, require "bit".band(packet.set, E.IPQ_SET_LAYOUT) ~= 0)
+        assert_finished(info == GSO and craft.segmented(p, p.bytes) or p.bytes, packet)
+      end
+    end
+  end)
+
   it("refuses what is not known here, or is gone", function()
     local inner = new("tcp", 4)
     local p, at, came = tunneled("VXLAN", 4, inner)

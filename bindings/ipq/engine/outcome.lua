@@ -11,7 +11,7 @@ local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
 local band, bor, is_buffer, open_buffer, DROP = bit.band, bit.bor, buffer.is_buffer, buffer.open, verdict.DROP
 local PAYLOAD, OVERSIZED, LAYOUT = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED, ffi.C.IPQ_SET_LAYOUT
 local REFUSED_LAYOUT = ffi.C.IPQ_REWRITE_LAYOUT
-local NO_PAYLOAD = bit.bnot(PAYLOAD)
+local NO_PAYLOAD, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED), bit.bnot(OVERSIZED)
 
 local M = {}
 
@@ -46,15 +46,22 @@ local function take_bytes(p, bytes)
   if result ~= 0 then return "bytes returned: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
 end
 
---- Makes a changed packet fit to be sent, lengths and checksums. Gives why it cannot be, or nil.
+--- Makes a changed packet fit to be sent: its lengths and checksums, if it has them made right. Gives why it cannot be
+--- sent, or nil.
 function M.complete(p)
-  if band(p.set, PAYLOAD) == 0 or p.fix == 0 then return nil end
-  local result = C.ipq_rewrite_finish(p)
-  if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
+  if band(p.set, PAYLOAD) == 0 then return nil end
+  if p.fix ~= 0 then
+    local result = C.ipq_rewrite_finish(p)
+    if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
+  end
   if band(p.set, LAYOUT) ~= 0 and live.keeper.batch.drops_layout ~= 0 then
     return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(REFUSED_LAYOUT))
   end
-  if p.data_len > p.came_len and C.ipq_device_is_outgrown(devices, p) then p.set = bor(p.set, OVERSIZED) end
+  p.set = band(p.set, NOT_OVERSIZED)
+  if p.data_len > p.came_len then
+    if p.parsed == 0 then C.ipq_header_parse(p) end
+    if C.ipq_device_is_outgrown(devices, p) then p.set = bor(p.set, OVERSIZED) end
+  end
 end
 
 --- Gives the packet the verdict and the bytes, each where there is one. Gives why it cannot have them, or nil:
