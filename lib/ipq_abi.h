@@ -119,14 +119,15 @@ struct ipq_packet {
 	uint8_t ip_version; /* 4 or 6; 0: neither, or the IP header is not all there */
 	uint8_t protocol;   /* of what lies at l4: IPPROTO_*, behind all extension headers */
 	uint8_t fragment;   /* enum ipq_fragment */
-	uint16_t l3;   /* offset of the IP header: 0, but behind the VLAN tags of bridged packets */
-	uint16_t l4;   /* offset of the transport header; 0 where it is not all there */
-	uint16_t body; /* offset of what the transport header is followed by */
-	uint16_t end;  /* where the IP packet ends: by its length field, but not behind data_len */
-	uint16_t ah;   /* offset of an authentication header, as extension or transport; 0: none */
-	uint16_t dirty;	   /* enum ipq_dirty */
-	uint8_t fix;	   /* its lengths and checksums are made right before it is sent */
-	uint8_t held;	   /* it has no verdict yet, and waits for one of its own */
+	uint16_t l3; /* offset of the IP header: 0, but behind the VLAN tags of bridged packets */
+	uint16_t upper; /* offset of what follows it with its options or extension headers */
+	uint16_t l4;	/* offset of the transport header; 0 where it is not all there */
+	uint16_t body;	/* offset of what the transport header is followed by */
+	uint16_t end;	/* where the IP packet ends: by its length field, but not behind data_len */
+	uint16_t ah;	/* offset of an authentication header, as extension or transport; 0: none */
+	uint16_t dirty; /* enum ipq_dirty */
+	uint8_t fix;	/* its lengths and checksums are made right before it is sent */
+	uint8_t held;	/* it has no verdict yet, and waits for one of its own */
 	uint8_t malformed; /* enum ipq_malformed; a part of the layout */
 	/* Of a changed packet, for ipq_rewrite_finish(): see rewrite.c. */
 	uint8_t unready;   /* enum ipq_unready: whose checksum is not finished */

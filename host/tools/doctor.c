@@ -5,6 +5,7 @@
 #include "host/rules/rule_findings.h"
 #include "host/rules/trial.h"
 #include "bindings/explain.h"
+#include "lib/packet/packet.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -119,26 +120,18 @@ static void kernel_check(struct findings *findings, const struct ipq_queue *queu
 
 static void layout_check(struct findings *findings)
 {
-	switch (trial_layout()) {
-	case TRIAL_TAKEN:
+	enum trial_result result = trial_layout();
+
+	if (result == TRIAL_TAKEN)
 		finding(findings, FINDING_OK, "kernel: it takes every change to a packet");
-		break;
-	case TRIAL_DROPPED:
+	else if (result == TRIAL_DROPPED)
+		finding(findings, FINDING_WARNING, "kernel: %s; such a change is an error",
+			ipq_rewrite_strerror(IPQ_REWRITE_LAYOUT));
+	/* Of what is not permitted there is a line already. */
+	else if (!ipq_explain_permission())
 		finding(findings, FINDING_WARNING,
-			"kernel: it drops a packet whose IPv4 options, fragment fields (but DF) or "
-			"IPv6 extension headers a filter has changed, and a bridged one that it "
-			"has "
-			"changed at all; such a change is an error");
-		break;
-	case TRIAL_UNKNOWN:
-		/* Of what is not permitted there is a line already. */
-		if (!ipq_explain_permission())
-			finding(findings, FINDING_WARNING,
-				"kernel: whether it takes every change to a packet could not be "
-				"tried, for "
-				"which root is needed, and iptables or nft");
-		break;
-	}
+			"kernel: whether it takes every change to a packet could not be tried; "
+			"that needs root, and iptables or nft");
 }
 
 /* So many bytes the socket has, or would. -1: that cannot be told. */

@@ -20,8 +20,8 @@
 /* --doctor: what is missing. */
 
 /* Looks at the kernel, at what this process may do, at the queues and at the rules, and changes
- * nothing (but see host/rules/trial.h); with a script, loads it too. Writes a line for each to standard output, with what mends
- * it. EX_OK where nothing is in the way, else EX_UNAVAILABLE. */
+ * nothing but what host/rules/trial.h says; with a script, loads it too. Writes a line for each to
+ * standard output, with what mends it. EX_OK where nothing is in the way, else EX_UNAVAILABLE. */
 int doctor_run(const struct options *options);
 
 /* A filter to start from. */

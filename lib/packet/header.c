@@ -105,8 +105,9 @@ static void udp_length_check(struct ipq_packet *packet)
 		doubt(packet, IPQ_MALFORMED_TRANSPORT, false);
 }
 
-static void transport_parse(struct ipq_packet *packet, uint16_t offset)
+static void transport_parse(struct ipq_packet *packet)
 {
+	const uint16_t offset = packet->upper;
 	uint16_t least = transport_least(packet->protocol);
 	uint16_t left = (uint16_t)(packet->end - offset);
 	uint16_t len;
@@ -152,7 +153,8 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 		packet->fragment = IPQ_FRAGMENT_LATER;
 	else if (fragment & 0x2000)
 		packet->fragment = IPQ_FRAGMENT_FIRST;
-	transport_parse(packet, (uint16_t)(start + header));
+	packet->upper = (uint16_t)(start + header);
+	transport_parse(packet);
 }
 
 /* What may go on with another header, by Linux (ipv6_ext_hdr() in net/ipv6/exthdrs_core.c). The
@@ -178,21 +180,21 @@ uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p)
 	}
 }
 
-/* What one extension header of len bytes at offset at tells of the packet. */
-static void extension_read(struct ipq_packet *packet, uint8_t type, uint32_t at, uint32_t len)
+/* What the extension header of len bytes tells of the packet that begins at upper. */
+static void extension_read(struct ipq_packet *packet, const uint8_t *header, uint32_t len)
 {
 	uint16_t field;
 
-	if (type == IPPROTO_FRAGMENT) {
-		field = ipq_load16(packet->data + at + 2);
+	if (packet->protocol == IPPROTO_FRAGMENT) {
+		field = ipq_load16(header + 2);
 		if (field & 0xfff8)
 			packet->fragment = IPQ_FRAGMENT_LATER;
 		else if (field & 1)
 			packet->fragment = IPQ_FRAGMENT_FIRST;
-	} else if (type == IPPROTO_AH && len < AH_LEAST) {
+	} else if (packet->protocol == IPPROTO_AH && len < AH_LEAST) {
 		doubt(packet, IPQ_MALFORMED_CHAIN, false);
-	} else if (type == IPPROTO_AH) {
-		packet->ah = (uint16_t)at;
+	} else if (packet->protocol == IPPROTO_AH) {
+		packet->ah = packet->upper;
 	}
 }
 
@@ -200,7 +202,6 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 {
 	const uint8_t *p = packet->data;
 	uint16_t left = (uint16_t)(size - start);
-	uint32_t at = (uint32_t)start + IPV6_HEADER;
 	uint32_t total, len;
 
 	if (left < IPV6_HEADER) {
@@ -209,24 +210,27 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	}
 	packet->ip_version = 6;
 	packet->protocol = p[start + 6];
+	packet->upper = (uint16_t)(start + IPV6_HEADER);
 	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
 	total = ipq_load16(p + start + 4);
 	ip_length_check(packet, total ? total + IPV6_HEADER : 0, IPV6_HEADER);
 	packet->end = packet_end(packet, start, total ? total + IPV6_HEADER : left, left);
 	while (ipq_header_is_extension(packet->protocol) &&
 	       packet->fragment != IPQ_FRAGMENT_LATER) {
-		left = (uint16_t)(packet->end - at);
+		const uint8_t *header = p + packet->upper;
+
+		left = (uint16_t)(packet->end - packet->upper);
 		len = left < EXTENSION_LEAST ? EXTENSION_LEAST
-					     : ipq_header_extension_len(packet->protocol, p + at);
+					     : ipq_header_extension_len(packet->protocol, header);
 		if (len > left) {
 			doubt(packet, IPQ_MALFORMED_CHAIN, true);
 			return;
 		}
-		extension_read(packet, packet->protocol, at, len);
-		packet->protocol = p[at];
-		at += len;
+		extension_read(packet, header, len);
+		packet->protocol = header[0];
+		packet->upper = (uint16_t)(packet->upper + len);
 	}
-	transport_parse(packet, (uint16_t)at);
+	transport_parse(packet);
 }
 
 /* Where the IP header of a bridged packet begins, behind its VLAN tags; size where it has none. */
@@ -242,27 +246,6 @@ static uint16_t bridged_start(const struct ipq_packet *packet, uint16_t size)
 	return type == ETH_P_IP || type == ETH_P_IPV6 ? start : size;
 }
 
-uint32_t ipq_header_payload(const struct ipq_packet *packet)
-{
-	const uint8_t *p = packet->data;
-	uint32_t at = (uint32_t)packet->l3 + IPV6_HEADER, len;
-	uint8_t type = p[packet->l3 + 6];
-
-	if (packet->ip_version == 4)
-		return packet->l3 + (p[packet->l3] & 15U) * 4;
-	/* A later fragment's own header ends its chain. */
-	for (bool is_over = false; !is_over && ipq_header_is_extension(type); at += len) {
-		if (packet->end - at < EXTENSION_LEAST)
-			break;
-		len = ipq_header_extension_len(type, p + at);
-		if (len > packet->end - at)
-			break;
-		is_over = type == IPPROTO_FRAGMENT && ipq_load16(p + at + 2) & 0xfff8;
-		type = p[at];
-	}
-	return at;
-}
-
 void ipq_header_parse(struct ipq_packet *packet)
 {
 	uint16_t size =
@@ -275,6 +258,7 @@ void ipq_header_parse(struct ipq_packet *packet)
 	packet->fragment = IPQ_FRAGMENT_NONE;
 	packet->malformed = IPQ_MALFORMED_NOT;
 	packet->l3 = start;
+	packet->upper = start;
 	packet->l4 = 0;
 	packet->ah = 0;
 	packet->body = 0;

@@ -143,7 +143,7 @@ uint32_t ipq_inner_start(const struct ipq_packet *packet)
 		return 0;
 	switch (packet->protocol) {
 	case IPPROTO_IPIP:
-	case IPPROTO_IPV6: return ip_at(packet, ipq_header_payload(packet));
+	case IPPROTO_IPV6: return ip_at(packet, packet->upper);
 	case IPPROTO_GRE:
 		return typed_at(packet, ipq_load16(packet->data + packet->l4 + 2), packet->body);
 	case IPPROTO_UDP: return udp_at(packet);
@@ -204,11 +204,35 @@ static bool may_carry(uint8_t protocol)
 	}
 }
 
-enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
+/* Goes on from inner, which is packet at first, to the packet that it carries, and at to where that
+ * one begins in packet. False where it carries none. */
+static bool go_inside(struct ipq_packet *inner, const struct ipq_packet *packet, uint32_t *at)
 {
-	enum ipq_unready otherwise = IPQ_UNREADY_UNKNOWN;
+	uint32_t start = ipq_inner_start(inner);
+
+	*at += start;
+	return start && ipq_inner_view(inner, packet, *at);
+}
+
+/* Whether a packet inside is the one; sets inner. */
+static bool inner_find(struct ipq_packet *packet)
+{
 	struct ipq_packet inner = *packet;
 	uint32_t at = 0;
+
+	for (int depth = 0; depth < DEPTH_MAX && go_inside(&inner, packet, &at); depth++) {
+		if (is_unfinished(&inner)) {
+			packet->inner = (uint16_t)at;
+			return true;
+		}
+	}
+	return false;
+}
+
+enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
+{
+	bool is_udp = packet->protocol == IPPROTO_UDP;
+	bool is_open;
 
 	if (!(packet->present & IPQ_HAS_SKB_INFO) ||
 	    !(packet->skb_info & (IPQ_SKB_CSUMNOTREADY | IPQ_SKB_GSO)))
@@ -217,40 +241,22 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 	if (!(packet->skb_info & IPQ_SKB_CSUMNOTREADY) || packet->ip_version == 0 ||
 	    !may_carry(packet->protocol))
 		return IPQ_UNREADY_OWN;
-	if (packet->protocol == IPPROTO_UDP && is_unfinished(packet)) {
-		/* Where it is to be cut into segments, a tunnel's is left open as well. */
-		if (!(packet->skb_info & IPQ_SKB_GSO))
-			return IPQ_UNREADY_OWN;
-		otherwise = IPQ_UNREADY_OWN;
-	}
-	for (int depth = 0; depth < DEPTH_MAX; depth++) {
-		uint32_t start = ipq_inner_start(&inner);
-
-		at += start;
-		if (start == 0 || !ipq_inner_view(&inner, packet, at))
-			break;
-		if (is_unfinished(&inner)) {
-			packet->inner = (uint16_t)at;
-			return IPQ_UNREADY_INNER;
-		}
-	}
-	return packet->protocol == IPPROTO_UDP && is_right(packet) ? IPQ_UNREADY_OWN : otherwise;
+	is_open = is_udp && is_unfinished(packet);
+	/* Where it is to be cut into segments, a tunnel's is left open as well. */
+	if (is_open && !(packet->skb_info & IPQ_SKB_GSO))
+		return IPQ_UNREADY_OWN;
+	if (inner_find(packet))
+		return IPQ_UNREADY_INNER;
+	return is_open || (is_udp && is_right(packet)) ? IPQ_UNREADY_OWN : IPQ_UNREADY_UNKNOWN;
 }
 
 enum ipq_unready ipq_inner_left(const struct ipq_packet *packet)
 {
 	struct ipq_packet inner = *packet;
-	uint32_t at = 0, start;
+	uint32_t at = 0;
 
-	for (int depth = 0; depth < DEPTH_MAX; depth++) {
-		start = ipq_inner_start(&inner);
-		if (start == 0)
-			break;
-		at += start;
+	for (int depth = 0; depth < DEPTH_MAX && go_inside(&inner, packet, &at); depth++)
 		if (at == packet->inner)
 			return IPQ_UNREADY_INNER;
-		if (!ipq_inner_view(&inner, packet, at))
-			break;
-	}
 	return at ? IPQ_UNREADY_UNKNOWN : IPQ_UNREADY_OWN;
 }

@@ -24,8 +24,8 @@
 
 #include "lib/ipq_abi.h"
 
-/* Fills in the packet's layout: ip_version, protocol, fragment, malformed, l3, l4, body, end, ah;
- * sets parsed. Any bytes are taken, whatever they claim. A chain of extension headers is followed
+/* Fills in the packet's layout: ip_version, protocol, fragment, malformed, l3, upper, l4, body,
+ * end, ah; sets parsed. Any bytes are taken, whatever they claim. A chain of extension headers is followed
  * to its end, as the kernel follows it, in time that is linear in its length. (RFC 791; RFC 8200
  * section 4; RFC 4302 for AH in the chain.) */
 void ipq_header_parse(struct ipq_packet *packet);
@@ -38,10 +38,6 @@ const char *ipq_header_strmalformed(int malformed);
 bool ipq_header_is_extension(uint8_t type);
 uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p);
 
-/* The offset of what follows the IP header, its options or extension headers. The packet must be
- * parsed, and have an IP header; where its chain is cut off that is what is left of it. */
-uint32_t ipq_header_payload(const struct ipq_packet *packet);
-
 /* Why a packet cannot be changed, or a changed one cannot be sent. */
 enum ipq_rewrite_error {
 	IPQ_REWRITE_OK = 0,
@@ -53,7 +49,8 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_BOUNDS = -6,    /* offset and length are outside of the packet */
 	IPQ_REWRITE_INNER = -7,	    /* a packet inside has to be finished, but where is it? */
 	IPQ_REWRITE_GSO = -8,	    /* what segmentation would make of it does not arrive */
-	IPQ_REWRITE_LAYOUT = -9	    /* the kernel drops packets with IPQ_SET_LAYOUT */
+	/* For who knows what the kernel does, as no function here: it drops IPQ_SET_LAYOUT. */
+	IPQ_REWRITE_LAYOUT = -9
 };
 /* The reason in words, with the remedy where there is one; never NULL. */
 const char *ipq_rewrite_strerror(int error);

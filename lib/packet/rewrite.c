@@ -89,6 +89,8 @@ static void begin(struct ipq_packet *packet)
 		packet->unready = (uint8_t)ipq_inner_unready(packet);
 	}
 	packet->set |= IPQ_SET_PAYLOAD;
+	if (packet->family == NFPROTO_BRIDGE)
+		packet->set |= IPQ_SET_LAYOUT;
 	if (packet->dirty)
 		return;
 	packet->l4_delta = 0;
@@ -108,9 +110,12 @@ static void begin(struct ipq_packet *packet)
 	ipq_header_parse(packet); /* what it says of its length counts no more */
 }
 
-static void begin_all(struct ipq_packet *packet)
+/* The same where anything may change. lays_out: the headers are laid out anew, too. */
+static void begin_all(struct ipq_packet *packet, bool lays_out)
 {
 	begin(packet);
+	if (lays_out)
+		packet->set |= IPQ_SET_LAYOUT;
 	note_wrong(packet);
 	packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
 	packet->parsed = 0;
@@ -154,8 +159,7 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 	}
 	ipq_transport_find(packet, &t);
 	moves = ipq_transport_moves(packet, offset, bytes, len);
-	if ((moves || packet->family == NFPROTO_BRIDGE) &&
-	    ipq_transport_lays_out(packet, offset, bytes, len))
+	if (moves && ipq_transport_lays_out(packet, offset, bytes, len))
 		packet->set |= IPQ_SET_LAYOUT;
 	/* A CRC32c is computed anew whatever changes in what it covers. */
 	if (moves || (t.sum == IPQ_SUM_CRC32C && offset + len > t.start))
@@ -261,11 +265,7 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 		return ipq_rewrite_store(packet, offset, bytes, len);
 	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
 		return IPQ_REWRITE_TOO_LONG;
-	begin(packet);
-	if (packet->ip_version &&
-	    (packet->family == NFPROTO_BRIDGE || offset < ipq_header_payload(packet)))
-		packet->set |= IPQ_SET_LAYOUT;
-	begin_all(packet);
+	begin_all(packet, offset < packet->upper);
 	inner_move(packet, offset, len, new_len);
 	/* What was not copied stays missing. */
 	missing = packet->len > packet->data_len ? packet->len - packet->data_len : 0;
@@ -280,17 +280,17 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 
 int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 {
+	bool lays_out;
+
 	if (len > IPQ_PAYLOAD_MAX)
 		return IPQ_REWRITE_TOO_LONG;
 	/* What did not change in a fragment's transport must be known. */
 	if (len == reach(packet) && packet->len <= packet->data_len && packet->fragment)
 		return ipq_rewrite_store(packet, 0, bytes, len);
-	begin(packet);
-	/* Where the copy lacks some of the headers nobody knows whether they were the same. */
-	if (!packet->ip_version || packet->malformed == IPQ_MALFORMED_COPY ||
-	    len < ipq_header_payload(packet) || ipq_transport_lays_out(packet, 0, bytes, len))
-		packet->set |= IPQ_SET_LAYOUT;
-	begin_all(packet);
+	/* Where the headers cannot be told nobody knows whether they are the same. */
+	lays_out = packet->ip_version == 0 || packet->malformed || len < packet->upper ||
+		   ipq_transport_lays_out(packet, 0, bytes, len);
+	begin_all(packet, lays_out);
 	if (len > packet->data_len)
 		packet->data = packet->spare;
 	if (len > 0)

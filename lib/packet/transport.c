@@ -8,7 +8,6 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <string.h>
-#include <linux/netfilter.h>
 
 enum { IPV6_HEADER = 40, ADDRESS_4 = 4, ADDRESS_6 = 16, IP6OPT_HOME_ADDRESS = 0xc9 };
 
@@ -151,7 +150,7 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 	uint16_t field;
 
 	t->sum = sum_of(packet->protocol, packet->ip_version);
-	t->start = packet->l4 ? packet->l4 : (uint16_t)ipq_header_payload(packet);
+	t->start = packet->upper;
 	t->field = 0;
 	t->covered = packet->end;
 	t->len = (uint16_t)(packet->end - t->start);
@@ -271,26 +270,12 @@ static bool keys_change(const struct ipq_packet *packet, const struct key *key, 
 	return false;
 }
 
-/* Where the IP header ends that has no options and no extension headers; and where what follows it
- * begins: the transport header, or what could not be one. */
-static uint32_t fixed_end(const struct ipq_packet *packet)
-{
-	return packet->l3 + (packet->ip_version == 4 ? 20U : IPV6_HEADER);
-}
-
-static uint32_t chain_end(const struct ipq_packet *packet)
-{
-	if (packet->ip_version == 4)
-		return packet->l3 + (packet->data[packet->l3] & 15U) * 4;
-	return packet->l4 ? packet->l4 : packet->end;
-}
-
-/* Options, extension headers, or what may be some. */
+/* Options and extension headers: between the IP header's fixed part and what follows all of it. */
 static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			  uint32_t len)
 {
-	uint32_t start = fixed_end(packet);
-	uint32_t stop = chain_end(packet);
+	uint32_t start = packet->l3 + (packet->ip_version == 4 ? 20U : IPV6_HEADER);
+	uint32_t stop = packet->upper;
 
 	if (start < offset)
 		start = offset;
@@ -308,15 +293,9 @@ bool ipq_transport_lays_out(const struct ipq_packet *packet, uint32_t offset, co
 			    uint32_t len)
 {
 	const struct key *keys = packet->ip_version == 4 ? ipv4_layout : ipv6_layout;
-	uint32_t start = fixed_end(packet), stop = ipq_header_payload(packet);
 
-	if (packet->family == NFPROTO_BRIDGE ||
-	    keys_change(packet, keys, packet->l3, offset, bytes, len))
-		return true;
-	start = start < offset ? offset : start;
-	stop = stop > offset + len ? offset + len : stop;
-	return start < stop &&
-	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
+	return keys_change(packet, keys, packet->l3, offset, bytes, len) ||
+	       chain_changes(packet, offset, bytes, len);
 }
 
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
@@ -330,7 +309,7 @@ bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const
 		return true;
 	/* What could not be a header may have become one. */
 	if (!packet->l4)
-		return packet->fragment != IPQ_FRAGMENT_LATER && offset + len > chain_end(packet);
+		return packet->fragment != IPQ_FRAGMENT_LATER && offset + len > packet->upper;
 	return offset < packet->body && keys_change(packet, transport_keys(packet->protocol),
 						    packet->l4, offset, bytes, len);
 }

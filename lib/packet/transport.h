@@ -40,8 +40,8 @@ uint32_t ipq_transport_sum(const struct ipq_packet *packet, const struct ipq_tra
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			 uint32_t len);
 
-/* Whether they change how headers are laid out (IPQ_SET_LAYOUT). Where there are fewer bytes than
- * the headers have, they do. */
+/* Whether they change how headers are laid out: version, header length, options, extension headers,
+ * the fragment field but DF. */
 bool ipq_transport_lays_out(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
 			    uint32_t len);
 

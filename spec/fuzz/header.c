@@ -9,11 +9,11 @@ static void places_check(const struct ipq_packet *p)
 	uint32_t size = p->data_len < IPQ_PACKET_MAX ? p->data_len : IPQ_PACKET_MAX;
 
 	CHECK(p->parsed == 1);
-	CHECK(p->l3 <= p->end && p->end <= size);
+	CHECK(p->l3 <= p->upper && p->upper <= p->end && p->end <= size);
 	CHECK(p->ip_version == 0 || p->ip_version == p->data[p->l3] >> 4);
 	CHECK(p->ip_version || (p->l4 == 0 && p->ah == 0 && p->protocol == 0));
 	if (p->l4)
-		CHECK(p->l3 < p->l4 && p->l4 < p->body && p->body <= p->end);
+		CHECK(p->upper == p->l4 && p->l3 < p->l4 && p->l4 < p->body && p->body <= p->end);
 	else
 		CHECK(p->body == 0);
 	CHECK(p->l4 == 0 || p->fragment != IPQ_FRAGMENT_LATER);

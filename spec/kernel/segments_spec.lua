@@ -194,7 +194,7 @@ end)
 
 netns.describe("A packet that has grown", function()
   -- What is longer by 8 bytes than the MTU that it had filled.
-  local function grow(family, change, size)
+  local function grow(family, change, size, after)
     return netns.run(([[
       router
       DATAGRAMS="$PWD/$IPQ_BUILD/spec/datagrams"
@@ -213,21 +213,31 @@ END
       wait_for judged 1
       until grep -q got "$DIR/got"; do on a "$DATAGRAMS" word $address 9; sleep 0.01; done
       cat "$DIR/got"
-      [ "%s" ] || wait_for logged grows "larger than the MTU of its way out"
+      %s
       stop grows
       grep '^ipq_oversized_total' "$DIR/metrics"
-    ]]):format(family == 4 and "10.2.0.2" or "fd02::2", family == 4 and "rule" or "rule6", change, size, change))
+    ]]):format(family == 4 and "10.2.0.2" or "fd02::2", family == 4 and "rule" or "rule6", change, size, after or ""))
   end
   local WARNING = "queue 0: the script has made a packet larger than the MTU of its way out, and it must not be cut"
 
   it("beyond the MTU is counted, and warned of", function()
     for family, size in pairs { [4] = 1472, [6] = 1452 } do
-      local output = grow(family, "", size)
+      local output = grow(family, "", size, 'wait_for logged grows "larger than the MTU of its way out"')
       assert.matches("^got 0 0\n", output)
       assert.matches("warning: " .. WARNING .. ".-pkt%.ip%.df = false", output)
       assert.matches("queue 0: 1 of the accepted packets had grown larger than the MTU", output)
       assert.matches('ipq_oversized_total{queue="0"} 1\n', output)
     end
+  end)
+
+  it("is not counted where it was held, and is dropped after all", function()
+    local output = grow(6, [[
+      local held, ipq = pkt:hold(), require "ipq"
+      ipq.after(0.01, function() held:verdict(ipq.DROP) end)]], 1452)
+    assert.matches("^got 0 0\n", output)
+    assert.matches("0 accepted, 1 dropped", output)
+    assert.not_matches("larger than", output)
+    assert.matches('ipq_oversized_total{queue="0"} 0\n', output)
   end)
 
   it("arrives where it may be cut", function()
@@ -238,7 +248,7 @@ END
 
   it("arrives where there is room for it", function()
     for family, size in pairs { [4] = 1464, [6] = 1444 } do
-      local output = grow(family, "local _ = 0", size)
+      local output = grow(family, "", size)
       assert.matches("^got 1 " .. size + 8 .. "\n", output)
       assert.not_matches("larger than", output)
     end

@@ -38,11 +38,11 @@ END
   end)
 
   it("is kept: what was found of this kernel is not tried again", function()
-    local output = run("kept dropped > /run/ipq-lua.kernel", '"$PROGRAM" --doctor | grep "every change\\|it drops"')
+    local output = run("kept dropped > /run/ipq-lua.kernel", '"$PROGRAM" --doctor | grep "every change\\|kernel drops"')
     assert.matches(REASON, output)
     assert.matches("1 errors", output)
     assert.matches("file: dropped 644 root\n", output)
-    assert.matches("warning +kernel: it drops a packet whose IPv4 options", output)
+    assert.matches("warning +kernel: this kernel drops a packet whose IPv4 options", output)
   end)
 
   it("is made anew for another kernel, of another version, and where somebody else has written", function()
@@ -55,7 +55,7 @@ END
       "mkfifo /run/ipq-lua.kernel",
     } do
       local output = run(before)
-      local others = netns.run '"$PROGRAM" --doctor | grep "every change\\|it drops"'
+      local others = netns.run '"$PROGRAM" --doctor | grep "every change\\|kernel drops"'
       assert.equal(others:find("every change", 1, true) ~= nil, output:find("file: taken 644 root", 1, true) ~= nil,
         before .. "\n" .. output)
     end
@@ -64,9 +64,10 @@ END
   it("leaves nothing behind but its file, and is not tried without the right to", function()
     local output = netns.run([[
       mount -t tmpfs none /run || fail "no /run of its own"
-      setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$PROGRAM" --doctor | grep "every change\|it drops\|tried"
+      setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$PROGRAM" --doctor |
+        grep "every change\|kernel drops\|tried"
       ls -A /run
-      "$PROGRAM" --doctor | grep -c "every change\|it drops"
+      "$PROGRAM" --doctor | grep -c "every change\|kernel drops"
       ls -A /run
       jobs]], nil, "-m")
     assert.matches("^warning +kernel: whether it takes every change to a packet could not be tried[^\n]*\n1\n"

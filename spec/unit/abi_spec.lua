@@ -13,7 +13,7 @@ local structs = {
     "hw_protocol", "hook", "family", "hw_addrlen", "hw_addr", "vlan_proto", "vlan_tci", "ct_info",
     "timestamp_sec", "timestamp_usec",
     "parsed", "ip_version", "protocol",
-    "fragment", "l3", "l4", "body", "end", "ah", "dirty", "fix", "held", "malformed", "unready", "inner",
+    "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held", "malformed", "unready", "inner",
     "l4_delta", "l4_wrong", "came_len", "spare", "ct", "secctx",
     "l2hdr", "ct_len", "secctx_len", "l2hdr_len" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },

@@ -78,6 +78,25 @@ END
     assert.matches("1 dropped", output)
   end)
 
+  it("arrive changed, or are refused where the kernel would drop them", function()
+    local output = netns.run(bridge .. [[
+      nft add rule bridge t forward ip protocol icmp queue num 0
+      filter ttl --on-error accept <<'END'
+return function(pkt) pkt.ip.ttl = 33 end
+END
+      on a ping -c 1 -W $REPLY 10.0.0.2
+      "$PROGRAM" --doctor | grep "every change\|kernel drops"
+      stop ttl]])
+    assert.matches("1 received", output)
+    if output:find("every change", 1, true) then
+      assert.matches("ttl=33 ", output)
+      assert.matches("2 packets, 2 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+    else
+      assert.matches("packet changed: this kernel drops", output)
+      assert.matches("2 packets, 2 accepted, 0 dropped, 0 other verdicts, 2 errors", output)
+    end
+  end)
+
   it("that are no IP are judged as well", function()
     local output = netns.run(bridge .. [[
       nft add rule bridge t forward ether type arp queue num 0

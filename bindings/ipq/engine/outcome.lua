@@ -36,6 +36,7 @@ end
 --- Makes these bytes the packet's. Gives why they cannot be, or nil.
 local function take_bytes(p, bytes)
   local result
+  p.set = band(p.set, NOT_OVERSIZED) -- a held packet's own bytes were
   if type(bytes) == "string" then
     result = C.ipq_rewrite_set(p, bytes, #bytes)
   elseif is_buffer(bytes) then
@@ -57,7 +58,6 @@ function M.complete(p)
   if band(p.set, LAYOUT) ~= 0 and live.keeper.batch.drops_layout ~= 0 then
     return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(REFUSED_LAYOUT))
   end
-  p.set = band(p.set, NOT_OVERSIZED)
   if p.data_len > p.came_len then
     if p.parsed == 0 then C.ipq_header_parse(p) end
     if C.ipq_device_is_outgrown(devices, p) then p.set = bor(p.set, OVERSIZED) end
