@@ -32,9 +32,10 @@ enum ipq_set {
 	IPQ_SET_MARK = 1,
 	IPQ_SET_PRIORITY = 2,
 	IPQ_SET_PAYLOAD = 4,
-	/* Nothing of a verdict's */
-	IPQ_SET_OVERSIZED = 8, /* the payload will not pass */
-	IPQ_SET_LAYOUT = 16    /* the payload's headers are laid out anew */
+	/* Of the payload, and nothing of a verdict's: */
+	IPQ_SET_OVERSIZED = 8, /* it is too large for its way out */
+	IPQ_SET_LAYOUT = 16,   /* its headers are laid out anew */
+	IPQ_SET_SEGMENTED = 32 /* it is UDP that the kernel has yet to cut into segments */
 };
 
 /* Bits of a packet's mark: by the one a filter asks the rules to queue no more of its flow, by the
@@ -258,8 +259,9 @@ struct ipq_batch {
 	/* enum ipq_unknown: whether packets wait that came before this batch's, and that it knows
 	 * nothing of. Then no verdict is merged into one of all packets up to an id. */
 	uint32_t unknown;
-	/* Not 0: the kernel drops a packet with IPQ_SET_LAYOUT, behind an ACCEPT. */
-	uint32_t drops_layout;
+	/* IPQ_SET_LAYOUT, IPQ_SET_SEGMENTED: the kernel loses packets that have it set, behind an
+	 * ACCEPT. */
+	uint32_t loses;
 	uint32_t slot_size;
 	uint8_t *spares; /* capacity × IPQ_PACKET_MAX bytes */
 	uint8_t *slots;	 /* capacity × slot_size bytes */

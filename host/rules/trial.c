@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,9 +25,15 @@
 
 #define KEPT "/run/ipq-lua.kernel"
 
-enum { TIME_LIMIT_S = 5, WAIT_MS = 2000, PORT = 9, PACKETS = 2, TEXT_MAX = 512 };
-
-static const char *const words[] = {"unknown", "taken", "dropped"};
+enum {
+	TIME_LIMIT_S = 5,
+	WAIT_MS = 2000,
+	PORT = 9,
+	SEGMENT = 100,
+	TEXT_MAX = 512,
+	ALL = IPQ_SET_LAYOUT | IPQ_SET_SEGMENTED,
+	UNKNOWN = 255 /* an exit status */
+};
 
 /* In the namespace */
 
@@ -78,15 +85,34 @@ static int own_peer(void)
 	return fd;
 }
 
-/* Four times "no operation" (RFC 791 section 3.1), and a header of six words. */
-static bool change(struct ipq_packet *packet)
+/* What is sent, in this order, as the first byte of a datagram tells. */
+enum { LAID_OUT = 'a', SEGMENTS = 'b', LAST = 'c', PACKETS = 3 };
+
+static bool send_all(int fd)
 {
-	return ipq_rewrite_replace(packet, 20, 0, "\1\1\1\1", 4) == IPQ_REWRITE_OK &&
-	       ipq_rewrite_store(packet, 0, "\x46", 1) == IPQ_REWRITE_OK &&
-	       ipq_rewrite_finish(packet) == IPQ_REWRITE_OK;
+	const int size = SEGMENT;
+	char segments[2 * SEGMENT];
+
+	memset(segments, SEGMENTS, sizeof(segments));
+	if (send(fd, "a", 1, 0) != 1)
+		return false;
+	/* Before Linux 4.18 there are none: it is one datagram then. */
+	(void)setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size));
+	return send(fd, segments, sizeof(segments), 0) == sizeof(segments) &&
+	       send(fd, "c", 1, 0) == 1;
 }
 
-/* Accepts both packets, the first one changed. */
+/* Four times "no operation" (RFC 791 section 3.1) and a header of six words; another TTL. */
+static bool change(struct ipq_packet *packet, uint32_t number)
+{
+	if (number == 0)
+		(void)(ipq_rewrite_replace(packet, 20, 0, "\1\1\1\1", 4) ||
+		       ipq_rewrite_store(packet, 0, "\x46", 1));
+	else if (number == 1)
+		(void)ipq_rewrite_store(packet, 8, "\x21", 1);
+	return ipq_rewrite_finish(packet) == IPQ_REWRITE_OK;
+}
+
 static bool judge(struct ipq_queue *queue, const struct ipq_queue_options *options)
 {
 	struct ipq_source *source = ipq_queue_source(queue);
@@ -100,27 +126,37 @@ static bool judge(struct ipq_queue *queue, const struct ipq_queue_options *optio
 
 		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
-		if (ret < 0 || (judged == 0 && !change(&batch->packets[0])) ||
-		    source->commit(source, batch) < 0)
+		if (ret < 0)
 			return false;
-		judged += (uint32_t)ret;
+		for (uint32_t i = 0; i < batch->count; i++)
+			if (!change(&batch->packets[i], judged++))
+				return false;
+		if (source->commit(source, batch) < 0)
+			return false;
 		ipq_batch_clear(batch);
 	}
 	return true;
 }
 
-/* Whichever comes first: the kernel keeps their order. */
-static enum trial_result arrived(int fd)
+/* What has not come when the last one has: the kernel keeps their order. */
+static int missing(int fd)
 {
 	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	uint32_t lost = ALL;
 	char byte = 0;
 
-	if (poll(&readable, 1, WAIT_MS) != 1 || recv(fd, &byte, 1, 0) != 1)
-		return TRIAL_UNKNOWN;
-	return byte == 'a' ? TRIAL_TAKEN : TRIAL_DROPPED;
+	while (byte != LAST) {
+		if (poll(&readable, 1, WAIT_MS) != 1 || recv(fd, &byte, 1, 0) != 1)
+			return UNKNOWN;
+		if (byte == LAID_OUT)
+			lost &= ~(uint32_t)IPQ_SET_LAYOUT;
+		else if (byte == SEGMENTS)
+			lost &= ~(uint32_t)IPQ_SET_SEGMENTED;
+	}
+	return (int)lost;
 }
 
-static enum trial_result try_here(void)
+static int try_here(void)
 {
 	struct ipq_queue_options options;
 	struct ipq_queue *queue;
@@ -129,17 +165,16 @@ static enum trial_result try_here(void)
 	ipq_queue_defaults(&options);
 	if (unshare(CLONE_NEWNET) < 0 || !loopback_up() || !rule_add() ||
 	    ipq_queue_open(&queue, &options) < 0)
-		return TRIAL_UNKNOWN;
+		return UNKNOWN;
 	fd = own_peer();
-	if (fd < 0 || send(fd, "a", 1, 0) != 1 || send(fd, "b", 1, 0) != 1 ||
-	    !judge(queue, &options))
-		return TRIAL_UNKNOWN;
-	return arrived(fd);
+	if (fd < 0 || !send_all(fd) || !judge(queue, &options))
+		return UNKNOWN;
+	return missing(fd);
 }
 
 /* Around it */
 
-static enum trial_result try_apart(void)
+static bool try_apart(uint32_t *lost)
 {
 	pid_t pid = fork();
 	int status;
@@ -156,30 +191,34 @@ static enum trial_result try_apart(void)
 		_exit(try_here());
 	}
 	if (pid < 0)
-		return TRIAL_UNKNOWN;
+		return false;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return TRIAL_UNKNOWN;
-	return WIFEXITED(status) && WEXITSTATUS(status) <= TRIAL_DROPPED ? WEXITSTATUS(status)
-									 : TRIAL_UNKNOWN;
+			return false;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) & ~ALL)
+		return false;
+	*lost = (uint32_t)WEXITSTATUS(status);
+	return true;
 }
 
-/* What the file has to say, for that result. */
-static void describe(char text[TEXT_MAX], enum trial_result result)
+/* What the file has to say of what is lost. */
+static void describe(char text[TEXT_MAX], uint32_t lost)
 {
 	struct utsname name;
 
 	if (uname(&name) < 0)
 		memset(&name, 0, sizeof(name));
-	snprintf(text, TEXT_MAX, "%s\n%s\n%s\n", name.release, name.version, words[result]);
+	snprintf(text, TEXT_MAX, "%s\n%s\nloses:%s%s\n", name.release, name.version,
+		 lost & IPQ_SET_LAYOUT ? " layout" : "",
+		 lost & IPQ_SET_SEGMENTED ? " segments" : "");
 }
 
 /* Nobody is believed but root. */
-static enum trial_result read_kept(void)
+static bool read_kept(uint32_t *lost)
 {
+	static const uint32_t all[] = {0, IPQ_SET_LAYOUT, IPQ_SET_SEGMENTED, ALL};
 	int fd = open(KEPT, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	char text[TEXT_MAX], wanted[TEXT_MAX];
-	enum trial_result found = TRIAL_UNKNOWN;
 	struct stat about;
 	ssize_t len = -1;
 
@@ -188,18 +227,19 @@ static enum trial_result read_kept(void)
 	if (fd >= 0)
 		close(fd);
 	if (len < 0)
-		return TRIAL_UNKNOWN;
+		return false;
 	text[len] = '\0';
-	for (enum trial_result i = TRIAL_TAKEN; i <= TRIAL_DROPPED; i++) {
-		describe(wanted, i);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		describe(wanted, all[i]);
+		*lost = all[i];
 		if (strcmp(text, wanted) == 0)
-			found = i;
+			return true;
 	}
-	return found;
+	return false;
 }
 
 /* As a whole or not at all. Where it cannot be, it is tried again the next time. */
-static void keep(enum trial_result result)
+static void keep(uint32_t lost)
 {
 	char path[] = KEPT ".XXXXXX", text[TEXT_MAX];
 	int fd = mkostemp(path, O_CLOEXEC);
@@ -207,21 +247,19 @@ static void keep(enum trial_result result)
 
 	if (fd < 0)
 		return;
-	describe(text, result);
+	describe(text, lost);
 	len = strlen(text);
 	if (fchmod(fd, 0644) < 0 || write(fd, text, len) != (ssize_t)len || rename(path, KEPT) < 0)
 		(void)unlink(path);
 	close(fd);
 }
 
-enum trial_result trial_layout(void)
+bool trial_loses(uint32_t *lost)
 {
-	enum trial_result result = read_kept();
-
-	if (result != TRIAL_UNKNOWN)
-		return result;
-	result = try_apart();
-	if (result != TRIAL_UNKNOWN)
-		keep(result);
-	return result;
+	if (read_kept(lost))
+		return true;
+	if (!try_apart(lost))
+		return false;
+	keep(*lost);
+	return true;
 }

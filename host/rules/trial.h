@@ -1,19 +1,20 @@
-/* What this kernel does with a packet whose headers a filter has laid out anew: found by trying. */
+/* What this kernel loses of the packets that a filter has changed: found by trying. */
 #ifndef HOST_TRIAL_H
 #define HOST_TRIAL_H
 
-enum trial_result {
-	TRIAL_UNKNOWN, /* it could not be tried: no right to, or no iptables and no nft */
-	TRIAL_TAKEN,
-	TRIAL_DROPPED /* behind an ACCEPT, without a word */
-};
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Some kernels drop a changed packet if its IPv4 options, its fragment fields (but DF) or its IPv6
- * extension headers are others than before, and a changed packet of a bridge in any case; they do
- * all of it or nothing. So one case is tried: in a network namespace of its own, by a process of its
- * own, a packet gets an IPv4 option, and one behind it stays as it is, so that nobody waits for what
+/* Some kernels lose changed packets behind an ACCEPT, without a word: if their IPv4 options, their
+ * fragment fields (but DF) or their IPv6 extension headers are others than before, and those of a
+ * bridge in any case, all of it or nothing (IPQ_SET_LAYOUT); or if they are UDP that has yet to be
+ * cut into segments (IPQ_SET_SEGMENTED). One case of each is tried by a process of its own in a
+ * network namespace of its own, between packets that nobody changes, so that nobody waits for what
  * does not come. The answer is kept in /run/ipq-lua.kernel until the kernel is another one. Takes
- * some 50 ms the first time, 5 s at most. */
-enum trial_result trial_layout(void);
+ * some 30 ms the first time, 5 s at most.
+ *
+ * Gives in lost which of the two it loses. False where that could not be tried: without root, or
+ * without iptables and nft. */
+bool trial_loses(uint32_t *lost);
 
 #endif

@@ -176,7 +176,7 @@ static bool make_batch(const struct queues *queues, struct queue *queue, enum qu
 	if (session_batch_new(&batch, options, ipq_queue_slot_size(&options->queue)) != EX_OK)
 		return false;
 	batch->timed_each = options->stats_ms || options->metrics ? 1 : SAMPLE;
-	batch->drops_layout = queues->kernel_drops_layout;
+	batch->loses = queues->kernel_loses;
 	inherit_counters(queue, batch->inherited);
 	if (role == QUEUE_OWNER) {
 		if (queue->has_run || queue->is_adopted)

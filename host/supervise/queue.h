@@ -58,7 +58,7 @@ struct queues {
 	int page;    /* its statistics' page; -1: none */
 	int watch;   /* and its inotify(7) descriptor; -1: none */
 	const struct control *control;
-	bool kernel_drops_layout; /* see host/rules/trial.h */
+	uint32_t kernel_loses; /* see host/rules/trial.h */
 	struct writers writers;
 	sigset_t signals_before;
 	struct queue of[OPTIONS_QUEUES_MAX];

@@ -313,6 +313,7 @@ static int prepare(struct supervisor *s)
 {
 	struct queues *queues = &s->queues;
 	struct inheritance inheritance;
+	uint32_t lost;
 	int code;
 
 	if (s->options->user) {
@@ -338,7 +339,8 @@ static int prepare(struct supervisor *s)
 	takeover_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
-	queues->kernel_drops_layout = code == EX_OK && trial_layout() == TRIAL_DROPPED;
+	if (code == EX_OK && trial_loses(&lost))
+		queues->kernel_loses = lost;
 	if (code == EX_OK)
 		control_open(&s->control, s->options->name, commands_answer, s);
 	queues->control = &s->control;

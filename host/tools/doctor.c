@@ -118,20 +118,29 @@ static void kernel_check(struct findings *findings, const struct ipq_queue *queu
 			"nf_conntrack_netlink, or use one with CONFIG_NETFILTER_NETLINK_GLUE_CT");
 }
 
-static void layout_check(struct findings *findings)
+static void changes_check(struct findings *findings)
 {
-	enum trial_result result = trial_layout();
+	static const struct {
+		uint32_t bit;
+		int error;
+	} kinds[] = {{IPQ_SET_LAYOUT, IPQ_REWRITE_LAYOUT},
+		     {IPQ_SET_SEGMENTED, IPQ_REWRITE_SEGMENTS}};
+	uint32_t lost;
 
-	if (result == TRIAL_TAKEN)
+	if (!trial_loses(&lost)) {
+		/* Of what is not permitted there is a line already. */
+		if (!ipq_explain_permission())
+			finding(findings, FINDING_WARNING,
+				"kernel: whether it takes every change to a packet could not be "
+				"tried; that needs root, and iptables or nft");
+		return;
+	}
+	if (!lost)
 		finding(findings, FINDING_OK, "kernel: it takes every change to a packet");
-	else if (result == TRIAL_DROPPED)
-		finding(findings, FINDING_WARNING, "kernel: %s; such a change is an error",
-			ipq_rewrite_strerror(IPQ_REWRITE_LAYOUT));
-	/* Of what is not permitted there is a line already. */
-	else if (!ipq_explain_permission())
-		finding(findings, FINDING_WARNING,
-			"kernel: whether it takes every change to a packet could not be tried; "
-			"that needs root, and iptables or nft");
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (lost & kinds[i].bit)
+			finding(findings, FINDING_WARNING, "kernel: %s; such a change is an error",
+				ipq_rewrite_strerror(kinds[i].error));
 }
 
 /* So many bytes the socket has, or would. -1: that cannot be told. */
@@ -222,7 +231,7 @@ int doctor_run(const struct options *options)
 	sandbox_check(&findings);
 	queue = probe(&settings, &error);
 	kernel_check(&findings, queue, error);
-	layout_check(&findings);
+	changes_check(&findings);
 	buffer_check(&findings, &settings, queue);
 	ipq_queue_close(queue);
 	for (unsigned int i = 0; i < options->queue_count; i++)

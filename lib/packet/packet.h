@@ -49,8 +49,9 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_BOUNDS = -6,    /* offset and length are outside of the packet */
 	IPQ_REWRITE_INNER = -7,	    /* a packet inside has to be finished, but where is it? */
 	IPQ_REWRITE_GSO = -8,	    /* what segmentation would make of it does not arrive */
-	/* For who knows what the kernel does, as no function here: it drops IPQ_SET_LAYOUT. */
-	IPQ_REWRITE_LAYOUT = -9
+	/* For who knows what the kernel does, as no function here. */
+	IPQ_REWRITE_LAYOUT = -9,   /* it loses packets with IPQ_SET_LAYOUT */
+	IPQ_REWRITE_SEGMENTS = -10 /* the same of IPQ_SET_SEGMENTED */
 };
 /* The reason in words, with the remedy where there is one; never NULL. */
 const char *ipq_rewrite_strerror(int error);
@@ -113,7 +114,8 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  * computed then, before the packet's own. Else nothing inside of a tunnel is touched.
  *
  * UDP that segmentation is to cut up (IPQ_SKB_GSO) gets the sum of its pseudo-header in place of a
- * checksum: the kernel makes the segments' of that.
+ * checksum, and IPQ_SET_SEGMENTED: the kernel makes the segments' of that (Linux 6.18 does, 6.1
+ * makes wrong ones).
  *
  * A transport without a checksum leaves "followed", "computed" and their refusals out: ESP, AH
  * over IPv4, GRE without one, and protocols that are not known here. A UDP checksum of 0 stays 0

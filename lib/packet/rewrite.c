@@ -330,6 +330,10 @@ const char *ipq_rewrite_strerror(int error)
 		return "this kernel drops a packet whose IPv4 options, fragment fields (but DF) or "
 		       "IPv6 extension headers were changed, and a bridged one that was changed at "
 		       "all";
+	case IPQ_REWRITE_SEGMENTS:
+		return "this kernel makes wrong checksums of a large UDP packet that was changed "
+		       "(one "
+		       "that is many datagrams: GSO), and loses it: --no-gso has it cut first";
 	case IPQ_REWRITE_BOUNDS: return "offset and length are outside of the packet";
 	default: return "unknown error";
 	}

@@ -53,13 +53,14 @@ END
       change, rule)
   end
   for _, hook in ipairs { "OUTPUT", "POSTROUTING", "FORWARD" } do
-    for change in pairs(SIZE) do try(hook, change, "") end
+    for change in pairs(SIZE) do try(hook, change, "--on-error accept") end
   end
   for _, hook in ipairs { "INPUT", "PREROUTING" } do
     try(hook, "ttl", "--on-error accept")
     try(hook, "ports", "--no-gso")
   end
   local results = {}
+  script[#script + 1] = "cat /run/ipq-lua.kernel\n"
   local output = netns.run(table.concat(script))
   for name, text in output:gmatch "tried (%u+ %l+)\n(.-%d+ lost unseen\n)" do results[name] = text end
   return results, output
@@ -72,10 +73,15 @@ netns.describe("UDP that is cut into segments", function()
 
     for _, hook in ipairs { "OUTPUT", "POSTROUTING", "FORWARD" } do
       it(("arrives changed from %s, IPv%d"):format(hook, family), function()
+        -- Some kernels make wrong checksums of them (see trial_spec.lua): there the error verdict accepts them
+        -- unchanged.
+        local lost = output:find "loses:[^\n]* segments"
+        local errors = lost and 1 or 0
         for change, size in pairs(SIZE) do
           local text = results[hook .. " " .. change] or output
-          assert.matches("^got 21 " .. size .. "\n", text)
-          assert.matches("queue 0: 1 packets, 1 accepted", text)
+          assert.matches(("^got 21 %d\n"):format(lost and 24004 or size), text)
+          assert.matches("1 packets, 1 accepted, 0 dropped, 0 other verdicts, " .. errors .. " errors", text)
+          if lost then assert.matches("this kernel makes wrong checksums of a large UDP packet.*%-%-no%-gso", text) end
           -- Its segments are not.
           assert.not_matches("larger than the MTU", text)
         end

@@ -20,7 +20,7 @@ local structs = {
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",
     "marked", "errors", "oversized", "settled", "malformed", "refused", "overruns", "last_refusal" },
   ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict", "current", "unanswered", "unknown",
-    "drops_layout",
+    "loses",
     "slot_size", "spares", "slots", "held", "held_count", "held_limit", "in_timer", "wake_ns", "counters",
     "timed_each", "filter_ns", "script_counters", "inherited" },
   ipq_histogram = { "count", "sum", "buckets" },

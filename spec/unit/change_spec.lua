@@ -7,6 +7,7 @@ local m = require "spec.support.message"
 local packets = require "spec.support.packet"
 local source = require "spec.support.source"
 
+local E = ffi.C
 local ip, ip6, tcp, udp = packets.ip, packets.ip6, packets.tcp, packets.udp
 
 -- The one's complement sum of 16-bit words, slowly.
@@ -416,7 +417,7 @@ describe("where the kernel drops what was laid out anew, a change", function()
     lines = {}
     log.sink = function(_, text) lines[#lines + 1] = text end
     local src = source.new { m.packet(m.hdr(1, 0x0800) .. m.attr(m.PAYLOAD, samples.TCP), { family = 2 }) }
-    src.batch.drops_layout = drops
+    src.batch.loses = drops and E.IPQ_SET_LAYOUT or 0
     local verdicts = src:verdicts(function(pkt)
       change(pkt)
       if held then held = pkt:hold() end
@@ -428,19 +429,36 @@ describe("where the kernel drops what was laid out anew, a change", function()
 
   it("of options, and in the bytes that a filter returns, is an error", function()
     for _, change in ipairs { options, function(pkt) pkt.ip.mf = true end } do
-      local verdict, line = judged(change, 1)
+      local verdict, line = judged(change, true)
       assert.equal(ipq.DROP, verdict)
       assert.matches("packet changed: this kernel drops a packet whose IPv4 options", line)
-      assert.equal(ipq.DROP, (judged(change, 1, true)))
+      assert.equal(ipq.DROP, (judged(change, true, true)))
       assert.equal(ipq.DROP, (judged(function(pkt)
         pkt.fix = false
         change(pkt)
-      end, 1)))
+      end, true)))
     end
   end)
 
+  it("of a large UDP packet is another error", function()
+    local function large(loses)
+      lines = {}
+      log.sink = function(_, text) lines[#lines + 1] = text end
+      local src = source.new { m.packet(m.hdr(1, 0x0800) .. m.attr(m.SKB_INFO, m.be32(3))
+        .. m.attr(m.PAYLOAD, unfinished(samples.UDP)), { family = 2 }) }
+      src.batch.loses = loses
+      local verdicts = src:verdicts(function(pkt) pkt.ip.ttl = 9 end)
+      log.sink = original_sink
+      return verdicts[1], lines[1]
+    end
+    local verdict, line = large(E.IPQ_SET_SEGMENTED + E.IPQ_SET_LAYOUT)
+    assert.equal(ipq.DROP, verdict)
+    assert.matches("packet changed: this kernel makes wrong checksums of a large UDP packet", line)
+    assert.equal(ipq.ACCEPT, (large(E.IPQ_SET_LAYOUT)))
+  end)
+
   it("of anything else is none, nor is one where the kernel takes it", function()
-    assert.equal(ipq.ACCEPT, (judged(function(pkt) pkt.ip.ttl, pkt.tcp.dport = 9, 9 end, 1)))
-    assert.equal(ipq.ACCEPT, (judged(options, 0)))
+    assert.equal(ipq.ACCEPT, (judged(function(pkt) pkt.ip.ttl, pkt.tcp.dport = 9, 9 end, true)))
+    assert.equal(ipq.ACCEPT, (judged(options, false)))
   end)
 end)

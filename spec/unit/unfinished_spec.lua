@@ -168,7 +168,11 @@ describe("A large UDP packet that the kernel cuts into segments", function()
     local expected = craft.segmented(p, craft.complete(p, put(p.bytes, version == 4 and 8 or 7, "\33")))
 
     it("has the sum of the pseudo-header as its checksum, IPv" .. version, function()
-      for _, hook in ipairs { FORWARD, OUTPUT, POSTROUTING } do assert_finished(expected, changed(hook)) end
+      for _, hook in ipairs { FORWARD, OUTPUT, POSTROUTING } do
+        local packet = changed(hook)
+        assert_finished(expected, packet)
+        assert.equal(E.IPQ_SET_PAYLOAD + E.IPQ_SET_SEGMENTED, packet.set)
+      end
     end)
 
     it("has that of what changed, IPv" .. version, function()
@@ -200,6 +204,7 @@ describe("A large UDP packet that the kernel cuts into segments", function()
       local packet = arrive(craft.unready(p), GSO, hook)
       store(packet, 8, "\33")
       assert_finished(craft.complete(p, put(p.bytes, 8, "\33")), packet)
+      assert.equal(E.IPQ_SET_PAYLOAD, packet.set)
     end
   end)
 
@@ -297,6 +302,7 @@ describe("An unfinished checksum inside of a tunnel", function()
       local expected = craft.complete(p, put(p.bytes, 8, "\33"))
       if case[1] == "udp" then expected = put(expected, at + inner.l4 + 6, be16(craft.pseudo(inner, inner.bytes))) end
       assert_finished(put(expected, p.l4 + 6, be16(craft.pseudo(p, p.bytes))), packet)
+      assert.equal(E.IPQ_SET_PAYLOAD + (case[1] == "udp" and E.IPQ_SET_SEGMENTED or 0), packet.set)
     end
   end)
 

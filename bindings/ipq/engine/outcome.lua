@@ -9,8 +9,14 @@ local tostring, type = tostring, type -- a script may overwrite globals
 
 local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
 local band, bor, is_buffer, open_buffer, DROP = bit.band, bit.bor, buffer.is_buffer, buffer.open, verdict.DROP
-local PAYLOAD, OVERSIZED, LAYOUT = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED, ffi.C.IPQ_SET_LAYOUT
-local REFUSED_LAYOUT = ffi.C.IPQ_REWRITE_LAYOUT
+local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
+local LAYOUT, SEGMENTED = ffi.C.IPQ_SET_LAYOUT, ffi.C.IPQ_SET_SEGMENTED
+local PERHAPS_LOST = LAYOUT + SEGMENTED
+-- What is said of a packet that has these, where the kernel loses it.
+local LOST = {
+  [tonumber(LAYOUT)] = ffi.C.IPQ_REWRITE_LAYOUT, [tonumber(PERHAPS_LOST)] = ffi.C.IPQ_REWRITE_LAYOUT,
+  [tonumber(SEGMENTED)] = ffi.C.IPQ_REWRITE_SEGMENTS,
+}
 local NO_PAYLOAD, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED), bit.bnot(OVERSIZED)
 
 local M = {}
@@ -55,8 +61,9 @@ function M.complete(p)
     local result = C.ipq_rewrite_finish(p)
     if result ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
   end
-  if band(p.set, LAYOUT) ~= 0 and live.keeper.batch.drops_layout ~= 0 then
-    return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(REFUSED_LAYOUT))
+  if band(p.set, PERHAPS_LOST) ~= 0 then
+    local lost = band(p.set, live.keeper.batch.loses)
+    if lost ~= 0 then return "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(LOST[lost])) end
   end
   if p.data_len > p.came_len then
     if p.parsed == 0 then C.ipq_header_parse(p) end
