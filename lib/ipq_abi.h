@@ -33,9 +33,11 @@ enum ipq_set {
 	IPQ_SET_PRIORITY = 2,
 	IPQ_SET_PAYLOAD = 4,
 	/* Of the payload, and nothing of a verdict's: */
-	IPQ_SET_OVERSIZED = 8, /* it is too large for its way out */
-	IPQ_SET_LAYOUT = 16,   /* its headers are laid out anew */
-	IPQ_SET_SEGMENTED = 32 /* it is UDP that the kernel has yet to cut into segments */
+	IPQ_SET_OVERSIZED = 8,	/* it is too large for its way out */
+	IPQ_SET_LAYOUT = 16,	/* its headers are laid out anew */
+	IPQ_SET_SEGMENTED = 32, /* it is UDP that the kernel has yet to cut into segments */
+	/* Of the link header of a captured frame, in the same way: */
+	IPQ_SET_LINK = 64
 };
 
 /* Bits of a packet's mark: by the one a filter asks the rules to queue no more of its flow, by the
@@ -139,10 +141,35 @@ struct ipq_packet {
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */
 	const uint8_t *ct; /* nested CTA_* attributes, for ipq_conntrack_parse() */
 	const uint8_t *secctx;
-	const uint8_t *l2hdr;
+	uint8_t *l2hdr; /* the link header, with its VLAN tags */
 	uint16_t ct_len;
 	uint16_t secctx_len;
 	uint16_t l2hdr_len;
+	uint16_t l2hdr_room; /* bytes that it may have when it is changed; 0: it cannot be */
+	uint8_t link;	     /* enum ipq_link: what it is, where IPQ_HAS_L2HDR is set */
+	uint8_t cut;	     /* enum ipq_cut: why data_len is less than len */
+	/* The bytes as they came, where those at data are a copy to be changed: of captures. NULL: there
+	 * are none. */
+	const uint8_t *came;
+	uint32_t came_data_len;
+	const char
+		*prefix; /* what the rule says that logged it (NFLOG), prefix_len bytes; or NULL */
+	uint16_t prefix_len;
+};
+
+/* What a link header is. */
+enum ipq_link {
+	IPQ_LINK_OTHER = 0,
+	IPQ_LINK_ETHER = 1, /* Ethernet II, or 802.3 with LLC and SNAP; tags may follow */
+	IPQ_LINK_SLL = 2,   /* Linux cooked: a source address alone */
+	IPQ_LINK_SLL2 = 3
+};
+
+/* Who has cut a packet off, whose bytes from data_len on are missing. */
+enum ipq_cut {
+	IPQ_CUT_QUEUE = 0,   /* the queue copies no more of it */
+	IPQ_CUT_CAPTURE = 1, /* the capture has no more of it */
+	IPQ_CUT_MOST = 2     /* more than IPQ_PAYLOAD_MAX bytes: no queue can copy it whole */
 };
 
 enum ipq_fragment {

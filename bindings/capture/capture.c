@@ -14,7 +14,6 @@
 
 enum {
 	FILE_BUFFER = 64 << 10, /* stdio's own is a page */
-	LINK_ROOM = 64,		/* more than a link header with tags that is understood */
 	MAGIC_NSEC = 0xa1b23c4d,
 	MAGIC_NSEC_SWAPPED = 0x4d3cb2a1,
 	MAGIC_PCAPNG = 0x0a0d0d0a
@@ -23,8 +22,10 @@ enum {
 /* A frame of the batch, in reading order. It lies in the slot of its number. */
 struct frame {
 	struct pcap_pkthdr header;
-	uint32_t offset; /* of IP in it */
-	int packet;	 /* its number in the batch, -1: it is none */
+	uint32_t offset;	     /* of IP in it */
+	int packet;		     /* its number in the batch, -1: it is none */
+	uint16_t link_len;	     /* once it is judged, or held */
+	uint8_t link[IPQ_LINK_ROOM]; /* the link header, as the filter leaves it */
 };
 
 /* A frame whose packet is held: it is written when that has its verdict. */
@@ -46,6 +47,7 @@ struct ipq_capture {
 	bool is_nano;	 /* times have nanoseconds, in the input and in the output */
 	bool stopped;
 	bool is_meta;
+	bool takes_arp;
 	uint32_t copy_range;
 	off_t size; /* of the input, 0: not known */
 	uint32_t slot_size;
@@ -83,17 +85,21 @@ static void write_frame(struct ipq_capture *capture, const struct pcap_pkthdr *h
 	capture->counters.written++;
 }
 
-/* The link header as it was, and the packet as the filter left it. */
+/* The link header and the packet as the filter left them. What is missing of a packet that is cut
+ * off stays so. */
 static void write_changed(struct ipq_capture *capture, const struct frame *frame,
 			  const uint8_t *slot, const struct ipq_packet *packet)
 {
 	struct pcap_pkthdr header = frame->header;
+	bool is_other = packet->set & IPQ_SET_PAYLOAD;
+	const uint8_t *bytes = is_other ? packet->data : slot + frame->offset;
+	uint32_t len = is_other ? packet->data_len : header.caplen - frame->offset;
 
 	capture->counters.changed++;
-	memcpy(capture->changed, slot, frame->offset);
-	memcpy(capture->changed + frame->offset, packet->data, packet->data_len);
-	header.caplen = frame->offset + packet->data_len;
-	header.len = header.caplen;
+	memcpy(capture->changed, frame->link, frame->link_len);
+	memcpy(capture->changed + frame->link_len, bytes, len);
+	header.len = frame->link_len + (is_other ? packet->len : header.len - frame->offset);
+	header.caplen = frame->link_len + len;
 	write_frame(capture, &header, capture->changed);
 }
 
@@ -119,28 +125,37 @@ static void hold_frame(struct ipq_capture *capture, const struct frame *frame, c
 static void write_judged(struct ipq_capture *capture, const struct frame *frame,
 			 const uint8_t *slot, const struct ipq_packet *packet)
 {
-	if (packet->held)
-		hold_frame(capture, frame, slot, packet);
-	else if (packet->verdict == IPQ_DROP)
+	if (packet->verdict == IPQ_DROP)
 		return;
-	else if (packet->set & IPQ_SET_PAYLOAD)
+	else if (packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK))
 		write_changed(capture, frame, slot, packet);
 	else
 		write_frame(capture, &frame->header, slot);
+}
+
+/* A frame of the batch, whose packet the filter has returned from. */
+static void settle(struct ipq_capture *capture, struct frame *frame, const uint8_t *slot,
+		   const struct ipq_packet *packet)
+{
+	frame->link_len = packet->l2hdr_len;
+	if (packet->held)
+		hold_frame(capture, frame, slot, packet);
+	else
+		write_judged(capture, frame, slot, packet);
 }
 
 /* The frames before packet number end of the batch. */
 static void write_frames(struct ipq_capture *capture, const struct ipq_batch *batch, uint32_t end)
 {
 	for (; capture->frames_done < capture->frame_count; capture->frames_done++) {
-		const struct frame *frame = &capture->frames[capture->frames_done];
+		struct frame *frame = &capture->frames[capture->frames_done];
 		const uint8_t *slot =
 			batch->slots + (size_t)capture->frames_done * batch->slot_size;
 
 		if (frame->packet < 0)
 			write_frame(capture, &frame->header, slot);
 		else if ((uint32_t)frame->packet < end)
-			write_judged(capture, frame, slot, &batch->packets[frame->packet]);
+			settle(capture, frame, slot, &batch->packets[frame->packet]);
 		else
 			return;
 	}
@@ -171,38 +186,53 @@ static struct held *held_take(struct ipq_capture *capture, uint32_t packet_id)
 
 /* Reading */
 
-/* The bytes that the filter sees. Where frames are written it works on a copy: what it began to
- * change before it raised must not be written. */
+/* The bytes that the filter sees. It works on a copy: what it began to change before it raised must
+ * not be written. */
 static void bytes_fill(const struct ipq_capture *capture, struct ipq_packet *packet,
 		       const struct frame *frame, uint8_t *slot)
 {
 	uint32_t len = frame->header.caplen - frame->offset;
 
-	packet->data = slot + frame->offset;
-	packet->data_len = len < capture->copy_range ? len : capture->copy_range;
-	packet->len = frame->header.len - frame->offset;
-	if (capture->is_meta) {
-		packet->data_len = 0;
-		packet->len = 0;
+	packet->data = packet->spare;
+	packet->data_len = 0;
+	packet->len = 0;
+	packet->came = slot + frame->offset;
+	packet->came_data_len = 0;
+	if (capture->is_meta)
 		return;
-	}
+	packet->data_len = len < capture->copy_range ? len : capture->copy_range;
+	packet->came_data_len = packet->data_len;
+	packet->len = frame->header.len - frame->offset;
 	packet->present |= IPQ_HAS_PAYLOAD;
+	packet->cut = len <= capture->copy_range ? IPQ_CUT_CAPTURE : IPQ_CUT_QUEUE;
 	if (packet->len > packet->data_len)
 		packet->present |= IPQ_HAS_CAP_LEN;
-	if (!capture->out)
-		return;
-	memcpy(packet->spare, packet->data, packet->data_len);
-	packet->data = packet->spare;
+	memcpy(packet->spare, packet->came, packet->data_len);
 }
 
-static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
-			const struct frame *frame, const struct ipq_link_info *info, uint8_t *slot)
+/* The same of the link header. */
+static void link_fill(struct ipq_packet *packet, struct frame *frame, uint8_t link,
+		      const uint8_t *slot)
+{
+	memcpy(frame->link, slot, frame->offset);
+	packet->link = link;
+	packet->l2hdr = frame->link;
+	packet->l2hdr_len = (uint16_t)frame->offset;
+	packet->l2hdr_room = IPQ_LINK_ROOM;
+	if (frame->offset > 0)
+		packet->present |= IPQ_HAS_L2HDR;
+}
+
+static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet, struct frame *frame,
+			const struct ipq_link_info *info, uint8_t *slot)
 {
 	/* Its number among the frames, as tcpdump and tshark count. */
 	packet->packet_id = (uint32_t)capture->number;
 	packet->queue_num = 0;
 	packet->hook = NF_INET_PRE_ROUTING;
-	packet->family = info->protocol == ETH_P_IPV6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+	packet->family = info->protocol == ETH_P_IPV6  ? NFPROTO_IPV6
+			 : info->protocol == ETH_P_ARP ? NFPROTO_ARP
+						       : NFPROTO_IPV4;
 	packet->hw_protocol = info->protocol;
 	packet->mark = 0;
 	packet->priority = 0;
@@ -215,17 +245,17 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet,
 		packet->vlan_proto = info->vlan_proto;
 		packet->vlan_tci = info->vlan_tci;
 	}
+	link_fill(packet, frame, info->link, slot);
 	bytes_fill(capture, packet, frame, slot);
 }
 
 static bool is_packet(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
 		      const uint8_t *bytes, struct ipq_link_info *info)
 {
-	if (!ipq_link_parse(capture->link, bytes, header->caplen, info))
-		return false;
-	return (info->protocol == ETH_P_IP || info->protocol == ETH_P_IPV6) &&
-	       info->offset <= LINK_ROOM && header->len >= header->caplen &&
-	       header->caplen - info->offset <= IPQ_PACKET_MAX;
+	enum ipq_link_payload carried = ipq_link_parse(capture->link, bytes, header->caplen, info);
+
+	return (carried == IPQ_LINK_IP || (carried == IPQ_LINK_ARP && capture->takes_arp)) &&
+	       header->len >= header->caplen && header->caplen - info->offset <= IPQ_PACKET_MAX;
 }
 
 /* Takes one frame into the batch. False for one that no slot can hold. */
@@ -480,7 +510,7 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 	uint32_t snapshot;
 
 	if (c)
-		c->changed = malloc(LINK_ROOM + IPQ_PACKET_MAX);
+		c->changed = malloc(IPQ_LINK_ROOM + IPQ_PACKET_MAX);
 	if (!c || !c->changed) {
 		snprintf(text, IPQ_CAPTURE_TEXT, "cannot open the capture: %s", strerror(ENOMEM));
 		free(c);
@@ -493,9 +523,10 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 	}
 	c->held_end = &c->held;
 	c->is_meta = options->is_meta;
+	c->takes_arp = options->takes_arp;
 	c->copy_range = options->copy_range;
 	snapshot = (uint32_t)pcap_snapshot(c->in);
-	c->slot_size = (snapshot > IPQ_PACKET_MAX ? snapshot : IPQ_PACKET_MAX) + LINK_ROOM;
+	c->slot_size = (snapshot > IPQ_PACKET_MAX ? snapshot : IPQ_PACKET_MAX) + IPQ_LINK_ROOM;
 	c->source = (struct ipq_source){
 		.receive = capture_receive,
 		.commit = capture_commit,

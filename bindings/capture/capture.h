@@ -29,6 +29,7 @@ struct ipq_capture_options {
 	const char *filter; /* pcap-filter(7) expression that chooses packets; NULL: all */
 	/* What a filter sees of each packet, as of a queue with these settings. */
 	bool is_meta;	     /* metadata alone */
+	bool takes_arp;	     /* ARP, too */
 	uint32_t copy_range; /* bytes at most */
 };
 

@@ -22,8 +22,10 @@ static bool raw_parse(const uint8_t *frame, uint32_t len, uint32_t offset,
 	if (len <= offset)
 		return false;
 	info->offset = offset;
-	info->protocol = frame[offset] >> 4 == 6 ? ETH_P_IPV6 : ETH_P_IP;
-	return frame[offset] >> 4 == 6 || frame[offset] >> 4 == 4;
+	info->protocol = frame[offset] >> 4 == 6   ? ETH_P_IPV6
+			 : frame[offset] >> 4 == 4 ? ETH_P_IP
+						   : 0;
+	return true;
 }
 
 /* The address families of the systems that capture on loopback: BSDs and macOS disagree on
@@ -98,15 +100,37 @@ bool ipq_link_known(int type)
 	}
 }
 
-bool ipq_link_parse(int type, const uint8_t *frame, uint32_t len, struct ipq_link_info *info)
+static bool parse(int type, const uint8_t *frame, uint32_t len, struct ipq_link_info *info)
 {
-	*info = (struct ipq_link_info){0};
 	switch (type) {
-	case DLT_EN10MB: return header_parse(frame, len, ETHERNET_HEADER, 12, info);
-	case DLT_LINUX_SLL: return header_parse(frame, len, SLL_HEADER, 14, info);
-	case DLT_LINUX_SLL2: return header_parse(frame, len, SLL2_HEADER, 0, info);
+	case DLT_EN10MB:
+		info->link = IPQ_LINK_ETHER;
+		return header_parse(frame, len, ETHERNET_HEADER, 12, info);
+	case DLT_LINUX_SLL:
+		info->link = IPQ_LINK_SLL;
+		return header_parse(frame, len, SLL_HEADER, 14, info);
+	case DLT_LINUX_SLL2:
+		info->link = IPQ_LINK_SLL2;
+		return header_parse(frame, len, SLL2_HEADER, 0, info);
 	case DLT_NULL: return null_parse(frame, len, false, info);
 	case DLT_LOOP: return null_parse(frame, len, true, info);
 	default: return raw_parse(frame, len, 0, info);
 	}
+}
+
+enum ipq_link_payload ipq_link_parse(int type, const uint8_t *frame, uint32_t len,
+				     struct ipq_link_info *info)
+{
+	bool is_carried;
+
+	*info = (struct ipq_link_info){0};
+	if (!parse(type, frame, len, info))
+		return IPQ_LINK_CUT_OFF;
+	is_carried = info->protocol == ETH_P_IP || info->protocol == ETH_P_IPV6 ||
+		     info->protocol == ETH_P_ARP;
+	if (!is_carried)
+		return IPQ_LINK_NO_IP;
+	if (info->offset > IPQ_LINK_ROOM)
+		return IPQ_LINK_TOO_LONG;
+	return info->protocol == ETH_P_ARP ? IPQ_LINK_ARP : IPQ_LINK_IP;
 }

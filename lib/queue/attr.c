@@ -151,8 +151,10 @@ static int attr_read(struct ipq_packet *packet, int type, const uint8_t *value, 
 		break;
 	case NFQA_VLAN: return vlan_read(packet, value, len);
 	case NFQA_L2HDR:
-		packet->l2hdr = value;
+		packet->l2hdr = (uint8_t *)value;
 		packet->l2hdr_len = len;
+		packet->l2hdr_room = 0;
+		packet->link = IPQ_LINK_ETHER;
 		break;
 	case IPQ_NFQA_PRIORITY: packet->priority = ipq_load32(value); break;
 	default: break; /* NFQA_VERDICT_HDR and NFQA_EXP only travel to the kernel */
