@@ -1,5 +1,6 @@
 -- A reload is a new process beside the old one: what goes wrong in it costs no packet.
 local document = require "spec.support.document"
+local lost_nothing = require "spec.support.lossless"
 local netns = require "spec.support.netns"
 
 local shell = [[
@@ -34,15 +35,6 @@ local told = {
   [LOOP] = "its worker is ended (--time-limit)",
 }
 local faults = { RAISE, LEAVE, CRASH, LOOP }
-
-local function lost_nothing(output)
-  local sent, received = output:match "sent (%d+) received (%d+)"
-  local twice, lost = output:match "twice (%d+)", output:match "errors, (%d+) lost unseen"
-  -- What a full queue has turned away, as a machine with other work causes it, is counted.
-  assert.equal(tonumber(sent), received + lost, output)
-  assert.equal("0", twice, output)
-  assert.is_true(tonumber(sent) >= 100, output)
-end
 
 -- README's examples, by name.
 local examples = {}
@@ -580,10 +572,7 @@ END
     assert.matches("the same workers\nthe same workers\nfour\n", output)
     assert.equal(1, select(2, output:gsub("filter.lua:2: ", "")))
     assert.equal(1, select(2, output:gsub("restore%(%): ", "")))
-    local sent, received, twice = output:match "sent (%d+) received (%d+) lost %-?%d+ twice (%d+)"
-    local lost = output:match "all queues: [^\n]* (%d+) lost unseen"
-    assert.equal(tonumber(sent), received + lost, output)
-    assert.equal("0", twice)
+    lost_nothing(output)
   end)
 
   it("leaves nothing behind, a hundred times", function()
