@@ -43,7 +43,7 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(S
 
 MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
 MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
-PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap)
+PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap zlib)
 SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libseccomp libcap-ng)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
 LUAJIT_LIBS = $(shell $(PKG_CONFIG) --libs luajit)
@@ -129,7 +129,7 @@ $(BUILD)/obj/host/tools/test.o: host/tools/test.lua
 # dpkg has to bring them itself, and a package's build says DEPS=: for its own are there.
 
 DEPS ?= .ci/deps
-DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev libseccomp-dev libcap-ng-dev \
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev zlib1g-dev libseccomp-dev libcap-ng-dev \
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_DEMO := $(DEPS_BUILD) iperf3

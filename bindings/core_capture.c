@@ -4,17 +4,24 @@
 
 #define CAPTURE "ipq.core.capture"
 
-static void options_read(lua_State *L, struct ipq_capture_options *options)
+/* read is the one file's name, which the options table keeps. */
+static void options_read(lua_State *L, struct ipq_capture_options *options, const char **read)
 {
+	*read = ipq_option_string(L, "read");
 	*options = (struct ipq_capture_options){
-		.read = ipq_option_string(L, "read"),
+		.read = read,
+		.read_count = 1,
 		.write = ipq_option_string(L, "write"),
+		.write_dropped = ipq_option_string(L, "write_dropped"),
 		.filter = ipq_option_string(L, "filter"),
 		.is_meta = ipq_option_is_meta(L),
 		.copy_range =
 			(uint32_t)ipq_option_number(L, "range", IPQ_PACKET_MAX, IPQ_PACKET_MAX),
+		.takes_arp = ipq_option_bool(L, "arp", false),
+		.drops_other = ipq_option_bool(L, "drop_other", false),
+		.mends = ipq_option_bool(L, "fix_checksums", false),
 	};
-	if (!options->read)
+	if (!*read)
 		luaL_error(L, "option read is missing: the capture's file name");
 }
 
@@ -30,11 +37,13 @@ static int fail_open(lua_State *L, enum ipq_capture_fault fault, const char *tex
 	return ipq_object_fail(L, text, code_of[fault]);
 }
 
-/* core.capture(options) → capture | nil, message, code. Misuse raises. Options: read, write and
- * filter (struct ipq_capture_options), copy, range, default and on_error (verdicts). */
+/* core.capture(options) → capture | nil, message, code. Misuse raises. Options: read, write,
+ * write_dropped and filter (struct ipq_capture_options), arp, drop_other and fix_checksums
+ * (booleans), copy, range, default and on_error (verdicts). */
 int ipq_core_capture(lua_State *L)
 {
 	struct ipq_capture_options options;
+	const char *read;
 	char text[IPQ_CAPTURE_TEXT];
 	uint32_t default_verdict, error_verdict;
 	struct ipq_object *object;
@@ -42,7 +51,7 @@ int ipq_core_capture(lua_State *L)
 	enum ipq_capture_fault fault;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	options_read(L, &options);
+	options_read(L, &options, &read);
 	default_verdict = ipq_option_verdict(L, "default", IPQ_ACCEPT);
 	error_verdict = ipq_option_verdict(L, "on_error", IPQ_DROP);
 
@@ -52,7 +61,7 @@ int ipq_core_capture(lua_State *L)
 		return fail_open(L, fault, text);
 	object->of = capture;
 	object->driver.source = ipq_capture_source(capture);
-	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_capture_slot_size(capture)) < 0)
+	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_capture_slot_size()) < 0)
 		return ipq_object_fail(L, "not enough memory for a batch", "ENOMEM");
 	object->driver.batch->default_verdict = default_verdict;
 	object->driver.batch->error_verdict = error_verdict;
@@ -64,20 +73,31 @@ static struct ipq_capture *capture_check(lua_State *L)
 	return ((struct ipq_object *)ipq_object_check(L, CAPTURE))->of;
 }
 
-/* capture:counters() → { frames, unjudged, changed, written } */
+/* capture:counters() → struct ipq_capture_counters as a table */
 static int capture_counters(lua_State *L)
 {
 	const struct ipq_capture_counters *counters = ipq_capture_counters(capture_check(L));
+	const struct {
+		const char *name;
+		uint64_t count;
+	} rows[] = {
+		{"frames", counters->frames},
+		{"other", counters->other},
+		{"cut_off", counters->cut_off},
+		{"too_long", counters->too_long},
+		{"unknown_link", counters->unknown_link},
+		{"changed", counters->changed},
+		{"wrong_sums", counters->wrong_sums},
+		{"mended", counters->mended},
+		{"written", counters->written},
+		{"written_dropped", counters->written_dropped},
+	};
 
 	lua_newtable(L);
-	lua_pushnumber(L, (lua_Number)counters->frames);
-	lua_setfield(L, -2, "frames");
-	lua_pushnumber(L, (lua_Number)counters->unjudged);
-	lua_setfield(L, -2, "unjudged");
-	lua_pushnumber(L, (lua_Number)counters->changed);
-	lua_setfield(L, -2, "changed");
-	lua_pushnumber(L, (lua_Number)counters->written);
-	lua_setfield(L, -2, "written");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		lua_pushnumber(L, (lua_Number)rows[i].count);
+		lua_setfield(L, -2, rows[i].name);
+	}
 	return 1;
 }
 

@@ -16,6 +16,9 @@
 /* A value that need not be given: it is NULL then. */
 enum { OPTIONAL = 2 };
 
+/* Of what an option is. */
+enum scope { EITHER, LIVE, CAPTURE };
+
 struct option_rule;
 
 typedef bool set_option(struct options *options, const struct option_rule *rule, const char *value);
@@ -28,7 +31,7 @@ struct option_rule {
 	size_t at;		   /* of what it sets in struct options */
 	double min, max;
 	uint32_t bits;
-	bool is_live; /* means nothing to a capture */
+	enum scope scope;
 };
 
 static void *place(struct options *options, const struct option_rule *rule)
@@ -77,7 +80,7 @@ static bool set_text(struct options *options, const struct option_rule *rule, co
 }
 
 /* A word that is forgotten has the next one in its place. */
-static bool set_file(struct options *options, const struct option_rule *rule, const char *value)
+static bool is_file_name(const struct option_rule *rule, const char *value)
 {
 	size_t len = strlen(value);
 
@@ -88,7 +91,12 @@ static bool set_file(struct options *options, const struct option_rule *rule, co
 	if (len >= 4 && strcmp(value + len - 4, ".lua") == 0)
 		return wrong_value(rule, value,
 				   "the name of a file, and this looks like the script");
-	return set_text(options, rule, value);
+	return true;
+}
+
+static bool set_file(struct options *options, const struct option_rule *rule, const char *value)
+{
+	return is_file_name(rule, value) && set_text(options, rule, value);
 }
 
 static bool set_number(struct options *options, const struct option_rule *rule, const char *value)
@@ -261,6 +269,28 @@ static bool set_writable(struct options *options, const struct option_rule *rule
 	return add(options->writable, &options->writable_count, OPTIONS_WRITABLE_MAX, rule, value);
 }
 
+/* One file after the other. */
+static bool set_read(struct options *options, const struct option_rule *rule, const char *value)
+{
+	struct ipq_capture_options *capture = &options->capture;
+
+	if (!is_file_name(rule, value))
+		return false;
+	for (unsigned int i = 0; i < capture->read_count; i++)
+		if (strcmp(value, "-") == 0 && strcmp(options->captures[i], "-") == 0)
+			return wrong_value(rule, value,
+					   "given once: standard input has one capture");
+	capture->read = options->captures;
+	return add(options->captures, &capture->read_count, OPTIONS_READ_MAX, rule, value);
+}
+
+static bool set_other(struct options *options, const struct option_rule *rule, const char *value)
+{
+	if (is_second(value, "accept", "drop", place(options, rule)))
+		return true;
+	return wrong_value(rule, value, "accept or drop");
+}
+
 static bool set_print_rules(struct options *options, const struct option_rule *rule,
 			    const char *value)
 {
@@ -307,47 +337,51 @@ static bool set_mark_bits(struct options *options, const struct option_rule *rul
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_rule rules[] = {
-	{"queue-num", 'q', true, set_queues, 0, 0, 65535, 0, true},
-	{"read", 'r', true, set_file, AT(capture.read), 0, 0, 0, false},
-	{"write", 'w', true, set_file, AT(capture.write), 0, 0, 0, false},
-	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0, false},
-	{"json", 0, false, set_true, AT(json), 0, 0, 0, false},
-	{"log-level", 0, true, set_log_level, 0, 0, 0, 0, false},
-	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0, true},
-	{"metrics", 0, true, set_file, AT(metrics), 0, 0, 0, true},
-	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0, false},
-	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0, false},
-	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0, false},
-	{"queue-maxlen", 0, true, set_number, AT(queue.maxlen), 1, INT_MAX, 0, false},
-	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN, true},
-	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO, true},
-	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0, true},
-	{"per-cpu", 0, false, set_true, AT(per_cpu), 0, 0, 0, true},
-	{"pin", 0, false, set_true, AT(pin), 0, 0, 0, true},
-	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0, true},
-	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, false},
-	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0, true},
-	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, true},
-	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, true},
-	{"user", 0, true, set_text, AT(user), 0, 0, 0, true},
-	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0, true},
-	{"writable", 0, true, set_writable, 0, 0, 0, 0, true},
-	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, true},
-	{"rule", 0, true, set_rule, 0, 0, 0, 0, true},
-	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, true},
-	{"mark-bits", 0, true, set_mark_bits, 0, 0, 0, 0, false},
-	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0, true},
-	{"remove-rules", 0, false, set_true, AT(remove_rules), 0, 0, 0, true},
-	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0, true},
-	{"check", 0, false, set_true, AT(check), 0, 0, 0, true},
-	{"new", 0, true, set_text, AT(new_name), 0, 0, 0, false},
-	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0, false},
-	{"name", 0, true, set_name, AT(name), 0, 0, 0, true},
-	{"ctl", 0, OPTIONAL, set_ctl, AT(ctl_name), 0, 0, 0, false},
+	{"queue-num", 'q', true, set_queues, 0, 0, 65535, 0, LIVE},
+	{"read", 'r', true, set_read, 0, 0, 0, 0, EITHER},
+	{"write", 'w', true, set_file, AT(capture.write), 0, 0, 0, CAPTURE},
+	{"write-dropped", 0, true, set_file, AT(capture.write_dropped), 0, 0, 0, CAPTURE},
+	{"filter", 'F', true, set_text, AT(capture.filter), 0, 0, 0, CAPTURE},
+	{"count", 'c', true, set_number, AT(capture.limit), 1, INT_MAX, 0, CAPTURE},
+	{"other", 0, true, set_other, AT(capture.drops_other), 0, 0, 0, CAPTURE},
+	{"fix-checksums", 0, false, set_true, AT(capture.mends), 0, 0, 0, CAPTURE},
+	{"json", 0, false, set_true, AT(json), 0, 0, 0, EITHER},
+	{"log-level", 0, true, set_log_level, 0, 0, 0, 0, EITHER},
+	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0, LIVE},
+	{"metrics", 0, true, set_file, AT(metrics), 0, 0, 0, LIVE},
+	{"default", 0, true, set_verdict, AT(default_verdict), 0, 0, 0, EITHER},
+	{"on-error", 0, true, set_verdict, AT(error_verdict), 0, 0, 0, EITHER},
+	{"copy-range", 0, true, set_copy_range, AT(queue.copy_range), 1, 65535, 0, EITHER},
+	{"queue-maxlen", 0, true, set_number, AT(queue.maxlen), 1, INT_MAX, 0, EITHER},
+	{"fail-open", 0, false, set_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_FAIL_OPEN, LIVE},
+	{"no-gso", 0, false, clear_bits, AT(queue.flags), 0, 0, IPQ_QUEUE_GSO, LIVE},
+	{"rcvbuf", 0, true, set_number, AT(queue.rcvbuf), 1024, INT_MAX / 2, 0, LIVE},
+	{"per-cpu", 0, false, set_true, AT(per_cpu), 0, 0, 0, LIVE},
+	{"pin", 0, false, set_true, AT(pin), 0, 0, 0, LIVE},
+	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0, LIVE},
+	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, EITHER},
+	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0, LIVE},
+	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, LIVE},
+	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, LIVE},
+	{"user", 0, true, set_text, AT(user), 0, 0, 0, LIVE},
+	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0, LIVE},
+	{"writable", 0, true, set_writable, 0, 0, 0, 0, LIVE},
+	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, LIVE},
+	{"rule", 0, true, set_rule, 0, 0, 0, 0, LIVE},
+	{"queue-bypass", 0, false, set_true, AT(queue_bypass), 0, 0, 0, LIVE},
+	{"mark-bits", 0, true, set_mark_bits, 0, 0, 0, 0, EITHER},
+	{"print-rules", 0, true, set_print_rules, 0, 0, 0, 0, LIVE},
+	{"remove-rules", 0, false, set_true, AT(remove_rules), 0, 0, 0, LIVE},
+	{"doctor", 0, false, set_true, AT(doctor), 0, 0, 0, LIVE},
+	{"check", 0, false, set_true, AT(check), 0, 0, 0, LIVE},
+	{"new", 0, true, set_text, AT(new_name), 0, 0, 0, EITHER},
+	{"top", 0, OPTIONAL, set_top, 0, 0, 0, 0, EITHER},
+	{"name", 0, true, set_name, AT(name), 0, 0, 0, LIVE},
+	{"ctl", 0, OPTIONAL, set_ctl, AT(ctl_name), 0, 0, 0, EITHER},
 	/* What follows its value is for others to read. */
-	{"test", 0, true, set_true, AT(test), 0, 0, 0, false},
-	{"help", 'h', false, NULL, 0, 0, 0, 0, false},
-	{"version", 'V', false, NULL, 0, 0, 0, 0, false},
+	{"test", 0, true, set_true, AT(test), 0, 0, 0, EITHER},
+	{"help", 'h', false, NULL, 0, 0, 0, 0, EITHER},
+	{"version", 'V', false, NULL, 0, 0, 0, 0, EITHER},
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]), FIRST_LONG = 256 };
@@ -359,8 +393,10 @@ static const char usage_text[] =
 	"       ipq-lua --new NAME | --test DIR ... | --top [PID] | --ctl[=NAME] help\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
-	"  -w, --write FILE          with -r: write what is accepted, as it is then\n"
-	"  -F, --filter EXPR         with -r: only what this pcap-filter(7) takes\n"
+	"  -w, --write FILE, --write-dropped FILE  with -r: what is accepted, as it is\n"
+	"                            then, and what is dropped\n"
+	"  -F, --filter EXPR, -c, --count N  with -r: what pcap-filter(7) takes; so many\n"
+	"      --other accept|drop, --fix-checksums  with -r: frames without IP; sums\n"
 	"      --json                log in JSON; with -r: a line for each packet\n"
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
 	"      --default, --on-error accept|drop  where a filter says nothing, or raises\n"
@@ -376,7 +412,8 @@ static const char usage_text[] =
 	"      --print-rules iptables|nft, --remove-rules, --mark-bits BYPASS,SENT\n"
 	"      --check, --watch, --doctor, --name NAME  try, reload, look; for --ctl\n"
 	"  -h, --help, -V, --version this text; the version\n"
-	"Exit status: 64 usage, 65 bad script, 66 no file, 69 no queue, 77 not permitted\n";
+	"Exit status: 2 filters raised (-r), 64 usage, 65 bad script, 66 no file, 69 no queue, 77 "
+	"not permitted\n";
 
 /* getopt's own tables, made from the rules. */
 static void getopt_tables(char *letters, struct option *longs)
@@ -482,17 +519,23 @@ static enum options_result apply(struct options *options, const struct option_ru
 	return OPTIONS_DONE;
 }
 
-/* live is an option that is of live queues alone, if one was given. */
-static bool combination_check(const struct options *options, const struct option_rule *live)
+static bool is_stdout(const char *path)
 {
-	const struct ipq_capture_options *capture = &options->capture;
+	return path && strcmp(path, "-") == 0;
+}
 
-	if (!capture->read && (capture->write || capture->filter)) {
-		log_write(LOG_LEVEL_ERROR,
-			  "--write and --filter go with --read; see ipq-lua --help");
+/* live and capture are options that are of live queues alone, or of captures, if one was given. */
+static bool combination_check(const struct options *options, const struct option_rule *live,
+			      const struct option_rule *capture)
+{
+	const char *write = options->capture.write, *dropped = options->capture.write_dropped;
+
+	if (capture && !options->capture.read) {
+		log_write(LOG_LEVEL_ERROR, "--%s goes with --read; see ipq-lua --help",
+			  capture->name);
 		return false;
 	}
-	if (capture->read && live) {
+	if (options->capture.read && live) {
 		log_write(LOG_LEVEL_ERROR,
 			  "--%s is of live packets, and does not go with --read; see ipq-lua "
 			  "--help",
@@ -517,8 +560,14 @@ static bool combination_check(const struct options *options, const struct option
 			  "--top takes a process number alone; see ipq-lua --help");
 		return false;
 	}
-	if (options->json && capture->write && strcmp(capture->write, "-") == 0) {
-		log_write(LOG_LEVEL_ERROR, "--json and --write - both want standard output");
+	if (options->json + is_stdout(write) + is_stdout(dropped) > 1) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--json, --write - and --write-dropped - all want standard "
+			  "output, which one can have");
+		return false;
+	}
+	if (write && dropped && strcmp(write, dropped) == 0) {
+		log_write(LOG_LEVEL_ERROR, "--write and --write-dropped name the same file");
 		return false;
 	}
 	return true;
@@ -578,7 +627,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 {
 	struct option longs[RULES + 1];
 	char letters[2 * RULES + 3];
-	const struct option_rule *live = NULL;
+	const struct option_rule *live = NULL, *capture = NULL;
 	enum options_result result;
 	int code;
 
@@ -601,7 +650,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 
 		if (!rule)
 			return complain(code, argv);
-		live = rule->is_live ? rule : live;
+		live = rule->scope == LIVE ? rule : live;
+		capture = rule->scope == CAPTURE ? rule : capture;
 		result = apply(options, rule);
 		if (result != OPTIONS_RUN)
 			return result;
@@ -630,7 +680,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		return OPTIONS_RUN;
 	if (optind >= argc && !options->doctor && !options->print_rules)
 		return complain_no_script();
-	if (!combination_check(options, live) || !rules_check(options) ||
+	if (!combination_check(options, live, capture) || !rules_check(options) ||
 	    (options->per_cpu && !queues_per_cpu(options)))
 		return OPTIONS_WRONG;
 	if (optind >= argc)

@@ -76,6 +76,7 @@ enum ipq_limits {
 	/* nla_len is 16 bits and counts its own 4 */
 	IPQ_PAYLOAD_MAX = 65531,
 	IPQ_PACKET_MAX = 65535,
+	IPQ_WHY_SIZE = 256,
 	IPQ_HELD_MAX = 4096, /* packets that one filter may hold */
 	IPQ_ETIME = 62,	     /* errno.h: what ipq_driver_next() gives when timers are due */
 	IPQ_EALREADY = 114   /* and when look_at has come */
@@ -152,8 +153,10 @@ struct ipq_packet {
 	 * are none. */
 	const uint8_t *came;
 	uint32_t came_data_len;
-	const char
-		*prefix; /* what the rule says that logged it (NFLOG), prefix_len bytes; or NULL */
+	/* IPQ_WHY_SIZE bytes for what went wrong with it, text that ends with a 0 byte; NULL: nobody
+	 * wants to know. */
+	char *why;
+	const char *prefix; /* NFLOG: what the rule says, prefix_len bytes; NULL: nothing */
 	uint16_t prefix_len;
 };
 

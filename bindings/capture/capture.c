@@ -1,30 +1,31 @@
 #include "capture.h"
+#include "choice.h"
+#include "comment.h"
 #include "link.h"
+#include "output.h"
+#include "reader.h"
+#include "lib/packet/packet.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/stat.h>
 #include <netinet/in.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <pcap/pcap.h>
 
-enum {
-	FILE_BUFFER = 64 << 10, /* stdio's own is a page */
-	MAGIC_NSEC = 0xa1b23c4d,
-	MAGIC_NSEC_SWAPPED = 0x4d3cb2a1,
-	MAGIC_PCAPNG = 0x0a0d0d0a
-};
-
-/* A frame of the batch, in reading order. It lies in the slot of its number. */
-struct frame {
-	struct pcap_pkthdr header;
-	uint32_t offset;	     /* of IP in it */
-	int packet;		     /* its number in the batch, -1: it is none */
-	uint16_t link_len;	     /* once it is judged, or held */
+/* A frame of the batch, in reading order. */
+struct entry {
+	struct ipq_frame frame;
+	enum ipq_link_payload payload;
+	int packet;	   /* its number in the batch, -1: it is none */
+	uint32_t offset;   /* of the packet in the frame */
+	uint32_t whole;	   /* bytes of the packet in the frame: what is behind them is padding */
+	uint32_t wire_len; /* bytes that the packet had on the wire */
+	uint16_t link_len; /* of link, once the packet is judged, or held */
 	uint8_t link[IPQ_LINK_ROOM]; /* the link header, as the filter leaves it */
 };
 
@@ -32,130 +33,189 @@ struct frame {
 struct held {
 	struct held *next;
 	uint32_t packet_id;
-	struct frame frame;
+	struct entry entry;
 	uint8_t bytes[];
 };
 
 struct ipq_capture {
 	struct ipq_source source;
-	pcap_t *in;
-	pcap_dumper_t *out;
-	int link;
-	bool has_filter;
-	struct bpf_program filter;
+	struct ipq_capture_options options;
+	unsigned int files; /* opened so far */
+	off_t sizes;	    /* of all files, 0: not known */
+	off_t sizes_done;   /* of those that are read */
+	struct ipq_reader reader;
+	bool is_reading;
+	struct ipq_choice choice;
 	uint64_t number; /* of the frame that was read last, from 1 */
-	bool is_nano;	 /* times have nanoseconds, in the input and in the output */
 	bool stopped;
-	bool is_meta;
-	bool takes_arp;
-	uint32_t copy_range;
-	off_t size; /* of the input, 0: not known */
-	uint32_t slot_size;
-	uint32_t frame_count;
-	uint32_t frames_done; /* written, dropped or held */
-	struct frame frames[IPQ_BATCH_MAX];
+	uint32_t entry_count;
+	uint32_t entries_done; /* written, dropped or held */
+	struct entry entries[IPQ_BATCH_MAX];
 	struct held *held; /* as they came */
 	struct held **held_end;
-	uint8_t *changed; /* a frame put together anew */
-	char in_buffer[FILE_BUFFER];
-	char out_buffer[FILE_BUFFER];
+	struct ipq_output accepted;
+	struct ipq_output dropped;
+	/* A frame that is put together anew. */
+	uint8_t changed[IPQ_LINK_ROOM + IPQ_PACKET_MAX];
+	char comment[IPQ_COMMENT_SIZE];
+	char whys[IPQ_BATCH_MAX][IPQ_WHY_SIZE];
 	struct ipq_capture_counters counters;
-	bool is_damaged;
+	uint16_t link_type; /* of a frame that was read, or of the file if none was */
+	uint16_t unknown_link;
 	char damage[IPQ_CAPTURE_TEXT];
 };
 
-static void note_damage(struct ipq_capture *capture, const char *what, const char *why)
+/* The first one is told. */
+static void note_damage(struct ipq_capture *capture, const char *what)
 {
-	if (capture->is_damaged)
-		return;
-	capture->is_damaged = true;
-	snprintf(capture->damage, sizeof(capture->damage), "%s: %s", what, why);
+	if (!capture->damage[0])
+		snprintf(capture->damage, sizeof(capture->damage), "%s", what);
+}
+
+static const char *path_of(const struct ipq_capture *capture)
+{
+	return capture->options.read[capture->files - 1];
 }
 
 /* Writing */
 
-static void write_frame(struct ipq_capture *capture, const struct pcap_pkthdr *header,
-			const uint8_t *bytes)
+/* What a comment says, if there is a place for one. */
+static const char *comment(struct ipq_capture *capture, const struct ipq_output *output,
+			   const struct entry *entry, const struct ipq_packet *packet,
+			   bool is_mended)
 {
-	if (!capture->out)
-		return;
-	pcap_dump((u_char *)capture->out, header, bytes);
-	if (ferror(pcap_dump_file(capture->out)))
-		note_damage(capture, "cannot write the capture", strerror(errno));
-	capture->counters.written++;
+	const struct ipq_comment_link link = {
+		.before = entry->frame.bytes,
+		.after = entry->link,
+		.before_len = entry->offset,
+		.after_len = entry->link_len,
+	};
+
+	if (!output->file || !output->is_ng)
+		return NULL;
+	ipq_comment(capture->comment, packet, &link, is_mended);
+	return capture->comment;
 }
 
-/* The link header and the packet as the filter left them. What is missing of a packet that is cut
- * off stays so. */
-static void write_changed(struct ipq_capture *capture, const struct frame *frame,
-			  const uint8_t *slot, const struct ipq_packet *packet)
+/* Puts the frame together: the link header and the packet as the filter left them, and in a packet
+ * that it left alone what lies behind it. Gives the bytes. */
+static uint32_t changed_fill(struct ipq_capture *capture, const struct entry *entry,
+			     const struct ipq_packet *packet)
 {
-	struct pcap_pkthdr header = frame->header;
 	bool is_other = packet->set & IPQ_SET_PAYLOAD;
-	const uint8_t *bytes = is_other ? packet->data : slot + frame->offset;
-	uint32_t len = is_other ? packet->data_len : header.caplen - frame->offset;
+	const uint8_t *bytes = is_other ? packet->data : entry->frame.bytes + entry->offset;
+	uint32_t len = is_other ? packet->data_len : entry->frame.caplen - entry->offset;
 
-	capture->counters.changed++;
-	memcpy(capture->changed, frame->link, frame->link_len);
-	memcpy(capture->changed + frame->link_len, bytes, len);
-	header.len = frame->link_len + (is_other ? packet->len : header.len - frame->offset);
-	header.caplen = frame->link_len + len;
-	write_frame(capture, &header, capture->changed);
+	memcpy(capture->changed, entry->link, entry->link_len);
+	memcpy(capture->changed + entry->link_len, bytes, len);
+	return entry->link_len + len;
+}
+
+/* What the frame had on the wire. What is missing of a packet that is cut off stays so. */
+static uint32_t changed_len(const struct entry *entry, const struct ipq_packet *packet)
+{
+	uint32_t len =
+		packet->set & IPQ_SET_PAYLOAD ? packet->len : entry->frame.len - entry->offset;
+
+	return entry->link_len + len;
+}
+
+static void accept_changed(struct ipq_capture *capture, const struct entry *entry,
+			   const struct ipq_packet *packet, bool is_mended)
+{
+	uint32_t caplen = changed_fill(capture, entry, packet);
+	uint32_t len = changed_len(entry, packet);
+
+	ipq_output_changed(&capture->accepted, &entry->frame, capture->changed, caplen,
+			   len > caplen ? len : caplen,
+			   comment(capture, &capture->accepted, entry, packet, is_mended));
+}
+
+static void accept_packet(struct ipq_capture *capture, const struct entry *entry,
+			  const struct ipq_packet *packet)
+{
+	if (packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK)) {
+		capture->counters.changed++;
+		accept_changed(capture, entry, packet, false);
+	} else {
+		ipq_output_frame(&capture->accepted, &entry->frame, NULL);
+	}
+}
+
+static void write_judged(struct ipq_capture *capture, const struct entry *entry,
+			 const struct ipq_packet *packet)
+{
+	if (packet->verdict != IPQ_DROP)
+		accept_packet(capture, entry, packet);
+	else
+		ipq_output_frame(&capture->dropped, &entry->frame,
+				 comment(capture, &capture->dropped, entry, packet, false));
+}
+
+/* A frame that no filter is asked about. */
+static void write_other(struct ipq_capture *capture, const struct entry *entry,
+			uint32_t error_verdict)
+{
+	bool is_other = entry->payload == IPQ_LINK_NO_IP || entry->payload == IPQ_LINK_ARP;
+	bool is_dropped = is_other ? capture->options.drops_other : error_verdict == IPQ_DROP;
+
+	ipq_output_frame(is_dropped ? &capture->dropped : &capture->accepted, &entry->frame, NULL);
+}
+
+static bool is_writing(const struct ipq_capture *capture)
+{
+	return capture->accepted.file || capture->dropped.file;
 }
 
 /* Only what is written is kept. */
-static void hold_frame(struct ipq_capture *capture, const struct frame *frame, const uint8_t *slot,
-		       const struct ipq_packet *packet)
+static void hold(struct ipq_capture *capture, const struct entry *entry,
+		 const struct ipq_packet *packet)
 {
+	const struct ipq_frame *frame = &entry->frame;
+	const uint8_t *from = frame->block ? frame->block : frame->bytes;
+	uint32_t len = frame->block ? frame->block_len : frame->caplen;
 	struct held *held;
 
-	if (!capture->out)
+	if (!is_writing(capture))
 		return;
-	held = malloc(sizeof(*held) + frame->header.caplen);
+	held = malloc(sizeof(*held) + len);
 	if (!held) {
-		note_damage(capture, "cannot keep a held packet", strerror(ENOMEM));
+		note_damage(capture, "not enough memory to keep a held packet");
 		return;
 	}
-	*held = (struct held){.packet_id = packet->packet_id, .frame = *frame};
-	memcpy(held->bytes, slot, frame->header.caplen);
+	*held = (struct held){.packet_id = packet->packet_id, .entry = *entry};
+	memcpy(held->bytes, from, len);
+	held->entry.frame.bytes = held->bytes + (frame->bytes - from);
+	if (frame->block) {
+		held->entry.frame.block = held->bytes;
+		if (frame->options)
+			held->entry.frame.options = held->bytes + (frame->options - from);
+	}
 	*capture->held_end = held;
 	capture->held_end = &held->next;
 }
 
-static void write_judged(struct ipq_capture *capture, const struct frame *frame,
-			 const uint8_t *slot, const struct ipq_packet *packet)
-{
-	if (packet->verdict == IPQ_DROP)
-		return;
-	else if (packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK))
-		write_changed(capture, frame, slot, packet);
-	else
-		write_frame(capture, &frame->header, slot);
-}
-
-/* A frame of the batch, whose packet the filter has returned from. */
-static void settle(struct ipq_capture *capture, struct frame *frame, const uint8_t *slot,
+/* A frame whose packet the filter has returned from. */
+static void settle(struct ipq_capture *capture, struct entry *entry,
 		   const struct ipq_packet *packet)
 {
-	frame->link_len = packet->l2hdr_len;
+	entry->link_len = packet->l2hdr_len;
 	if (packet->held)
-		hold_frame(capture, frame, slot, packet);
+		hold(capture, entry, packet);
 	else
-		write_judged(capture, frame, slot, packet);
+		write_judged(capture, entry, packet);
 }
 
 /* The frames before packet number end of the batch. */
-static void write_frames(struct ipq_capture *capture, const struct ipq_batch *batch, uint32_t end)
+static void write_entries(struct ipq_capture *capture, const struct ipq_batch *batch, uint32_t end)
 {
-	for (; capture->frames_done < capture->frame_count; capture->frames_done++) {
-		struct frame *frame = &capture->frames[capture->frames_done];
-		const uint8_t *slot =
-			batch->slots + (size_t)capture->frames_done * batch->slot_size;
+	for (; capture->entries_done < capture->entry_count; capture->entries_done++) {
+		struct entry *entry = &capture->entries[capture->entries_done];
 
-		if (frame->packet < 0)
-			write_frame(capture, &frame->header, slot);
-		else if ((uint32_t)frame->packet < end)
-			settle(capture, frame, slot, &batch->packets[frame->packet]);
+		if (entry->packet < 0)
+			write_other(capture, entry, batch->error_verdict);
+		else if ((uint32_t)entry->packet < end)
+			settle(capture, entry, &batch->packets[entry->packet]);
 		else
 			return;
 	}
@@ -163,9 +223,9 @@ static void write_frames(struct ipq_capture *capture, const struct ipq_batch *ba
 
 static void write_all(struct ipq_capture *capture, const struct ipq_batch *batch)
 {
-	write_frames(capture, batch, batch->count);
-	capture->frame_count = 0;
-	capture->frames_done = 0;
+	write_entries(capture, batch, batch->count);
+	capture->entry_count = 0;
+	capture->entries_done = 0;
 }
 
 /* The kept frame of a held packet, which is the caller's to free; NULL where there is none. */
@@ -184,51 +244,53 @@ static struct held *held_take(struct ipq_capture *capture, uint32_t packet_id)
 	return held;
 }
 
-/* Reading */
+/* Packets */
 
 /* The bytes that the filter sees. It works on a copy: what it began to change before it raised must
  * not be written. */
 static void bytes_fill(const struct ipq_capture *capture, struct ipq_packet *packet,
-		       const struct frame *frame, uint8_t *slot)
+		       const struct entry *entry)
 {
-	uint32_t len = frame->header.caplen - frame->offset;
+	uint32_t range = capture->options.copy_range;
 
 	packet->data = packet->spare;
 	packet->data_len = 0;
 	packet->len = 0;
-	packet->came = slot + frame->offset;
+	packet->came = entry->frame.bytes + entry->offset;
 	packet->came_data_len = 0;
-	if (capture->is_meta)
+	if (capture->options.is_meta)
 		return;
-	packet->data_len = len < capture->copy_range ? len : capture->copy_range;
+	packet->data_len = entry->whole < range ? entry->whole : range;
 	packet->came_data_len = packet->data_len;
-	packet->len = frame->header.len - frame->offset;
+	packet->len = entry->wire_len;
 	packet->present |= IPQ_HAS_PAYLOAD;
-	packet->cut = len <= capture->copy_range ? IPQ_CUT_CAPTURE : IPQ_CUT_QUEUE;
+	packet->cut = entry->whole <= range ? IPQ_CUT_CAPTURE : IPQ_CUT_QUEUE;
 	if (packet->len > packet->data_len)
 		packet->present |= IPQ_HAS_CAP_LEN;
 	memcpy(packet->spare, packet->came, packet->data_len);
 }
 
 /* The same of the link header. */
-static void link_fill(struct ipq_packet *packet, struct frame *frame, uint8_t link,
-		      const uint8_t *slot)
+static void link_fill(struct ipq_packet *packet, struct entry *entry, uint8_t link)
 {
-	memcpy(frame->link, slot, frame->offset);
+	memcpy(entry->link, entry->frame.bytes, entry->offset);
 	packet->link = link;
-	packet->l2hdr = frame->link;
-	packet->l2hdr_len = (uint16_t)frame->offset;
+	packet->l2hdr = entry->link;
+	packet->l2hdr_len = (uint16_t)entry->offset;
 	packet->l2hdr_room = IPQ_LINK_ROOM;
-	if (frame->offset > 0)
+	if (entry->offset > 0)
 		packet->present |= IPQ_HAS_L2HDR;
 }
 
-static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet, struct frame *frame,
-			const struct ipq_link_info *info, uint8_t *slot)
+static void packet_fill(struct ipq_capture *capture, const struct ipq_batch *batch,
+			struct ipq_packet *packet, struct entry *entry,
+			const struct ipq_link_info *info)
 {
 	/* Its number among the frames, as tcpdump and tshark count. */
 	packet->packet_id = (uint32_t)capture->number;
 	packet->queue_num = 0;
+	packet->why = capture->whys[packet - batch->packets];
+	packet->why[0] = '\0';
 	packet->hook = NF_INET_PRE_ROUTING;
 	packet->family = info->protocol == ETH_P_IPV6  ? NFPROTO_IPV6
 			 : info->protocol == ETH_P_ARP ? NFPROTO_ARP
@@ -238,92 +300,187 @@ static void packet_fill(struct ipq_capture *capture, struct ipq_packet *packet, 
 	packet->priority = 0;
 	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_TIMESTAMP | IPQ_HAS_SKB_INFO;
 	packet->skb_info = IPQ_SKB_CSUM_NOTVERIFIED; /* a capture has what came, right or wrong */
-	packet->timestamp_sec = (uint64_t)frame->header.ts.tv_sec;
-	packet->timestamp_usec = (uint64_t)frame->header.ts.tv_usec / (capture->is_nano ? 1000 : 1);
+	packet->timestamp_sec = entry->frame.sec;
+	packet->timestamp_usec = entry->frame.nsec / 1000;
 	if (info->vlan_proto) {
 		packet->present |= IPQ_HAS_VLAN;
 		packet->vlan_proto = info->vlan_proto;
 		packet->vlan_tci = info->vlan_tci;
 	}
-	link_fill(packet, frame, info->link, slot);
-	bytes_fill(capture, packet, frame, slot);
+	link_fill(packet, entry, info->link);
+	bytes_fill(capture, packet, entry);
 }
 
-static bool is_packet(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
-		      const uint8_t *bytes, struct ipq_link_info *info)
+/* What of the frame is the packet's. */
+static void measure(struct entry *entry, const struct ipq_link_info *info)
 {
-	enum ipq_link_payload carried = ipq_link_parse(capture->link, bytes, header->caplen, info);
+	uint32_t len =
+		entry->frame.len > entry->frame.caplen ? entry->frame.len : entry->frame.caplen;
 
-	return (carried == IPQ_LINK_IP || (carried == IPQ_LINK_ARP && capture->takes_arp)) &&
-	       header->len >= header->caplen && header->caplen - info->offset <= IPQ_PACKET_MAX;
+	entry->offset = info->offset;
+	entry->whole = entry->frame.caplen - info->offset;
+	entry->wire_len = len - info->offset;
 }
 
-/* Takes one frame into the batch. False for one that no slot can hold. */
-static bool take(struct ipq_capture *capture, struct ipq_batch *batch,
-		 const struct pcap_pkthdr *header, const uint8_t *bytes)
+/* What the frame is to a filter, and counts it if that is none of its business. */
+static enum ipq_link_payload payload_of(struct ipq_capture *capture, struct entry *entry,
+					struct ipq_link_info *info)
 {
-	uint32_t number = capture->frame_count;
-	struct frame *frame = &capture->frames[number];
-	uint8_t *slot = batch->slots + (size_t)number * batch->slot_size;
+	const struct ipq_frame *frame = &entry->frame;
+	struct ipq_capture_counters *counters = &capture->counters;
+	enum ipq_link_payload payload;
+
+	if (!ipq_link_known(frame->link_type)) {
+		if (!counters->unknown_link++)
+			capture->unknown_link = frame->link_type;
+		return IPQ_LINK_CUT_OFF;
+	}
+	payload = ipq_link_parse(frame->link_type, frame->bytes, frame->caplen, info);
+	if (payload == IPQ_LINK_IP || payload == IPQ_LINK_ARP)
+		measure(entry, info);
+	if (payload == IPQ_LINK_IP && entry->whole > IPQ_PACKET_MAX)
+		payload = IPQ_LINK_TOO_LONG;
+	counters->cut_off += payload == IPQ_LINK_CUT_OFF;
+	counters->too_long += payload == IPQ_LINK_TOO_LONG;
+	counters->other += payload == IPQ_LINK_NO_IP ||
+			   (payload == IPQ_LINK_ARP && !capture->options.takes_arp);
+	return payload;
+}
+
+/* Takes the frame that was read into the batch. */
+static void take(struct ipq_capture *capture, struct ipq_batch *batch)
+{
+	struct entry *entry = &capture->entries[capture->entry_count++];
 	struct ipq_link_info info;
 
-	if (header->caplen > batch->slot_size)
-		return false;
-	capture->frame_count++;
 	capture->counters.frames++;
-	memcpy(slot, bytes, header->caplen);
-	*frame = (struct frame){.header = *header, .packet = -1};
-	if (!is_packet(capture, header, bytes, &info)) {
-		capture->counters.unjudged++;
-		return true;
+	capture->link_type = entry->frame.link_type;
+	entry->packet = -1;
+	entry->payload = payload_of(capture, entry, &info);
+	if (entry->payload != IPQ_LINK_IP &&
+	    (entry->payload != IPQ_LINK_ARP || !capture->options.takes_arp))
+		return;
+	entry->packet = (int)batch->count;
+	packet_fill(capture, batch, ipq_batch_add(batch), entry, &info);
+}
+
+/* Reading */
+
+/* A block of pcapng's that is no frame. */
+static void pass_block(struct ipq_capture *capture, const struct ipq_frame *block)
+{
+	ipq_output_block(&capture->accepted, block);
+	ipq_output_block(&capture->dropped, block);
+}
+
+/* What a pcap file has in place of blocks. */
+static void pass_section(struct ipq_capture *capture)
+{
+	const struct ipq_reader *reader = &capture->reader;
+
+	if (reader->is_ng)
+		return;
+	capture->link_type = reader->interfaces[0].link_type;
+	ipq_output_section(&capture->accepted, reader->section, &reader->interfaces[0]);
+	ipq_output_section(&capture->dropped, reader->section, &reader->interfaces[0]);
+}
+
+static bool file_open(struct ipq_capture *capture, bool *is_missing)
+{
+	const char *path = capture->options.read[capture->files++];
+
+	capture->is_reading =
+		ipq_reader_open(&capture->reader, path, capture->reader.section, is_missing);
+	return capture->is_reading;
+}
+
+static void file_close(struct ipq_capture *capture)
+{
+	uint32_t sections = capture->reader.section;
+
+	capture->sizes_done += capture->reader.input.file_size;
+	ipq_reader_close(&capture->reader);
+	capture->reader.section = sections;
+	capture->is_reading = false;
+}
+
+/* Opens the next file that can be read. False: there is none. */
+static bool next_file(struct ipq_capture *capture)
+{
+	bool is_missing;
+
+	while (!capture->stopped && capture->files < capture->options.read_count) {
+		if (file_open(capture, &is_missing)) {
+			pass_section(capture);
+			return true;
+		}
+		note_damage(capture, capture->reader.text);
 	}
-	frame->offset = info.offset;
-	frame->packet = (int)batch->count;
-	packet_fill(capture, ipq_batch_add(batch), frame, &info, slot);
-	return true;
+	return false;
 }
 
-/* Whether the frame is one of those that are wanted. */
-static bool is_chosen(const struct ipq_capture *capture, const struct pcap_pkthdr *header,
-		      const uint8_t *bytes)
+static void tell_damaged(struct ipq_capture *capture)
 {
-	return !capture->has_filter || pcap_offline_filter(&capture->filter, header, bytes) != 0;
+	char text[IPQ_CAPTURE_TEXT];
+
+	snprintf(text, sizeof(text), "the capture %.200s is damaged: %s", path_of(capture),
+		 capture->reader.text);
+	note_damage(capture, text);
 }
 
-/* The next one of them. 1, or 0 at the end of the file. They are chosen here, not by libpcap, which
- * would not tell how many are between them. */
-static int next_frame(struct ipq_capture *capture, struct pcap_pkthdr **header,
-		      const uint8_t **bytes)
+/* The next frame into entry. may_read: no frame of the batch lies in memory. IPQ_READ_END: there is
+ * none any more. Frames are chosen here, where those between them are counted. */
+static enum ipq_read next_frame(struct ipq_capture *capture, struct entry *entry, bool may_read)
 {
-	int ret;
+	const struct ipq_capture_options *options = &capture->options;
+	enum ipq_read ret;
 
-	do {
-		ret = capture->stopped ? PCAP_ERROR_BREAK
-				       : pcap_next_ex(capture->in, header, bytes);
-		capture->number++;
-	} while (ret == 1 && !is_chosen(capture, *header, *bytes));
-	if (ret == PCAP_ERROR)
-		note_damage(capture, "the capture is damaged", pcap_geterr(capture->in));
-	return ret == 1;
+	for (;;) {
+		if (capture->stopped ||
+		    (options->limit && capture->counters.frames >= options->limit))
+			return IPQ_READ_END;
+		if (!capture->is_reading && !may_read)
+			return IPQ_READ_MORE;
+		if (!capture->is_reading && !next_file(capture))
+			return IPQ_READ_END;
+		ret = ipq_reader_next(&capture->reader, &entry->frame, may_read);
+		if (ret == IPQ_READ_MORE || ret == IPQ_READ_INTERRUPTED)
+			return ret;
+		if (ret == IPQ_READ_DAMAGED)
+			tell_damaged(capture);
+		if (ret == IPQ_READ_BLOCK)
+			pass_block(capture, &entry->frame);
+		capture->number += ret == IPQ_READ_FRAME;
+		if (ret == IPQ_READ_FRAME && ipq_choice_takes(&capture->choice, &entry->frame))
+			return ret;
+		/* Frames of the batch lie in the file's memory. */
+		if ((ret == IPQ_READ_DAMAGED || ret == IPQ_READ_END) && !may_read)
+			return IPQ_READ_MORE;
+		if (ret == IPQ_READ_DAMAGED || ret == IPQ_READ_END)
+			file_close(capture);
+	}
 }
 
 static int capture_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct ipq_capture *capture = (struct ipq_capture *)source;
-	struct pcap_pkthdr *header;
-	const uint8_t *bytes;
+	enum ipq_read ret = IPQ_READ_FRAME;
 
 	ipq_batch_clear(batch);
-	while (capture->frame_count < batch->capacity && next_frame(capture, &header, &bytes)) {
-		if (!take(capture, batch, header, bytes)) {
-			note_damage(capture, "the capture is damaged",
-				    "a frame over its snapshot length");
-			break;
-		}
+	while (ret == IPQ_READ_FRAME && capture->entry_count < batch->capacity) {
+		ret = next_frame(capture, &capture->entries[capture->entry_count],
+				 capture->entry_count == 0);
+		if (ret == IPQ_READ_FRAME)
+			take(capture, batch);
 		/* A batch of frames that are no packets has nobody to commit it. */
-		if (capture->frame_count == batch->capacity && batch->count == 0)
+		if (batch->count == 0 &&
+		    (ret == IPQ_READ_MORE || capture->entry_count == batch->capacity)) {
 			write_all(capture, batch);
+			ret = IPQ_READ_FRAME;
+		}
 	}
+	if (ret == IPQ_READ_INTERRUPTED && batch->count == 0)
+		return -EINTR;
 	if (batch->count == 0)
 		write_all(capture, batch);
 	return (int)batch->count;
@@ -343,12 +500,12 @@ static int capture_commit_held(struct ipq_source *source, struct ipq_batch *batc
 	struct ipq_capture *capture = (struct ipq_capture *)source;
 	struct held *held;
 
-	write_frames(capture, batch, batch->current);
+	write_entries(capture, batch, batch->current);
 	held = held_take(capture, packet->packet_id);
 	packet->held = 0;
 	if (held)
-		write_judged(capture, &held->frame, held->bytes, packet);
-	else if (packet->verdict != IPQ_DROP && packet->set & IPQ_SET_PAYLOAD)
+		write_judged(capture, &held->entry, packet);
+	else if (packet->verdict != IPQ_DROP && packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK))
 		capture->counters.changed++;
 	free(held);
 	return 0;
@@ -367,139 +524,137 @@ static void capture_close(struct ipq_source *source)
 
 /* The object */
 
-/* Whether times have nanoseconds, by the first bytes of the input, which stay to be read. A pcapng
- * file may have any resolution. */
-static bool has_nanoseconds(FILE *file)
+/* Whether all files are there, before any is read; and how large they are together. */
+static bool inputs_check(struct ipq_capture *capture, char *text)
 {
-	uint8_t bytes[4];
-	size_t len = fread(bytes, 1, sizeof(bytes), file);
-	uint32_t magic = 0;
-
-	memcpy(&magic, bytes, len);
-	while (len > 0)
-		ungetc(bytes[--len], file);
-	return magic == MAGIC_NSEC || magic == MAGIC_NSEC_SWAPPED || magic == MAGIC_PCAPNG;
-}
-
-/* 0 where there is none, as of a pipe. */
-static off_t size_of(FILE *file)
-{
+	const struct ipq_capture_options *options = &capture->options;
+	bool is_known = true;
 	struct stat info;
 
-	return fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) ? info.st_size : 0;
+	for (unsigned int i = 0; i < options->read_count; i++) {
+		const char *path = options->read[i];
+		bool is_stdin = strcmp(path, "-") == 0;
+
+		if (!is_stdin && access(path, R_OK) < 0) {
+			snprintf(text, IPQ_CAPTURE_TEXT, "cannot read the capture %s: %s", path,
+				 strerror(errno));
+			return false;
+		}
+		is_known = (is_stdin ? fstat(STDIN_FILENO, &info) : stat(path, &info)) == 0 &&
+			   S_ISREG(info.st_mode) && is_known;
+		capture->sizes += is_known ? info.st_size : 0;
+	}
+	if (!is_known)
+		capture->sizes = 0;
+	return true;
 }
 
-static unsigned int precision_of(const struct ipq_capture *capture)
+static enum ipq_capture_fault input_open(struct ipq_capture *capture, char *text)
 {
-	return capture->is_nano ? PCAP_TSTAMP_PRECISION_NANO : PCAP_TSTAMP_PRECISION_MICRO;
-}
-
-/* libpcap reads and writes each frame by two calls of stdio, which lock; nobody else uses the file.
- * The buffer is FILE_BUFFER bytes. Standard input and output outlive it, and keep their own. */
-static void file_prepare(FILE *file, char *buffer)
-{
-	__fsetlocking(file, FSETLOCKING_BYCALLER);
-	if (file != stdin && file != stdout)
-		setvbuf(file, buffer, _IOFBF, FILE_BUFFER);
-}
-
-static enum ipq_capture_fault input_open(struct ipq_capture *capture, const char *path, char *text)
-{
-	bool is_stdin = strcmp(path, "-") == 0;
-	FILE *file = is_stdin ? stdin : fopen(path, "rbe");
-	char why[PCAP_ERRBUF_SIZE];
+	const struct ipq_reader *reader = &capture->reader;
+	bool is_missing;
 	const char *name;
+	int type;
 
-	if (!file) {
-		snprintf(text, IPQ_CAPTURE_TEXT, "cannot read the capture %s: %s", path,
-			 strerror(errno));
+	if (!inputs_check(capture, text))
 		return IPQ_CAPTURE_NO_FILE;
+	if (!file_open(capture, &is_missing)) {
+		snprintf(text, IPQ_CAPTURE_TEXT, "%s", reader->text);
+		return is_missing ? IPQ_CAPTURE_NO_FILE : IPQ_CAPTURE_BAD_FILE;
 	}
-	capture->size = size_of(file);
-	file_prepare(file, capture->in_buffer);
-	capture->is_nano = has_nanoseconds(file);
-	capture->in = pcap_fopen_offline_with_tstamp_precision(file, precision_of(capture), why);
-	if (!capture->in) {
-		snprintf(text, IPQ_CAPTURE_TEXT, "%s is no capture: %s", path, why);
-		if (!is_stdin)
-			fclose(file);
-		return IPQ_CAPTURE_BAD_FILE;
-	}
-	capture->link = pcap_datalink(capture->in);
-	if (ipq_link_known(capture->link))
+	/* pcapng's interfaces come later. */
+	type = reader->is_ng ? -1 : reader->interfaces[0].link_type;
+	if (type < 0 || ipq_link_known(type))
 		return IPQ_CAPTURE_OK;
-	name = pcap_datalink_val_to_name(capture->link);
+	name = pcap_datalink_val_to_name(type);
 	snprintf(text, IPQ_CAPTURE_TEXT,
 		 "%s: link type %s (%d) is not known here; Ethernet, Linux cooked, raw IP and "
 		 "loopback are",
-		 path, name ? name : "without a name", capture->link);
+		 path_of(capture), name ? name : "without a name", type);
 	return IPQ_CAPTURE_BAD_FILE;
 }
 
-static enum ipq_capture_fault filter_set(struct ipq_capture *capture, const char *expression,
-					 char *text)
+static bool is_same(const struct stat *a, const struct stat *b)
 {
-	if (pcap_compile(capture->in, &capture->filter, expression, 1, PCAP_NETMASK_UNKNOWN) < 0) {
-		snprintf(text, IPQ_CAPTURE_TEXT, "the filter expression \"%s\" is wrong: %s",
-			 expression, pcap_geterr(capture->in));
-		return IPQ_CAPTURE_BAD_FILTER;
-	}
-	capture->has_filter = true;
-	return IPQ_CAPTURE_OK;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Opening the input to be written would empty it before it is read. */
+/* Opening an input to be written would empty it before it is read. */
 static bool is_input(const struct ipq_capture *capture, const char *path)
 {
+	const struct ipq_capture_options *options = &capture->options;
 	struct stat in, out;
 
-	return fstat(fileno(pcap_file(capture->in)), &in) == 0 && S_ISREG(in.st_mode) &&
-	       stat(path, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+	if (strcmp(path, "-") == 0 || stat(path, &out) < 0 || !S_ISREG(out.st_mode))
+		return false;
+	for (unsigned int i = 0; i < options->read_count; i++) {
+		bool is_stdin = strcmp(options->read[i], "-") == 0;
+
+		if ((is_stdin ? fstat(STDIN_FILENO, &in) : stat(options->read[i], &in)) == 0 &&
+		    is_same(&in, &out))
+			return true;
+	}
+	return false;
 }
 
-static enum ipq_capture_fault output_open(struct ipq_capture *capture, const char *path, char *text)
+static bool ends_in(const char *path, const char *end)
 {
-	FILE *file;
-	pcap_t *like;
+	size_t len = strlen(path), end_len = strlen(end);
 
+	return len >= end_len && strcmp(path + len - end_len, end) == 0;
+}
+
+/* Whether a file of that name is pcapng. Without a name that tells it is what is read. */
+static bool is_pcapng(const struct ipq_capture *capture, const char *path)
+{
+	return ends_in(path, ".pcapng") || (capture->reader.is_ng && !ends_in(path, ".pcap"));
+}
+
+/* Whether pcap's times need nanoseconds. Of several inputs the others are not known yet. */
+static bool is_nano(const struct ipq_capture *capture)
+{
+	return capture->reader.is_ng || capture->reader.units == 1000000000 ||
+	       capture->options.read_count > 1;
+}
+
+static bool output_open(struct ipq_capture *capture, struct ipq_output *output, const char *path,
+			char *text)
+{
+	int ret;
+
+	if (!path)
+		return true;
 	if (is_input(capture, path)) {
 		snprintf(text, IPQ_CAPTURE_TEXT,
-			 "cannot write the capture %s: it is the one that is read; name another "
-			 "file",
+			 "cannot write the capture %s: it is one that is read; name another file",
 			 path);
-		return IPQ_CAPTURE_NO_OUTPUT;
+		return false;
 	}
-	file = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
-	like = file ? pcap_open_dead_with_tstamp_precision(
-			      capture->link, pcap_snapshot(capture->in), precision_of(capture))
-		    : NULL;
-	/* Before the first byte: the buffer of a file in use is not to be changed. */
-	if (file)
-		file_prepare(file, capture->out_buffer);
-	if (like)
-		capture->out = pcap_dump_fopen(like, file);
-	if (!capture->out) {
-		snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path,
-			 like ? pcap_geterr(like) : strerror(errno));
-		if (file && file != stdout)
-			fclose(file);
-	}
-	if (like)
-		pcap_close(like);
-	return capture->out ? IPQ_CAPTURE_OK : IPQ_CAPTURE_NO_OUTPUT;
+	ret = ipq_output_open(output, path, is_pcapng(capture, path), is_nano(capture));
+	if (ret == 0)
+		return true;
+	snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path, strerror(-ret));
+	return false;
 }
 
-static enum ipq_capture_fault files_open(struct ipq_capture *capture,
-					 const struct ipq_capture_options *options, char *text)
+static enum ipq_capture_fault files_open(struct ipq_capture *capture, char *text)
 {
-	enum ipq_capture_fault fault = input_open(capture, options->read, text);
+	const struct ipq_capture_options *options = &capture->options;
+	const struct ipq_reader *reader = &capture->reader;
+	enum ipq_capture_fault fault = input_open(capture, text);
 
-	if (fault == IPQ_CAPTURE_OK && options->filter)
-		fault = filter_set(capture, options->filter, text);
+	if (fault != IPQ_CAPTURE_OK)
+		return fault;
+	if (!ipq_choice_init(&capture->choice, options->filter,
+			     reader->is_ng ? -1 : reader->interfaces[0].link_type, text,
+			     IPQ_CAPTURE_TEXT))
+		return IPQ_CAPTURE_BAD_FILTER;
 	/* Last: what is there is not lost for a wrong expression. */
-	if (fault == IPQ_CAPTURE_OK && options->write)
-		fault = output_open(capture, options->write, text);
-	return fault;
+	if (!output_open(capture, &capture->accepted, options->write, text) ||
+	    !output_open(capture, &capture->dropped, options->write_dropped, text))
+		return IPQ_CAPTURE_NO_OUTPUT;
+	pass_section(capture);
+	return IPQ_CAPTURE_OK;
 }
 
 enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
@@ -507,26 +662,19 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 {
 	struct ipq_capture *c = calloc(1, sizeof(*c));
 	enum ipq_capture_fault fault;
-	uint32_t snapshot;
 
-	if (c)
-		c->changed = malloc(IPQ_LINK_ROOM + IPQ_PACKET_MAX);
-	if (!c || !c->changed) {
+	if (!c) {
 		snprintf(text, IPQ_CAPTURE_TEXT, "cannot open the capture: %s", strerror(ENOMEM));
-		free(c);
 		return IPQ_CAPTURE_NO_FILE;
 	}
-	fault = files_open(c, options, text);
+	c->options = *options;
+	c->link_type = DLT_EN10MB;
+	c->held_end = &c->held;
+	fault = files_open(c, text);
 	if (fault != IPQ_CAPTURE_OK) {
 		ipq_capture_close(c);
 		return fault;
 	}
-	c->held_end = &c->held;
-	c->is_meta = options->is_meta;
-	c->takes_arp = options->takes_arp;
-	c->copy_range = options->copy_range;
-	snapshot = (uint32_t)pcap_snapshot(c->in);
-	c->slot_size = (snapshot > IPQ_PACKET_MAX ? snapshot : IPQ_PACKET_MAX) + IPQ_LINK_ROOM;
 	c->source = (struct ipq_source){
 		.receive = capture_receive,
 		.commit = capture_commit,
@@ -543,9 +691,10 @@ struct ipq_source *ipq_capture_source(struct ipq_capture *capture)
 	return &capture->source;
 }
 
-uint32_t ipq_capture_slot_size(const struct ipq_capture *capture)
+uint32_t ipq_capture_slot_size(void)
 {
-	return capture->slot_size;
+	/* Frames lie in the input's memory, and a filter works on the packet's spare memory. */
+	return 1;
 }
 
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture)
@@ -553,24 +702,44 @@ const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture
 	return &capture->counters;
 }
 
+uint16_t ipq_capture_unknown_link(const struct ipq_capture *capture)
+{
+	return capture->unknown_link;
+}
+
 double ipq_capture_progress(const struct ipq_capture *capture)
 {
-	return capture->size > 0 ? (double)ftello(pcap_file(capture->in)) / (double)capture->size
-				 : -1;
+	off_t done = capture->sizes_done;
+
+	if (capture->sizes <= 0)
+		return -1;
+	if (capture->is_reading)
+		done += ipq_input_offset(&capture->reader.input);
+	return done < capture->sizes ? (double)done / (double)capture->sizes : 1;
 }
 
 const char *ipq_capture_damage(const struct ipq_capture *capture)
 {
-	return capture->is_damaged ? capture->damage : NULL;
+	return capture->damage[0] ? capture->damage : NULL;
+}
+
+static void output_flush(struct ipq_capture *capture, struct ipq_output *output)
+{
+	if (!output->file)
+		return;
+	ipq_output_end(output, capture->link_type);
+	if (output->text[0])
+		note_damage(capture, output->text);
 }
 
 enum ipq_capture_fault ipq_capture_flush(struct ipq_capture *capture)
 {
-	if (!capture->out)
-		return IPQ_CAPTURE_OK;
-	if (pcap_dump_flush(capture->out) < 0)
-		note_damage(capture, "cannot write the capture", strerror(errno));
-	return ferror(pcap_dump_file(capture->out)) ? IPQ_CAPTURE_NO_OUTPUT : IPQ_CAPTURE_OK;
+	output_flush(capture, &capture->accepted);
+	output_flush(capture, &capture->dropped);
+	capture->counters.written = capture->accepted.written;
+	capture->counters.written_dropped = capture->dropped.written;
+	return capture->accepted.text[0] || capture->dropped.text[0] ? IPQ_CAPTURE_NO_OUTPUT
+								     : IPQ_CAPTURE_OK;
 }
 
 void ipq_capture_close(struct ipq_capture *capture)
@@ -579,12 +748,10 @@ void ipq_capture_close(struct ipq_capture *capture)
 		return;
 	while (capture->held)
 		free(held_take(capture, capture->held->packet_id));
-	if (capture->out)
-		pcap_dump_close(capture->out);
-	if (capture->has_filter)
-		pcap_freecode(&capture->filter);
-	if (capture->in)
-		pcap_close(capture->in);
-	free(capture->changed);
+	ipq_output_close(&capture->accepted);
+	ipq_output_close(&capture->dropped);
+	ipq_choice_free(&capture->choice);
+	if (capture->is_reading)
+		file_close(capture);
 	free(capture);
 }

@@ -4,16 +4,21 @@
  *
  * Called by   host/tools/replay.c; bindings/core_capture.c, for the test kit.
  *
- * How         capture.c reads and writes frames by libpcap, link.c finds the IP packet in a frame.
+ * How         reader.c reads frames, by what pcap.c and pcapng.c know of the formats, from the bytes
+ *             that input.c has in memory; link.c finds the IP packet in a frame; capture.c makes
+ *             batches of them, and gives frames to output.c when their packets are judged;
+ *             comment.c says there what became of them. choice.c has libpcap's filters.
  *
- * States      of a capture: reading, stopped or at the end (receive() gives 0), damaged (what is
- *             wrong is kept as text: ipq_capture_damage()). Its frames wait in the batch's slots
- *             until their packets are judged; that of a held packet is kept by itself.
+ * States      of a capture: reading one file after the other, stopped or at the end (receive() gives
+ *             0). What is wrong with a file is kept as text (ipq_capture_damage()), and the next one
+ *             is read. Frames lie in the input's memory until their packets are judged; that of a
+ *             held packet is kept by itself.
  *
- * Always      A filter sees as much of a packet as a queue with the same settings would copy; what
- *             only a kernel knows (hook, mark, queue) is the same for all. Frames come out as they
- *             came in, a held packet's when it gets its verdict, and one that nobody changed comes
- *             out byte for byte. A file is hostile: no length in it is trusted.
+ * Always      A filter sees as much of a packet as a queue with the same settings would copy, and
+ *             nothing that lies behind it in its frame; what only a kernel knows (hook, mark, queue)
+ *             is the same for all. Frames come out as they came in, a held packet's when it gets its
+ *             verdict, and one that nobody changed comes out byte for byte. A file is hostile: no
+ *             length in it is trusted.
  */
 #ifndef IPQ_CAPTURE_H
 #define IPQ_CAPTURE_H
@@ -23,14 +28,23 @@
 struct ipq_capture;
 
 struct ipq_capture_options {
-	const char *read;  /* file name, "-" for standard input: pcap or pcapng */
-	const char *write; /* file name, "-" for standard output; NULL: none. pcap, of the same link
-			      type */
-	const char *filter; /* pcap-filter(7) expression that chooses packets; NULL: all */
+	/* File names, "-" for standard input: pcap or pcapng, also packed by gzip. They are read one
+	 * after the other. */
+	const char *const *read;
+	unsigned int read_count;
+	/* File names, "-" for standard output; NULL: none. Packets that are accepted, and those that
+	 * are dropped, with the frames that are no packets. One that ends in .pcapng is that, one that
+	 * ends in .pcap is that, any other is what the first input is. */
+	const char *write;
+	const char *write_dropped;
+	const char *filter; /* pcap-filter(7) expression that chooses frames; NULL: all */
+	uint32_t limit;	    /* of chosen frames, over all files; 0: none */
 	/* What a filter sees of each packet, as of a queue with these settings. */
 	bool is_meta;	     /* metadata alone */
-	bool takes_arp;	     /* ARP, too */
 	uint32_t copy_range; /* bytes at most */
+	bool takes_arp;	     /* ARP, too */
+	bool drops_other;    /* frames that are no packets are not accepted */
+	bool mends;	     /* checksums of what is accepted are made right */
 };
 
 enum ipq_capture_fault {
@@ -42,28 +56,38 @@ enum ipq_capture_fault {
 };
 
 struct ipq_capture_counters {
-	uint64_t frames;   /* read, and chosen by the filter */
-	uint64_t unjudged; /* passed on as they are: no IP, or too long */
-	uint64_t changed;  /* written otherwise than read */
-	uint64_t written;
+	uint64_t frames; /* read, and chosen */
+	uint64_t other;	 /* no packets: no IP, and no ARP where that is taken */
+	/* What may be a packet, and cannot be read. It gets the error verdict. */
+	uint64_t cut_off;      /* in the link header */
+	uint64_t too_long;     /* of more than IPQ_PACKET_MAX bytes, or behind too many tags */
+	uint64_t unknown_link; /* of a link type that is not known here */
+	uint64_t changed;      /* accepted, and written otherwise than read */
+	uint64_t wrong_sums;   /* packets that came with a checksum that is wrong */
+	uint64_t mended;       /* accepted, and written with other checksums */
+	uint64_t written;      /* accepted */
+	uint64_t written_dropped;
 };
 
 enum { IPQ_CAPTURE_TEXT = 512 };
 
-/* Opens files. Why it cannot is in text (IPQ_CAPTURE_TEXT bytes, one line). */
+/* Opens files. Why it cannot is in text (IPQ_CAPTURE_TEXT bytes, one line). Texts of options outlive
+ * the capture. */
 enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 					const struct ipq_capture_options *options, char *text);
 
-/* The capture as a source; closing either closes both. Every packet but the dropped ones is
- * written, in the order of reading, a held one when it gets its verdict, together with the frames
- * that are no packets. receive() gives 0
- * at the end of the file and where it is damaged. */
+/* The capture as a source; closing either closes both. Frames are written in the order of reading, a
+ * held packet's when it gets its verdict, together with the frames that are no packets. receive()
+ * gives 0 at the end of the last file, and waits only for what standard input has to give. */
 struct ipq_source *ipq_capture_source(struct ipq_capture *capture);
 
 /* Bytes that a batch's slot must have. */
-uint32_t ipq_capture_slot_size(const struct ipq_capture *capture);
+uint32_t ipq_capture_slot_size(void);
 
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture);
+
+/* The number of the first link type that was not known, where counters tell of frames of one. */
+uint16_t ipq_capture_unknown_link(const struct ipq_capture *capture);
 
 /* How much of the input was read, from 0 to 1; negative where its size is not known. */
 double ipq_capture_progress(const struct ipq_capture *capture);
@@ -71,8 +95,8 @@ double ipq_capture_progress(const struct ipq_capture *capture);
 /* What is wrong with the input or the output, NULL where nothing was. */
 const char *ipq_capture_damage(const struct ipq_capture *capture);
 
-/* Writes what is still in memory to the output. IPQ_CAPTURE_NO_OUTPUT where that fails, or failed
- * before. */
+/* Writes what is still in memory to the outputs; after that nothing is to be written any more.
+ * IPQ_CAPTURE_NO_OUTPUT where that fails, or failed before. */
 enum ipq_capture_fault ipq_capture_flush(struct ipq_capture *capture);
 
 void ipq_capture_close(struct ipq_capture *capture);

@@ -91,7 +91,7 @@ bool ipq_link_known(int type)
 	case DLT_EN10MB:
 	case DLT_LINUX_SLL:
 	case DLT_LINUX_SLL2:
-	case DLT_RAW:
+	case 101:
 	case DLT_IPV4:
 	case DLT_IPV6:
 	case DLT_NULL:

@@ -9,7 +9,12 @@
 #include "log.h"
 #include "lib/queue/queue.h"
 
-enum { OPTIONS_QUEUES_MAX = 64, OPTIONS_RULES_MAX = 16, OPTIONS_WRITABLE_MAX = 16 };
+enum {
+	OPTIONS_QUEUES_MAX = 64,
+	OPTIONS_RULES_MAX = 16,
+	OPTIONS_WRITABLE_MAX = 16,
+	OPTIONS_READ_MAX = 1024
+};
 
 struct options {
 	struct ipq_queue_options queue; /* the first of queue_count in a row */
@@ -42,13 +47,14 @@ struct options {
 	bool check;
 	bool json; /* the log; of a replay, its packets */
 	enum log_level log_level;
-	struct ipq_capture_options capture; /* read is NULL: live */
-	const char *new_name;		    /* write a filter of that name; NULL: no */
-	bool top;			    /* show one that runs */
-	const char *top_pid;		    /* NULL: the one that there is */
-	bool ctl;			    /* speak to one that runs; argv is what is said */
-	const char *ctl_name;		    /* NULL: to the one that there is */
-	const char *name;		    /* to be spoken to; NULL: the process' number */
+	struct ipq_capture_options capture;	/* read is NULL: live */
+	const char *captures[OPTIONS_READ_MAX]; /* its read */
+	const char *new_name;			/* write a filter of that name; NULL: no */
+	bool top;				/* show one that runs */
+	const char *top_pid;			/* NULL: the one that there is */
+	bool ctl;				/* speak to one that runs; argv is what is said */
+	const char *ctl_name;			/* NULL: to the one that there is */
+	const char *name;			/* to be spoken to; NULL: the process' number */
 	bool test; /* argv is the folder of the specs, and options of busted's */
 	const char *script;
 	int argc; /* the script's arguments */

@@ -24,6 +24,9 @@ struct progress {
 
 enum { BATCHES_A_LOOK = 32 };
 
+/* The exit code of a replay in which filters raised, or returned what is no verdict. */
+enum { FILTER_FAILED = 2 };
+
 static const double first_after = 1, every = 0.2; /* seconds */
 
 static void tell_progress(struct progress *progress)
@@ -124,26 +127,69 @@ static int capture_open(struct ipq_capture **capture, const struct options *opti
 	}
 }
 
-/* To standard error: the output may be a capture. */
-static void tell_end(const struct ipq_counters *judged, const struct ipq_capture_counters *frames,
-		     double seconds)
+static void tell_row(const char *name, uint64_t count)
 {
-	const struct {
-		const char *name;
-		uint64_t count;
-	} rows[] = {
-		{"frames read", frames->frames},     {"passed unjudged (no IP)", frames->unjudged},
-		{"packets judged", judged->packets}, {"  accepted", judged->accepted},
-		{"  dropped", judged->dropped},	     {"  queued", judged->queued},
-		{"  repeated", judged->repeated},    {"  stopped", judged->stopped},
-		{"marked", judged->marked},	     {"changed", frames->changed},
-		{"errors", judged->errors},	     {"frames written", frames->written},
-	};
+	fprintf(stderr, "%-24s %12" PRIu64 "\n", name, count);
+}
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		fprintf(stderr, "%-24s %12" PRIu64 "\n", rows[i].name, rows[i].count);
+/* What is seldom, and is not told where there is none. */
+static void tell_some(const char *name, uint64_t count)
+{
+	if (count > 0)
+		tell_row(name, count);
+}
+
+/* To standard error: the output may be a capture. */
+static void tell_end(const struct options *options, const struct ipq_counters *judged,
+		     const struct ipq_capture_counters *frames, double seconds)
+{
+	tell_row("frames read", frames->frames);
+	tell_row(options->capture.drops_other ? "dropped unjudged (no IP)"
+					      : "passed unjudged (no IP)",
+		 frames->other);
+	tell_some("link header cut off", frames->cut_off);
+	tell_some("too long to be judged", frames->too_long);
+	tell_some("unknown link type", frames->unknown_link);
+	tell_row("packets judged", judged->packets);
+	tell_row("  accepted", judged->accepted);
+	tell_row("  dropped", judged->dropped);
+	tell_row("  queued", judged->queued);
+	tell_row("  repeated", judged->repeated);
+	tell_row("  stopped", judged->stopped);
+	tell_row("marked", judged->marked);
+	tell_row("changed", frames->changed);
+	tell_some("came with wrong checksums", frames->wrong_sums);
+	tell_some("checksums made right", frames->mended);
+	tell_row("errors", judged->errors);
+	tell_row("frames written", frames->written);
+	if (options->capture.write_dropped)
+		tell_row("dropped frames written", frames->written_dropped);
 	fprintf(stderr, "%-24s %12.0f\n", "packets a second",
 		seconds > 0 ? (double)judged->packets / seconds : 0);
+}
+
+/* What a filter could not see, of which the error verdict is not to be a surprise. */
+static void warn_unread(const struct ipq_capture *capture)
+{
+	const struct ipq_capture_counters *frames = ipq_capture_counters(capture);
+
+	if (frames->unknown_link > 0)
+		log_write(LOG_LEVEL_WARN,
+			  "link type %u is not known here: %" PRIu64
+			  " frames got the error verdict (--on-error)",
+			  ipq_capture_unknown_link(capture), frames->unknown_link);
+}
+
+/* A replay in which filters raised has an exit code of its own. */
+static int errors_check(const struct ipq_counters *judged, int code)
+{
+	if (code != EX_OK || judged->errors == 0)
+		return code;
+	log_write(LOG_LEVEL_ERROR,
+		  "the filter failed for %" PRIu64 " of %" PRIu64
+		  " packets, which got the error verdict (--on-error)",
+		  judged->errors, judged->packets);
+	return FILTER_FAILED;
 }
 
 /* The script's own. */
@@ -167,12 +213,17 @@ static int files_check(struct ipq_capture *capture, int code)
 	return code == EX_OK ? EX_DATAERR : code;
 }
 
+static bool is_stdout(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
 /* Standard output, unless it is the capture. */
 static enum output_stream events_to(const struct options *options)
 {
-	const char *write = options->capture.write;
-
-	return write && strcmp(write, "-") == 0 ? OUTPUT_ERR : OUTPUT_OUT;
+	return is_stdout(options->capture.write) || is_stdout(options->capture.write_dropped)
+		       ? OUTPUT_ERR
+		       : OUTPUT_OUT;
 }
 
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
@@ -185,7 +236,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	int code = capture_open(&capture, options, vm);
 
 	if (code == EX_OK)
-		code = session_batch_new(&batch, options, ipq_capture_slot_size(capture));
+		code = session_batch_new(&batch, options, ipq_capture_slot_size());
 	if (code == EX_OK)
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
@@ -198,10 +249,12 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	exit_release();
 	if (code == EX_OK) {
 		start = clock_seconds();
-		code = session_run(&session, options->capture.read);
+		code = session_run(&session, options->capture.read[0]);
 		progress_end(&progress);
-		code = files_check(capture, code);
-		tell_end(&batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
+		code = errors_check(&batch->counters, files_check(capture, code));
+		warn_unread(capture);
+		tell_end(options, &batch->counters, ipq_capture_counters(capture),
+			 clock_seconds() - start);
 		tell_counters(counters);
 	}
 	signals_forget();

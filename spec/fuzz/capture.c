@@ -8,6 +8,20 @@
 
 enum { CHANGED = IPQ_SET_PAYLOAD };
 
+/* Of a file that keeps what was written last. */
+static const char *output_name(void)
+{
+	static char name[64];
+	int fd;
+
+	if (!name[0]) {
+		fd = memfd_create("output", MFD_CLOEXEC);
+		CHECK(fd >= 0);
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	}
+	return name;
+}
+
 static const char *const filters[] = {NULL, "tcp", "ip6 or vlan", "no such expression"};
 
 /* A link header in memory that ends with it, which libpcap's does not. */
@@ -26,16 +40,13 @@ static void link_check(const uint8_t *bytes, size_t len)
 
 static void packet_check(const struct ipq_batch *batch, const struct ipq_packet *packet)
 {
-	const uint8_t *slots_end = batch->slots + (size_t)batch->capacity * batch->slot_size;
-	const uint8_t *end = packet->data + packet->data_len;
-
 	CHECK(packet->data_len <= packet->len || packet->len == 0);
 	CHECK(packet->data_len <= IPQ_PACKET_MAX);
 	CHECK(packet->verdict == batch->default_verdict && packet->set == 0);
-	CHECK(packet->family == NFPROTO_IPV4 || packet->family == NFPROTO_IPV6);
-	if (packet->data == packet->spare)
-		return;
-	CHECK(packet->data >= batch->slots && end <= slots_end);
+	CHECK(packet->family == NFPROTO_IPV4 || packet->family == NFPROTO_IPV6 ||
+	      packet->family == NFPROTO_ARP);
+	CHECK(packet->data == packet->spare && packet->came_data_len == packet->data_len);
+	CHECK(memcmp(packet->data, packet->came, packet->data_len) == 0);
 }
 
 static void judge(struct ipq_packet *packet, struct input *in)
@@ -62,7 +73,7 @@ static void run(struct ipq_capture *capture, struct input *in)
 	uint64_t packets = 0;
 	int count;
 
-	CHECK(ipq_batch_new(&batch, 4, ipq_capture_slot_size(capture)) == 0);
+	CHECK(ipq_batch_new(&batch, 4, ipq_capture_slot_size()) == 0);
 	while ((count = source->receive(source, batch)) > 0) {
 		CHECK((uint32_t)count == batch->count && batch->count <= batch->capacity);
 		packets += batch->count;
@@ -73,8 +84,34 @@ static void run(struct ipq_capture *capture, struct input *in)
 		CHECK(source->commit(source, batch) == 0);
 		CHECK(ipq_capture_progress(capture) <= 1);
 	}
-	CHECK(count == 0 && counters->frames == packets + counters->unjudged);
+	CHECK(count == 0 && counters->frames == packets + counters->other + counters->cut_off +
+							counters->too_long +
+							counters->unknown_link);
 	CHECK(counters->written <= counters->frames && counters->changed <= counters->frames);
+	ipq_batch_free(batch);
+}
+
+/* What was written is a capture of as many frames, whole ones. */
+static void read_back(const char *path, uint64_t count)
+{
+	const struct ipq_capture_options options = {
+		.read = &path,
+		.read_count = 1,
+		.copy_range = IPQ_PACKET_MAX,
+	};
+	char text[IPQ_CAPTURE_TEXT] = "";
+	struct ipq_capture *capture;
+	struct ipq_source *source;
+	struct ipq_batch *batch;
+
+	CHECK(ipq_batch_new(&batch, 4, ipq_capture_slot_size()) == 0);
+	CHECK(ipq_capture_open(&capture, &options, text) == IPQ_CAPTURE_OK);
+	source = ipq_capture_source(capture);
+	while (source->receive(source, batch) > 0)
+		CHECK(source->commit(source, batch) == 0);
+	CHECK(!ipq_capture_damage(capture));
+	CHECK(ipq_capture_counters(capture)->frames == count);
+	ipq_capture_close(capture);
 	ipq_batch_free(batch);
 }
 
@@ -82,13 +119,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	/* Choices come first, so that what is behind them is a file as tcpdump writes it. */
 	struct input choices = {bytes, len < 16 ? len : 16};
-	uint8_t flags = take8(&choices);
+	uint8_t flags = take8(&choices), more = take8(&choices);
 	uint16_t range = take16(&choices);
+	const char *file = file_of(bytes + (len < 16 ? len : 16), len < 16 ? 0 : len - 16);
+	const char *const files[] = {file, file};
+	const char *out = output_name();
 	struct ipq_capture_options options = {
-		.read = file_of(bytes + (len < 16 ? len : 16), len < 16 ? 0 : len - 16),
-		.write = flags & 1 ? "/dev/null" : NULL,
+		.read = files,
+		.read_count = flags & 8 ? 2 : 1,
+		.write = flags & 1 ? out : NULL,
+		.write_dropped = more & 1 ? "/dev/null" : NULL,
 		.filter = flags & 0x10 ? filters[flags >> 5 & 3] : NULL,
+		.limit = more >> 4,
 		.is_meta = flags & 2,
+		.takes_arp = more & 2,
+		.drops_other = more & 4,
+		.mends = more & 8,
 		.copy_range = flags & 4 ? range : IPQ_PACKET_MAX,
 	};
 	const uint8_t *frame = bytes + (len < 80 ? len : 80); /* as many of a file's first one */
@@ -102,6 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	}
 	run(capture, &choices);
 	CHECK(ipq_capture_flush(capture) == IPQ_CAPTURE_OK);
+	if (options.write)
+		read_back(out, ipq_capture_counters(capture)->written);
 	ipq_capture_close(capture);
 	return 0;
 }

@@ -125,19 +125,29 @@ end
     assert.equal(count(output, "packets judged"), 300 - count(output, "passed unjudged %(no IP%)"))
   end)
 
-  it("passes on what is cut off within its link header, and what another machine's loopback had", function()
-    local function unjudged(link, frames)
-      local written, output, status = replay(frames, "scripts/accept.lua", { link = capture[link] })
-      assert.same({ 0, #frames }, { status, #written })
-      for i, frame in ipairs(frames) do assert.equal(frame[1], written[i][1]) end
-      return count(output, "passed unjudged %(no IP%)")
+  it("passes on what is no IP, and gives the error verdict where the link header is cut off", function()
+    local function unjudged(link, other, cut, frames)
+      for _, verdict in ipairs { "drop", "accept" } do
+        local written, output, status = replay(frames, "scripts/accept.lua", { link = capture[link] },
+          "--on-error " .. verdict)
+        assert.equal(0, status)
+        assert.equal(other, count(output, "passed unjudged %(no IP%)"))
+        assert.equal(cut > 0 and cut or nil, count(output, "link header cut off"))
+        local left = {}
+        for _, frame in ipairs(frames) do
+          if verdict == "accept" or not frame.is_cut then left[#left + 1] = frame[1] end
+        end
+        for n, frame in ipairs(written) do written[n] = frame[1] end
+        assert.same(left, written)
+      end
     end
-    assert.equal(2, unjudged("ETHERNET", { { ethernet .. "\8" }, { ethernet .. "\129\0\0\5\8" } }))
-    assert.equal(2, unjudged("SLL", { { ("\0"):rep(15) }, { "" } }))
-    assert.equal(1, unjudged("SLL2", { { "\8\0" .. ("\0"):rep(17) } }))
-    assert.equal(2, unjudged("RAW", { { "" }, { "\80" .. packet } }))
-    assert.equal(2, unjudged("NULL", { { "\2\0\0" }, { m.host32(99) .. packet } }))
-    assert.equal(0, unjudged("NULL", { { m.host32(2):reverse() .. packet }, { m.host32(30) .. packet6 } }))
+    unjudged("ETHERNET", 1, 2, { { ethernet .. "\8", is_cut = true }, { ethernet .. "\129\0\0\5\8", is_cut = true },
+      { ethernet .. "\136\204" } })
+    unjudged("SLL", 0, 2, { { ("\0"):rep(15), is_cut = true }, { "", is_cut = true } })
+    unjudged("SLL2", 0, 1, { { "\8\0" .. ("\0"):rep(17), is_cut = true } })
+    unjudged("RAW", 1, 1, { { "", is_cut = true }, { "\80" .. packet } })
+    unjudged("NULL", 1, 1, { { "\2\0\0", is_cut = true }, { m.host32(99) .. packet } })
+    unjudged("NULL", 0, 0, { { m.host32(2):reverse() .. packet }, { m.host32(30) .. packet6 } })
   end)
 
   it("writes changed packets behind their link header, grown ones too", function()
@@ -215,9 +225,10 @@ end
   it("refuses to change a packet that the capture cut off", function()
     local _, output, status = replay({ { packet:sub(1, 30), len = #packet } },
       "return function(pkt) assert(pkt.truncated and pkt.len == 33) pkt.ip.ttl = 3 end\n")
-    assert.equal(0, status)
+    assert.equal(2, status)
     assert.matches("frame 1 of the capture: packet changed: only a part", output)
     assert.equal(1, count(output, "errors"))
+    assert.matches("error: the filter failed for 1 of 1 packets, which got the error verdict", output)
   end)
 
   it("does not write over the capture that it reads", function()
@@ -226,7 +237,7 @@ end
     capture.write(path, { { packet } })
     local output, status = netns.shell(("LD_PRELOAD= %s -r %s -w %s scripts/accept.lua"):format(netns.program, path,
       path))
-    assert.matches("it is the one that is read; name another file", output)
+    assert.matches("it is one that is read; name another file", output)
     assert.equal(73, status)
     assert.equal(packet, capture.read(path)[1][1])
   end)
@@ -255,7 +266,7 @@ end
     for _, cut in ipairs { 1, 20, 33, 40 } do
       local written, output, status = replay(text:sub(1, #text - cut), "scripts/accept.lua")
       assert.equal(65, status)
-      assert.matches("error: the capture is damaged: truncated dump file", output)
+      assert.matches("error: the capture [^\n]*in.pcap is damaged: it ends in the middle of frame 2\n", output)
       assert.equal(1, #written)
     end
   end)
@@ -279,13 +290,13 @@ end
     assert.matches("error: cannot write the capture /nonexistent/out.pcap: ", output)
     assert.equal(73, status)
     output, status = select(2, replay({ { packet } }, "scripts/accept.lua", nil, "-w /dev/full"))
-    assert.matches("error: cannot write the capture: No space left on device", output)
+    assert.matches("error: cannot write the capture /dev/full: No space left on device", output)
     assert.equal(74, status)
     output, status = netns.shell(netns.program .. " -w /tmp/x.pcap scripts/accept.lua")
-    assert.matches("%-%-write and %-%-filter go with %-%-read", output)
+    assert.matches("%-%-write goes with %-%-read", output)
     assert.equal(64, status)
     output, status = netns.shell(netns.program .. " -r x -w - --json scripts/accept.lua")
-    assert.matches("both want standard output", output)
+    assert.matches("all want standard output, which one can have", output)
     assert.equal(64, status)
   end)
 
@@ -303,7 +314,7 @@ return { filter = function(pkt)
   return "nonsense"
 end, stop = function() print("times " .. table.concat(times, " ")) end }
 ]], nil, "--json --on-error accept")
-    assert.equal(0, status)
+    assert.equal(2, status)
     local lines = {}
     for line in output:gmatch "({[^\n]*})\n" do lines[#lines + 1] = require "cjson".decode(line) end
     assert.equal(4, #lines)
@@ -360,7 +371,9 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
         local at = math.random(#text)
         local damaged = text:sub(1, at - 1) .. string.char(math.random(0, 255)) .. text:sub(at + 1)
         local _, output, status = replay(damaged, "scripts/set_ttl.lua")
-        assert.truthy(status == 0 or status == 65, output)
+        -- The damage may be in a time, or in a link type.
+        local is_unfit = status == 74 and output:match "name a file that ends in .pcapng"
+        assert.truthy(status == 0 or status == 65 or is_unfit or status == 2 and count(output, "errors") > 0, output)
       end
     end
     os.remove(path)
@@ -370,7 +383,7 @@ end, stop = function() print("times " .. table.concat(times, " ")) end }
     local frames = { { packet } }
     local written, _, status = replay(frames, "return function(pkt)\n  pkt.ip.ttl = 3\n  error 'no'\nend\n", nil,
       "--on-error accept")
-    assert.equal(0, status)
+    assert.equal(2, status)
     assert.equal(packet, written[1][1])
   end)
 
@@ -424,7 +437,8 @@ end }
     local function peak_of(expected, script)
       local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=1 %s -r %s "
         .. "-w /dev/null %s"):format(netns.program, path, script))
-      assert.equal(0, status, output)
+      -- Its filter may raise now and then, on purpose.
+      assert.truthy(status == 0 or status == 2, output)
       assert.equal(expected, count(output, "packets judged"))
       return tonumber(output:match "VmHWM:%s+(%d+) kB")
     end
@@ -469,9 +483,9 @@ end }
     it("reads what editcap writes: " .. kind, function()
       local frames = {}
       for i = 1, 20 do frames[i] = { ethernet .. "\8\0" .. ip(17, udp(("x"):rep(i))), sec = 100 + i, sub = 5 } end
-      local path, made, out = os.tmpname(), os.tmpname(), os.tmpname()
+      local path, made, out = os.tmpname(), os.tmpname(), os.tmpname() .. ".pcap"
       finally(function()
-        for _, name in ipairs { path, made, out } do os.remove(name) end
+        for _, name in ipairs { path, made, out, (out:gsub("%.pcap$", "")) } do os.remove(name) end
       end)
       capture.write(path, frames, { link = capture.ETHERNET })
       local output, status = netns.shell(("LD_PRELOAD= editcap -F %s %s %s"):format(kind, path, made))

@@ -33,7 +33,7 @@ end
 
 ---@class ipq.test.Replay
 ---@field frames integer read
----@field unjudged integer passed on as they are: no IP
+---@field unjudged integer that no filter was asked about: no IP, or not to be read
 ---@field packets integer judged; and by verdict:
 ---@field accepted integer
 ---@field dropped integer
@@ -96,7 +96,8 @@ function M.replay(path, filter, options)
     replay_mt)
   for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
   local frames = capture:counters()
-  result.frames, result.unjudged, result.changed = frames.frames, frames.unjudged, frames.changed
+  result.frames, result.changed = frames.frames, frames.changed
+  result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.unknown_link
   capture:close()
   misuse.guard(memory.fail_by_timers, told.raised)
   return result
