@@ -85,6 +85,7 @@ static int capture_counters(lua_State *L)
 		{"other", counters->other},
 		{"cut_off", counters->cut_off},
 		{"too_long", counters->too_long},
+		{"hidden", counters->hidden},
 		{"unknown_link", counters->unknown_link},
 		{"changed", counters->changed},
 		{"wrong_sums", counters->wrong_sums},

@@ -12,9 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
-#include <netinet/in.h>
-#include <linux/if_ether.h>
-#include <linux/netfilter.h>
 #include <pcap/pcap.h>
 
 /* A frame of the batch, in reading order. */
@@ -107,6 +104,9 @@ static uint32_t changed_fill(struct ipq_capture *capture, const struct entry *en
 	uint32_t len = is_other ? packet->data_len : entry->frame.caplen - entry->offset;
 
 	memcpy(capture->changed, entry->link, entry->link_len);
+	if (is_other)
+		ipq_link_set_length(entry->frame.link_type, capture->changed, entry->link_len,
+				    packet->len);
 	memcpy(capture->changed + entry->link_len, bytes, len);
 	return entry->link_len + len;
 }
@@ -291,35 +291,35 @@ static void packet_fill(struct ipq_capture *capture, const struct ipq_batch *bat
 	packet->queue_num = 0;
 	packet->why = capture->whys[packet - batch->packets];
 	packet->why[0] = '\0';
-	packet->hook = NF_INET_PRE_ROUTING;
-	packet->family = info->protocol == ETH_P_IPV6  ? NFPROTO_IPV6
-			 : info->protocol == ETH_P_ARP ? NFPROTO_ARP
-						       : NFPROTO_IPV4;
-	packet->hw_protocol = info->protocol;
-	packet->mark = 0;
 	packet->priority = 0;
 	packet->present = IPQ_HAS_PACKET_HDR | IPQ_HAS_TIMESTAMP | IPQ_HAS_SKB_INFO;
 	packet->skb_info = IPQ_SKB_CSUM_NOTVERIFIED; /* a capture has what came, right or wrong */
 	packet->timestamp_sec = entry->frame.sec;
 	packet->timestamp_usec = entry->frame.nsec / 1000;
-	if (info->vlan_proto) {
-		packet->present |= IPQ_HAS_VLAN;
-		packet->vlan_proto = info->vlan_proto;
-		packet->vlan_tci = info->vlan_tci;
-	}
+	ipq_link_describe(info, packet);
 	link_fill(packet, entry, info->link);
 	bytes_fill(capture, packet, entry);
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
 }
 
 /* What of the frame is the packet's. */
 static void measure(struct entry *entry, const struct ipq_link_info *info)
 {
-	uint32_t len =
-		entry->frame.len > entry->frame.caplen ? entry->frame.len : entry->frame.caplen;
+	const struct ipq_frame *frame = &entry->frame;
+	uint32_t len = most(frame->len, frame->caplen);
 
 	entry->offset = info->offset;
-	entry->whole = entry->frame.caplen - info->offset;
-	entry->wire_len = len - info->offset;
+	entry->whole = least(frame->caplen, info->end) - info->offset;
+	entry->wire_len = least(len, info->end) - info->offset + info->missing;
 }
 
 /* What the frame is to a filter, and counts it if that is none of its business. */
@@ -342,6 +342,7 @@ static enum ipq_link_payload payload_of(struct ipq_capture *capture, struct entr
 		payload = IPQ_LINK_TOO_LONG;
 	counters->cut_off += payload == IPQ_LINK_CUT_OFF;
 	counters->too_long += payload == IPQ_LINK_TOO_LONG;
+	counters->hidden += payload == IPQ_LINK_HIDDEN;
 	counters->other += payload == IPQ_LINK_NO_IP ||
 			   (payload == IPQ_LINK_ARP && !capture->options.takes_arp);
 	return payload;
@@ -567,10 +568,8 @@ static enum ipq_capture_fault input_open(struct ipq_capture *capture, char *text
 	if (type < 0 || ipq_link_known(type))
 		return IPQ_CAPTURE_OK;
 	name = pcap_datalink_val_to_name(type);
-	snprintf(text, IPQ_CAPTURE_TEXT,
-		 "%s: link type %s (%d) is not known here; Ethernet, Linux cooked, raw IP and "
-		 "loopback are",
-		 path_of(capture), name ? name : "without a name", type);
+	snprintf(text, IPQ_CAPTURE_TEXT, "%s: link type %s (%d) is not known here; %s are",
+		 path_of(capture), name ? name : "without a name", type, ipq_link_names());
 	return IPQ_CAPTURE_BAD_FILE;
 }
 

@@ -61,6 +61,7 @@ struct ipq_capture_counters {
 	/* What may be a packet, and cannot be read. It gets the error verdict. */
 	uint64_t cut_off;      /* in the link header */
 	uint64_t too_long;     /* of more than IPQ_PACKET_MAX bytes, or behind too many tags */
+	uint64_t hidden;       /* compressed, encrypted, or several or parts of one */
 	uint64_t unknown_link; /* of a link type that is not known here */
 	uint64_t changed;      /* accepted, and written otherwise than read */
 	uint64_t wrong_sums;   /* packets that came with a checksum that is wrong */

@@ -198,6 +198,7 @@ function Netset:has_daddr(pkt) end
 ---@field vlan_proto integer?
 ---@field vlan_tci integer?
 ---@field l2hdr string?
+---@field prefix string? what the rule says that logged the packet: of an NFLOG capture's
 ---@field data_len integer bytes copied
 ---@field len integer? bytes on the wire; nil with copy = "meta"
 ---@field truncated boolean whether the copy lacks a part of the packet

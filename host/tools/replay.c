@@ -149,6 +149,7 @@ static void tell_end(const struct options *options, const struct ipq_counters *j
 		 frames->other);
 	tell_some("link header cut off", frames->cut_off);
 	tell_some("too long to be judged", frames->too_long);
+	tell_some("encrypted, in parts, ...", frames->hidden);
 	tell_some("unknown link type", frames->unknown_link);
 	tell_row("packets judged", judged->packets);
 	tell_row("  accepted", judged->accepted);

@@ -2,6 +2,7 @@
 -- luajit spec/fuzz/corpus.lua FOLDER TARGET...
 local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
+local link_headers = require "spec.support.link"
 local m = require "spec.support.message"
 local rewrite = require "spec.support.rewrite"
 local tunnel = require "spec.support.tunnel"
@@ -107,6 +108,12 @@ for link, header in pairs(links) do
     write("capture", link .. i, "\1" .. random.bytes(15) .. file:read "*a")
     file:close()
     os.remove(path)
+  end
+end
+
+for i, link in ipairs(link_headers.list) do
+  for kind, packet in pairs { [0x0800] = link_headers.packet, [0x86dd] = link_headers.packet6 } do
+    write("link", ("%d-%x"):format(i, kind), be16(link[2]) .. link[3](kind, packet) .. packet)
   end
 end
 

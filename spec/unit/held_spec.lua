@@ -25,7 +25,7 @@ local function sent(src)
   for i, p in ipairs(src:committed_held_packets()) do
     result[i] = { id = p.packet_id, verdict = p.verdict, set = p.set, mark = p.mark, priority = p.priority,
       bytes = ffi.string(p.data, p.data_len), present = p.present,
-      has_pointers = p.ct ~= nil or p.secctx ~= nil or p.l2hdr ~= nil }
+      has_pointers = p.ct ~= nil or p.secctx ~= nil or p.l2hdr ~= nil or p.prefix ~= nil }
   end
   return result
 end
@@ -94,6 +94,7 @@ describe("pkt:hold()", function()
     src:plan({ 1, 1, 1 }):judge(function(pkt)
       if pkt.packet_id == 1 then
         pkt.ip.ttl = 9
+        src.batch.packets[0].prefix = "as long as its batch"
         held = pkt:hold()
         pkt.mark, pkt.priority = 7, 8
         pkt.udp.payload:replace(0, 5, "good day")

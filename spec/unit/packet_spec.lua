@@ -90,7 +90,7 @@ describe("packet", function()
 
   for _, name in ipairs { "priority", "timestamp", "timestamp_sec", "timestamp_usec", "indev", "outdev",
     "physindev", "physoutdev", "indev_name", "outdev_name", "physindev_name", "physoutdev_name",
-    "hw_type", "hw_addr", "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "ct", "len",
+    "hw_type", "hw_addr", "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "ct", "len",
     "payload" } do
     it("has no " .. name .. " where the kernel told none", function()
       assert.is_nil(field(bare, name))

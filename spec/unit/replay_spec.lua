@@ -277,8 +277,8 @@ end
       assert.matches("error: [^\n]*in.pcap is no capture: ", output)
       assert.equal(65, status)
     end
-    local _, output, status = replay({ { packet } }, "scripts/accept.lua", { link = 105 })
-    assert.matches("link type IEEE802_11 %(105%) is not known here; Ethernet, Linux cooked", output)
+    local _, output, status = replay({ { packet } }, "scripts/accept.lua", { link = 189 })
+    assert.matches("link type USB_LINUX %(189%) is not known here; Ethernet", output)
     assert.equal(65, status)
   end)
 

@@ -141,6 +141,7 @@ describe("ipq.test's builders", function()
     local given = {
       packet_id = 77, queue_num = 3, hook = 2, mark = 0xffffffff, priority = 5, hw_addr = "02:00:00:00:00:aa",
       uid = 1000, gid = 0, secctx = "user_u:role_r", vlan_proto = 0x8100, vlan_tci = 5, l2hdr = ("\1"):rep(14),
+      prefix = "new: ",
       timestamp_sec = 5, timestamp_usec = 250000, gso = true, csum_ready = false, csum_verified = false,
       family = "bridge", hw_protocol = 0x0800, indev_name = "eth0", outdev_name = "wlan0", physindev_name = "port1",
       physoutdev_name = "port2", hw_type = 1,
@@ -163,7 +164,7 @@ describe("ipq.test's builders", function()
   it("leave out what is not given", function()
     local p = t.tcp {}
     for _, name in ipairs { "indev", "outdev_name", "uid", "gid", "secctx", "hw_addr", "hw_type", "timestamp", "ct",
-      "vlan_tci", "l2hdr", "priority" } do
+      "vlan_tci", "l2hdr", "prefix", "priority" } do
       assert.is_nil(p[name], name)
     end
     assert.same({ 0, false, true, "input" }, { p.mark, p.gso, p.csum_ready, p.hook_name })

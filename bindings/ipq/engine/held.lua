@@ -96,8 +96,8 @@ local function copy_of(p)
   ffi.copy(copy, p, SIZE)
   ffi.copy(bytes, p.data, p.data_len)
   copy.data, copy.spare = bytes, spare
-  copy.ct, copy.secctx, copy.l2hdr = nil, nil, nil
-  copy.ct_len, copy.secctx_len, copy.l2hdr_len = 0, 0, 0
+  copy.ct, copy.secctx, copy.l2hdr, copy.prefix = nil, nil, nil, nil
+  copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = 0, 0, 0, 0
   copy.present = band(copy.present, KEPT)
   return copy, bytes
 end

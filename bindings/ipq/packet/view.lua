@@ -98,9 +98,17 @@ optional("gid", "gid", E.IPQ_HAS_GID)
 
 -- Interfaces
 
+--- What this machine knows of an interface; nil where it has none of that index. The indexes in a capture are those of
+--- the machine that captured it.
+local function device(index)
+  if live.is_capture then return nil end
+  local found = C.ipq_device_get(devices, index)
+  if found.name[0] ~= 0 then return found end
+end
+
 local function device_name(index)
-  local device = C.ipq_device_get(devices, index)
-  if device.name[0] ~= 0 then return (ffi.string(device.name)) end
+  local found = device(index)
+  if found then return (ffi.string(found.name)) end
 end
 
 for _, name in ipairs { "indev", "outdev", "physindev", "physoutdev" } do
@@ -114,8 +122,8 @@ end
 --- ARPHRD_* of the input device, which the kernel's message lacks.
 function get.hw_type(p)
   if band(p.present, E.IPQ_HAS_INDEV) == 0 then return nil end
-  local device = C.ipq_device_get(devices, p.indev)
-  if device.name[0] ~= 0 then return device.type end
+  local found = device(p.indev)
+  if found then return found.type end
 end
 
 function get.hw_addr(p)
@@ -142,6 +150,11 @@ function get.secctx(p)
   if band(p.present, E.IPQ_HAS_SECCTX) ~= 0 then
     return (ffi.string(p.secctx, p.secctx_len):gsub("%z$", ""))
   end
+end
+
+--- What the rule says that logged the packet (NFLOG).
+function get.prefix(p)
+  if p.prefix ~= nil then return (ffi.string(p.prefix, p.prefix_len)) end
 end
 
 -- NFQA_SKB_INFO

@@ -5,8 +5,8 @@ local M = {}
 M.meta = {
   "packet_id", "queue_num", "family", "hw_protocol", "hook", "hook_name", "mark", "priority", "indev", "indev_name",
   "outdev", "outdev_name", "physindev", "physindev_name", "physoutdev", "physoutdev_name", "hw_type", "hw_addr",
-  "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "timestamp", "timestamp_sec", "timestamp_usec", "gso",
-  "csum_ready", "csum_verified", "ct", "len", "data_len",
+  "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "timestamp", "timestamp_sec", "timestamp_usec",
+  "gso", "csum_ready", "csum_verified", "ct", "len", "data_len",
 }
 
 --- What is read from the bytes, but for the headers.

@@ -191,11 +191,15 @@ local function fill_bytes(p, meta, anchors)
   for name, has in pairs { secctx = E.IPQ_HAS_SECCTX, l2hdr = E.IPQ_HAS_L2HDR } do
     local bytes = meta[name]
     if bytes then
-      anchors[name] = bytes
-      p[name], p[name .. "_len"] = bytes, #bytes
+      local copy = ffi.new("uint8_t[?]", #bytes)
+      ffi.copy(copy, bytes, #bytes)
+      anchors[name] = copy
+      p[name], p[name .. "_len"] = copy, #bytes
       p.present = bit.bor(p.present, has)
     end
   end
+  anchors.prefix = meta.prefix
+  p.prefix, p.prefix_len = meta.prefix, #(meta.prefix or "")
   if meta.hw_addr then
     local n = 0
     for digits in meta.hw_addr:gmatch "%x%x" do

@@ -77,8 +77,8 @@ local checks = {
   outdev = u32, physindev = u32, physoutdev = u32, uid = u32, gid = u32, hw_protocol = u16, hw_type = u16,
   vlan_proto = u16, vlan_tci = u16, data_len = integer(0xffff), len = u32, indev_name = device_name,
   outdev_name = device_name, physindev_name = device_name, physoutdev_name = device_name, hw_addr = hw_addr,
-  secctx = bytes, l2hdr = bytes, gso = boolean, csum_ready = boolean, csum_verified = boolean, timestamp = seconds,
-  timestamp_sec = seconds, timestamp_usec = integer(999999), ct = conntrack,
+  secctx = bytes, l2hdr = bytes, prefix = bytes, gso = boolean, csum_ready = boolean, csum_verified = boolean,
+  timestamp = seconds, timestamp_sec = seconds, timestamp_usec = integer(999999), ct = conntrack,
   family = word { "unspec", "inet", "ip", "arp", "netdev", "bridge", "ip6" },
 }
 

@@ -97,7 +97,7 @@ function M.replay(path, filter, options)
   for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
   local frames = capture:counters()
   result.frames, result.changed = frames.frames, frames.changed
-  result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.unknown_link
+  result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.hidden + frames.unknown_link
   capture:close()
   misuse.guard(memory.fail_by_timers, told.raised)
   return result

@@ -40,6 +40,7 @@ function Packet:hex() end
 ---@field priority? integer
 ---@field indev_name? string also outdev_name, physindev_name, physoutdev_name; no such interface is needed
 ---@field hw_addr? string "aa:bb:cc:dd:ee:ff"
+---@field prefix? string what the rule says that logged the packet
 ---@field timestamp? number seconds since 1970: what ipq.now() gives
 ---@field gso? boolean
 ---@field csum_ready? boolean
