@@ -30,4 +30,52 @@ netns.describe("a capture of live packets", function()
       assert.same({ packets, packets / 2 }, { tonumber(judged), tonumber(dropped) })
     end)
   end
+
+  it("tells of a logged packet what a queue tells of it, and the rule's prefix", function()
+    local why, status = netns.shell "XTABLES_LOCKFILE=$(mktemp -u) unshare -n iptables-legacy -A OUTPUT -j NFLOG"
+    if status ~= 0 then return pending("no rule can log packets here: " .. why) end
+    local output = netns.run [[
+      tcpdump -U -i nflog:5 -w "$DIR/in.pcap" 2> "$DIR/tcpdump" &
+      tcpdump=$!
+      wait_for grep -q listening "$DIR/tcpdump"
+      for rule in rule rule6; do
+        $rule -A OUTPUT -m mark --mark 7 -j NFLOG --nflog-group 5 --nflog-prefix "mine: "
+        $rule -A OUTPUT -m mark --mark 7 -j NFQUEUE
+        $rule -A INPUT -m mark --mark 7 -j NFLOG --nflog-group 5 --nflog-size 50
+      done
+      filter live <<-'EOF'
+	return function(pkt)
+	  print("packet", pkt.hook_name, pkt.family, pkt.hw_protocol, pkt.mark, pkt.indev, pkt.outdev, pkt.uid, pkt.gid,
+	    pkt.len, pkt.saddr, pkt.prefix)
+	end
+	EOF
+      ping -m 7 -W $REPLY -c 2 127.0.0.1 > /dev/null
+      ping -m 7 -W $REPLY -c 2 ::1 > /dev/null
+      wait_for sh -c "test \$(tcpdump -r $DIR/in.pcap 2> /dev/null | wc -l) -ge 8"
+      kill $tcpdump
+      wait $tcpdump
+      stop live | grep '^packet'
+      echo replay
+      cat > "$DIR/part.lua" <<-'EOF'
+	local filter = dofile(LIVE)
+	return function(pkt)
+	  if pkt.prefix ~= "" then return filter(pkt) end
+	  print("part", pkt.hook_name, pkt.len, pkt.data_len, pkt.truncated, pkt.malformed, pkt.indev, pkt.indev_name)
+	end
+	EOF
+      sed -i "s|LIVE|'$DIR/live.lua'|" "$DIR/part.lua"
+      "$PROGRAM" -r "$DIR/in.pcap" -w "$DIR/out.pcap" "$DIR/part.lua"
+      cmp "$DIR/in.pcap" "$DIR/out.pcap" && echo same]]
+    local live, replayed = output:match "^(.-)replay\n(.*)$"
+    assert.equal(4, select(2, live:gsub("packet\toutput\tip", "%0")))
+    local logged, parts = {}, {}
+    for line in replayed:gmatch "[^\n]+\n" do
+      if line:match "^packet\t" then logged[#logged + 1] = line end
+      if line:match "^part\t" then parts[line] = (parts[line] or 0) + 1 end
+    end
+    assert.equal((live:gsub("nil\n", "mine: \n")), table.concat(logged))
+    assert.same({ ["part\tinput\t84\t50\ttrue\tnil\t1\tnil\n"] = 2,
+      ["part\tinput\t104\t50\ttrue\tnil\t1\tnil\n"] = 2 }, parts)
+    assert.matches("same\n", replayed)
+  end)
 end)

@@ -53,8 +53,8 @@ end
 local sll, sll2 = "\0\0\0\1\0\6" .. ("\0"):rep(8), ("\0"):rep(18)
 
 -- What is in front of a packet: function(EtherType, the packet's bytes). has_length: a length in it says where the
--- packet ends. looks_on: the packet itself tells its version. unread: tcpdump does not read it. foreign: libpcap does
--- not write the link type.
+-- packet ends. looks_on: the packet itself tells its version. unread: tcpdump does not read it. foreign: libpcap has
+-- not that number.
 local links = {
   { "Ethernet", 1, function(kind) return macs .. be16(kind) end },
   { "a VLAN tag", 1, function(kind) return macs .. "\129\0\0\5" .. be16(kind) end },
@@ -102,6 +102,8 @@ local links = {
   { "raw IPv4", 228, function() return "" end, only = IP, looks_on = true },
   { "raw IPv6", 229, function() return "" end, only = IP6, looks_on = true },
   { "BSD loopback", 0, function(kind) return m.host32(kind == IP and 2 or 30) end },
+  { "OpenBSD loopback by its number there", 12, function(kind) return be32(kind == IP and 2 or 24) end,
+    foreign = true },
   { "OpenBSD loopback", 108, function(kind) return be32(kind == IP and 2 or 24) end },
   { "802.11", 105, function(kind) return wlan(0, 1) .. snap(kind) end },
   { "802.11 with QoS", 105, function(kind) return wlan(8, 2, "\0\0") .. snap(kind) end },
@@ -118,6 +120,10 @@ local links = {
   { "radiotap with more words of fields", 127, function(kind)
     local words = "\2\0\0\128\0\0\0\128\0\0\0\0"
     return "\0\0\17\0" .. words .. "\32" .. wlan(8, 1, "\0\0") .. "\0\0" .. snap(kind)
+  end },
+  { "radiotap with time, which is aligned, behind two words of fields", 127, function(kind)
+    local fields = "\3\0\0\128\0\0\0\0" .. ("\0"):rep(4) .. ("\1"):rep(8) .. "\32"
+    return "\0\0\25\0" .. fields .. wlan(8, 1, "\0\0") .. "\0\0" .. snap(kind)
   end },
   { "a log, little-endian", 239, logged "little", has_length = true },
   { "a log, big-endian", 239, logged "big", has_length = true, is_swapped = true },
