@@ -31,7 +31,6 @@
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
-	M(packet_summary, "ipq.packet.summary", "packet/summary.lua")             \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
 	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \
 	M(packet_view, "ipq.packet.view", "packet/view.lua")                      \

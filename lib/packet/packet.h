@@ -38,6 +38,13 @@ const char *ipq_header_strmalformed(int malformed);
 bool ipq_header_is_extension(uint8_t type);
 uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p);
 
+/* The packet in a line, as tcpdump(1) prints it, but without what its applications say:
+ * "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [S], seq 1, win 64240, length 0". Addresses are text as of
+ * inet_ntop(3). Writes at most IPQ_SUMMARY_SIZE bytes, visible ASCII and blanks, without a 0 byte
+ * behind them, and gives how many. Any bytes are taken. */
+enum { IPQ_SUMMARY_SIZE = 256 };
+size_t ipq_packet_summary(struct ipq_packet *packet, char *to);
+
 /* Why a packet cannot be changed, or a changed one cannot be sent. */
 enum ipq_rewrite_error {
 	IPQ_REWRITE_OK = 0,

@@ -5,6 +5,7 @@
 -- its kind, id, sequence number and length; the ports of a transport header that is cut off.
 local capture = require "spec.support.capture"
 local fields = require "spec.support.random_fields"
+local reference = require "spec.support.summary"
 local rewrite = require "spec.support.rewrite"
 local t = require "ipq.test"
 local tcpdump = require "spec.support.tcpdump"
@@ -143,6 +144,98 @@ describe("a packet's line", function()
     end
     assert.equal("", table.concat(wrong, "\n", 1, math.min(#wrong, 20)))
     for name, count in pairs(WANTED) do assert.is_true((seen[name] or 0) >= count, name) end
+  end)
+
+  --- What a filter sees of the packet that our line and the other one differ in; nil where they are the same.
+  local function differs(pkt)
+    local ours, theirs = tostring(pkt), reference.line(pkt)
+    if ours ~= theirs then return ("%s\n%s"):format(ours, theirs) end
+  end
+
+  it("is what another formatter makes of its fields, cut off and changed too", function()
+    local path, wrong, r = os.tmpname(), {}, rewrite.random(5)
+    finally(function() os.remove(path) end)
+    capture.write(path, make_frames(12))
+    t.replay(path, function(pkt)
+      wrong[#wrong + 1] = differs(pkt)
+      local payload = pkt.payload
+      if #payload > 0 then
+        local offset = r.number(0, #payload - 1)
+        payload:replace(offset, r.number(0, math.min(8, #payload - offset)), r.bytes(r.number(0, 8)))
+      end
+      wrong[#wrong + 1] = differs(pkt)
+    end)
+    assert.equal("", table.concat(wrong, "\n", 1, math.min(#wrong, 20)))
+  end)
+
+  it("is what another formatter makes of damaged packets, and of any bytes", function()
+    local wrong, r = {}, rewrite.random(6)
+    for _ = 1, 1000 do
+      local bytes = r.number(0, 3) == 0 and r.pick { "\64", "\69", "\96" } .. r.bytes(r.number(0, 100))
+        or random(r).bytes
+      for _ = 1, r.number(0, 3) do
+        local at = r.number(1, math.min(#bytes, 60))
+        bytes = bytes:sub(1, at - 1) .. r.bytes(1) .. bytes:sub(at + 1)
+      end
+      local meta = { family = r.pick { "unspec", "inet", "ip", "arp", "netdev", "bridge", "ip6" },
+        hw_protocol = r.pick { 0x0800, 0x86dd, 0x8100 }, data_len = r.number(0, #bytes),
+        len = r.number(#bytes, 70000) }
+      t.run(function(pkt) wrong[#wrong + 1] = differs(pkt) end, t.packet(bytes, meta))
+    end
+    assert.equal("", table.concat(wrong, "\n", 1, math.min(#wrong, 20)))
+  end)
+
+  it("has IPv6 addresses as inet_ntop() has them", function()
+    local wrong, r = {}, rewrite.random(7)
+    local p = t.udp { ip6 = {} }
+    for _ = 1, 1000 do
+      local address = {}
+      for i = 1, 8 do
+        address[i] = r.number(0, 2) > 0 and "\0\0" or r.pick { "\0\1", "\255\255", "\1\16", r.bytes(2) }
+      end
+      local bytes = p.bytes:sub(1, 8) .. table.concat(address) .. p.bytes:sub(25)
+      t.run(function(pkt) wrong[#wrong + 1] = differs(pkt) end, t.packet(bytes))
+    end
+    assert.equal("", table.concat(wrong, "\n", 1, math.min(#wrong, 20)))
+  end)
+
+  local ethernet = "\2\0\0\0\0\1\2\0\0\0\0\2\8\6"
+  local mac_a, mac_b, none, ip_a, ip_b = "\2\0\0\0\0\1", "\2\0\0\0\0\2", ("\0"):rep(6), "\10\0\0\1", "\10\0\0\2"
+  local arp = {
+    ["ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28"] = "\0\1\8\0\6\4\0\1" .. mac_a .. ip_a .. none .. ip_b,
+    ["ARP, Request who-has 10.0.0.2 (02:00:00:00:00:02) tell 10.0.0.1, length 46"] =
+      "\0\1\8\0\6\4\0\1" .. mac_a .. ip_a .. mac_b .. ip_b .. ("\0"):rep(18),
+    ["ARP, Request who-has 10.0.0.2 tell 0.0.0.0, length 28"] =
+      "\0\1\8\0\6\4\0\1" .. mac_a .. "\0\0\0\0" .. none .. ip_b,
+    ["ARP, Reply 10.0.0.2 is-at 02:00:00:00:00:02, length 28"] = "\0\1\8\0\6\4\0\2" .. mac_b .. ip_b .. mac_a .. ip_a,
+    ["ARP, Reply 10.0.0.2 is-at 02:00:00:00:00:02, length 31"] =
+      "\0\6\8\0\6\4\0\2" .. mac_b .. ip_b .. mac_a .. ip_a .. "pad",
+  }
+
+  it("says of ARP what tcpdump says", function()
+    if not tcpdump.available() then return pending "there is no tcpdump" end
+    local path, frames, expected = os.tmpname(), {}, {}
+    finally(function() os.remove(path) end)
+    for text, bytes in pairs(arp) do
+      frames[#frames + 1] = { ethernet .. bytes }
+      expected[#expected + 1] = text
+      assert.equal(text, tostring(t.packet(bytes, { family = "arp", hw_protocol = 0x0806 })))
+    end
+    capture.write(path, frames, { link = capture.ETHERNET })
+    assert.same(expected, tcpdump.lines(path))
+  end)
+
+  it("says of other ARP, and of what is cut off, what there is", function()
+    for text, bytes in pairs {
+      ["ARP, operation 12, length 28"] = "\0\1\8\0\6\4\0\12" .. ("\0"):rep(20),
+      ["ARP, hardware 1 (len 0), protocol 0x0800 (len 4), length 8"] = "\0\1\8\0\0\4\0\1",
+      ["ARP, hardware 24 (len 8), protocol 0x0806 (len 6), length 8"] = "\0\24\8\6\8\6\0\1",
+      ["arp, ethertype 0x0806, 27 bytes"] = "\0\1\8\0\6\4\0\1" .. ("\0"):rep(19),
+      ["arp, ethertype 0x0806, 7 bytes"] = "\0\1\8\0\6\4\0",
+      ["arp, ethertype 0x0806, 0 bytes"] = "",
+    } do
+      assert.equal(text, tostring(t.packet(bytes, { family = "arp", hw_protocol = 0x0806 })))
+    end
   end)
 
   it("has the length that the wire had, where the copy is cut off", function()

@@ -3,8 +3,8 @@
 --- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
 --- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
 --- ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for bytes, address.lua for
---- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; summary.lua and
---- record.lua tell of a packet as a line.
+--- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; record.lua
+--- tells what became of a packet.
 --- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always.
 local abi = require "ipq.engine.abi"
 local buffer = require "ipq.packet.buffer"
@@ -20,8 +20,7 @@ local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 local transport = require "ipq.packet.transport"
 -- A script may overwrite globals.
-local error, ipairs, pairs, require, tonumber, tostring = error, ipairs, pairs, require, tonumber, tostring
-local type = type
+local error, ipairs, pairs, tonumber, tostring, type = error, ipairs, pairs, tonumber, tostring, type
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.packet then return core.packet end
@@ -325,6 +324,8 @@ end
 ---@return ipq.Held held
 function methods:hold() return (held.hold(packet_of(self), 2)) end
 
+local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
+
 local all_names = {}
 for _, list in ipairs { get, methods } do
   for name in pairs(list) do all_names[name] = true end
@@ -362,8 +363,7 @@ ffi.metatype("struct ipq_view", {
     write(p, value)
   end,
   __tostring = function(view)
-    packet_of(view)
-    return (require "ipq.packet.summary".line(view))
+    return (ffi.string(summary, C.ipq_packet_summary(packet_of(view), summary)))
   end,
 })
 

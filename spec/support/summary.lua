@@ -1,10 +1,9 @@
---- A packet in one line, as tcpdump would print it. Lengths are those on the wire, also where the copy is cut off.
+-- A packet's line once more, made by its fields: a second opinion on lib/packet/summary.c.
 local bit = require "bit"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
-local concat, ipairs, min = table.concat, ipairs, math.min -- a script may overwrite globals
 
-local band, DIRTY = bit.band, ffi.C.IPQ_DIRTY_ALL
+local band, concat, min, DIRTY = bit.band, table.concat, math.min, ffi.C.IPQ_DIRTY_ALL
 local IPV6_HEADER, UDP_HEADER = 40, 8
 
 local M = {}
@@ -24,7 +23,7 @@ local flag_letters = { { "fin", "F" }, { "syn", "S" }, { "rst", "R" }, { "psh", 
 local function ip_length(pkt)
   if pkt.ip then
     local length = pkt.ip.length
-    return length >= 20 and length or nil
+    return length >= 20 + #pkt.ip.options and length or nil
   end
   local length = pkt.ip6.length
   return length > 0 and length + IPV6_HEADER or nil
@@ -33,7 +32,7 @@ end
 --- Where the IP packet ends on the wire, as an offset in the copy, which may end before that.
 local function wire_end(pkt, p)
   if p.data_len >= p.len then return p["end"] end
-  local length = ip_length(pkt)
+  local length = band(p.dirty, DIRTY) == 0 and ip_length(pkt)
   return length and min(p.l3 + length, p.len) or p.len
 end
 
@@ -87,7 +86,7 @@ local function transport(pkt)
   return "protocol " .. pkt.protocol
 end
 
---- "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [S], seq 1, win 64240, length 0"
+--- The line of the packet whose filter runs, if that is no ARP.
 function M.line(pkt)
   if not pkt.saddr then
     return (("%s, ethertype 0x%04x, %s bytes"):format(pkt.family or "packet", pkt.hw_protocol, pkt.len or "?"))
