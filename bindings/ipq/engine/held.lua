@@ -92,10 +92,15 @@ function M.hold(p, level)
 end
 
 local function copy_of(p)
-  local copy, bytes = packet_type(), byte_array(p.data_len)
+  local came_len = p.came ~= nil and p.came_data_len or 0
+  local copy, bytes = packet_type(), byte_array(p.data_len + came_len)
   ffi.copy(copy, p, SIZE)
   ffi.copy(bytes, p.data, p.data_len)
   copy.data, copy.spare = bytes, spare
+  if p.came ~= nil then
+    copy.came = bytes + p.data_len
+    ffi.copy(bytes + p.data_len, p.came, came_len)
+  end
   copy.ct, copy.secctx, copy.l2hdr, copy.prefix = nil, nil, nil, nil
   copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = 0, 0, 0, 0
   copy.present = band(copy.present, KEPT)

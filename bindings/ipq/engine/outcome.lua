@@ -8,7 +8,8 @@ local verdict = require "ipq.verdict"
 local tostring, type = tostring, type -- a script may overwrite globals
 
 local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
-local band, bor, is_buffer, open_buffer, DROP = bit.band, bit.bor, buffer.is_buffer, buffer.open, verdict.DROP
+local band, bor, cast, DROP = bit.band, bit.bor, ffi.cast, verdict.DROP
+local is_buffer, open_buffer = buffer.is_buffer, buffer.open
 local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
 local LAYOUT, SEGMENTED = ffi.C.IPQ_SET_LAYOUT, ffi.C.IPQ_SET_SEGMENTED
 local PERHAPS_LOST = LAYOUT + SEGMENTED
@@ -17,6 +18,7 @@ local LOST = {
   [tonumber(LAYOUT)] = ffi.C.IPQ_REWRITE_LAYOUT, [tonumber(PERHAPS_LOST)] = ffi.C.IPQ_REWRITE_LAYOUT,
   [tonumber(SEGMENTED)] = ffi.C.IPQ_REWRITE_SEGMENTS,
 }
+local MARK, bytes_pointer = ffi.C.IPQ_SET_MARK, ffi.typeof "uint8_t *"
 local NO_PAYLOAD, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED), bit.bnot(OVERSIZED)
 
 local M = {}
@@ -71,6 +73,14 @@ function M.complete(p)
   end
 end
 
+--- Makes the bytes of a captured packet those that came, from which no change is made any more: what is told of a
+--- packet whose changes count for nothing is what is written of it. Live nothing is told of it.
+local function put_back(p)
+  if band(p.set, PAYLOAD) == 0 or p.came == nil then return end
+  p.data, p.data_len, p.len = cast(bytes_pointer, p.came), p.came_data_len, p.came_len
+  p.parsed, p.dirty = 0, 0
+end
+
 --- Gives the packet the verdict and the bytes, each where there is one. Gives why it cannot have them, or nil:
 --- the packet is as fail() takes it then.
 function M.apply(p, value, bytes)
@@ -83,6 +93,7 @@ function M.apply(p, value, bytes)
     if why then return why end
   end
   if p.verdict == DROP then
+    put_back(p)
     p.set = band(p.set, NO_PAYLOAD)
   else
     return (M.complete(p))
@@ -92,6 +103,9 @@ end
 --- Gives a packet of the batch's, or a copy, the error verdict.
 function M.fail(batch, p)
   p.verdict = batch.error_verdict
+  put_back(p)
+  -- In a capture none has a mark.
+  if p.came ~= nil and band(p.set, MARK) ~= 0 then p.mark = 0 end
   p.set = 0
   batch.counters.errors = batch.counters.errors + 1
 end
