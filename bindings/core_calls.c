@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
@@ -36,6 +37,11 @@ int ipq_file_check(const char *path)
 	if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 || stat(path, &status) < 0)
 		return -errno;
 	return S_ISDIR(status.st_mode) ? -EISDIR : 0;
+}
+
+void ipq_stdout_write(const char *bytes, size_t len)
+{
+	fwrite(bytes, 1, len, stdout);
 }
 
 /* Its first byte last, and behind all others on every processor: arm64 lets another one see two

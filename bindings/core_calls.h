@@ -33,6 +33,29 @@ int ipq_nearest(const char *word, const char *const *names, uint32_t count);
  * Who reads it meanwhile, in another process, finds no name, and not half of one: stats.c. */
 void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len, double value);
 
+/*
+ * What became of a packet that was judged, as a line with its newline. why is what went wrong with
+ * it, of why_len bytes, which may be any; NULL: nothing did. Writes at most IPQ_RECORD_SIZE +
+ * IPQ_RECORD_ESCAPE * why_len bytes, without a 0 byte behind them, and gives how many.
+ *
+ *   ipq_record_json    an object: number, time (text, with all digits of its microseconds), verdict,
+ *                      mark, changed, packet (ipq_packet_summary()), and error where there is one
+ *   ipq_record_print   for people: local time and packet as tcpdump(1) prints them, and behind two
+ *                      blanks the verdict, with what else became of the packet, and why's first line
+ */
+enum { IPQ_RECORD_SIZE = 512, IPQ_RECORD_ESCAPE = 6 };
+size_t ipq_record_json(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
+size_t ipq_record_print(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
+
+/* The verdict for people, "accept" or "queue 3 bypass": at most IPQ_VERDICT_SIZE bytes, without a 0
+ * byte behind them. Gives how many. */
+enum { IPQ_VERDICT_SIZE = 32 };
+size_t ipq_verdict_text(uint32_t verdict, char *to);
+
+/* Writes bytes to standard output, behind what print() has written there. A failure is stdio's to
+ * keep. */
+void ipq_stdout_write(const char *bytes, size_t len);
+
 /* The C library's. */
 int memcmp(const void *a, const void *b, size_t len);
 

@@ -3,7 +3,7 @@
 
 _ipq_lua_options="--check --copy-range --ctl --default --doctor --fail-open --filter --help --json --log-level
 	--mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error --on-give-up
-	--per-cpu --pin --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --remove-rules --rule
+	--per-cpu --pin --print --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --remove-rules --rule
 	--spin --stats --test --time-limit --top --user --version --watch --writable --write"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.

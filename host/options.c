@@ -346,6 +346,7 @@ static const struct option_rule rules[] = {
 	{"other", 0, true, set_other, AT(capture.drops_other), 0, 0, 0, CAPTURE},
 	{"fix-checksums", 0, false, set_true, AT(capture.mends), 0, 0, 0, CAPTURE},
 	{"json", 0, false, set_true, AT(json), 0, 0, 0, EITHER},
+	{"print", 0, false, set_true, AT(print), 0, 0, 0, CAPTURE},
 	{"log-level", 0, true, set_log_level, 0, 0, 0, 0, EITHER},
 	{"stats", 0, OPTIONAL, set_stats, AT(stats_ms), 0.1, 86400, 0, LIVE},
 	{"metrics", 0, true, set_file, AT(metrics), 0, 0, 0, LIVE},
@@ -393,11 +394,10 @@ static const char usage_text[] =
 	"       ipq-lua --new NAME | --test DIR ... | --top [PID] | --ctl[=NAME] help\n\n"
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
-	"  -w, --write FILE, --write-dropped FILE  with -r: what is accepted, as it is\n"
-	"                            then, and what is dropped\n"
+	"  -w, --write FILE, --write-dropped FILE  with -r: what is accepted; dropped\n"
 	"  -F, --filter EXPR, -c, --count N  with -r: what pcap-filter(7) takes; so many\n"
-	"      --other accept|drop, --fix-checksums  with -r: frames without IP; sums\n"
-	"      --json                log in JSON; with -r: a line for each packet\n"
+	"      --other accept|drop, --fix-checksums  with -r: what is no IP; mend sums\n"
+	"      --json, --print       log in JSON; with -r a line a packet, or as tcpdump\n"
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
 	"      --default, --on-error accept|drop  where a filter says nothing, or raises\n"
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
@@ -524,12 +524,33 @@ static bool is_stdout(const char *path)
 	return path && strcmp(path, "-") == 0;
 }
 
+/* There is one standard output. */
+static bool output_check(const struct options *options)
+{
+	const char *write = options->capture.write, *dropped = options->capture.write_dropped;
+
+	if (options->print && options->json) {
+		log_write(LOG_LEVEL_ERROR, "--json and --print are two forms of the same lines; "
+					   "choose one of them");
+		return false;
+	}
+	if ((options->json || options->print) + is_stdout(write) + is_stdout(dropped) > 1) {
+		log_write(LOG_LEVEL_ERROR,
+			  "--json, --print, --write - and --write-dropped - all want standard "
+			  "output, which one can have");
+		return false;
+	}
+	if (write && dropped && strcmp(write, dropped) == 0) {
+		log_write(LOG_LEVEL_ERROR, "--write and --write-dropped name the same file");
+		return false;
+	}
+	return true;
+}
+
 /* live and capture are options that are of live queues alone, or of captures, if one was given. */
 static bool combination_check(const struct options *options, const struct option_rule *live,
 			      const struct option_rule *capture)
 {
-	const char *write = options->capture.write, *dropped = options->capture.write_dropped;
-
 	if (capture && !options->capture.read) {
 		log_write(LOG_LEVEL_ERROR, "--%s goes with --read; see ipq-lua --help",
 			  capture->name);
@@ -560,17 +581,7 @@ static bool combination_check(const struct options *options, const struct option
 			  "--top takes a process number alone; see ipq-lua --help");
 		return false;
 	}
-	if (options->json + is_stdout(write) + is_stdout(dropped) > 1) {
-		log_write(LOG_LEVEL_ERROR,
-			  "--json, --write - and --write-dropped - all want standard "
-			  "output, which one can have");
-		return false;
-	}
-	if (write && dropped && strcmp(write, dropped) == 0) {
-		log_write(LOG_LEVEL_ERROR, "--write and --write-dropped name the same file");
-		return false;
-	}
-	return true;
+	return output_check(options);
 }
 
 /* The queues of --per-cpu: from the first on one for each processor. */

@@ -382,8 +382,8 @@ static void pass_section(struct ipq_capture *capture)
 	if (reader->is_ng)
 		return;
 	capture->link_type = reader->interfaces[0].link_type;
-	ipq_output_section(&capture->accepted, reader->section, &reader->interfaces[0]);
-	ipq_output_section(&capture->dropped, reader->section, &reader->interfaces[0]);
+	ipq_output_section(&capture->accepted, reader);
+	ipq_output_section(&capture->dropped, reader);
 }
 
 static bool file_open(struct ipq_capture *capture, bool *is_missing)
@@ -629,7 +629,8 @@ static bool output_open(struct ipq_capture *capture, struct ipq_output *output, 
 			 path);
 		return false;
 	}
-	ret = ipq_output_open(output, path, is_pcapng(capture, path), is_nano(capture));
+	ret = ipq_output_open(output, path, &capture->reader, is_pcapng(capture, path),
+			      is_nano(capture));
 	if (ret == 0)
 		return true;
 	snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path, strerror(-ret));

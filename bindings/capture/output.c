@@ -7,14 +7,20 @@
 
 enum { PCAP_MAGIC = 0xa1b2c3d4, PCAP_MAGIC_NANO = 0xa1b23c4d, PCAP_MAJOR = 2, PCAP_MINOR = 4 };
 
-int ipq_output_open(struct ipq_output *output, const char *path, bool is_ng, bool is_nano)
+int ipq_output_open(struct ipq_output *output, const char *path, const struct ipq_reader *like,
+		    bool is_ng, bool is_nano)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "wbe");
 
 	if (!file)
 		return -errno;
-	*output =
-		(struct ipq_output){.file = file, .path = path, .is_ng = is_ng, .is_nano = is_nano};
+	*output = (struct ipq_output){
+		.file = file,
+		.path = path,
+		.is_ng = is_ng,
+		.is_nano = is_nano,
+		.is_swapped = like->is_swapped,
+	};
 	/* Each frame is a few calls of stdio, which lock; nobody else uses the file. Standard output
 	 * outlives the buffer, and keeps its own. */
 	__fsetlocking(file, FSETLOCKING_BYCALLER);
@@ -140,14 +146,13 @@ static uint32_t put_interface(struct ipq_output *output, uint16_t link_type)
 	return output->interface_count++;
 }
 
-void ipq_output_section(struct ipq_output *output, uint32_t section,
-			const struct ipq_interface *interface)
+void ipq_output_section(struct ipq_output *output, const struct ipq_reader *reader)
 {
 	const uint32_t len = IPQ_PCAPNG_LEAST + 16;
 
 	if (!output->is_ng)
 		return;
-	section_begin(output, section, false);
+	section_begin(output, reader->section, reader->is_swapped);
 	put32(output, IPQ_PCAPNG_SECTION);
 	put32(output, len);
 	put32(output, IPQ_PCAPNG_ORDER);
@@ -157,7 +162,7 @@ void ipq_output_section(struct ipq_output *output, uint32_t section,
 	put32(output, UINT32_MAX);
 	put32(output, UINT32_MAX);
 	put32(output, len);
-	(void)put_interface(output, interface->link_type);
+	(void)put_interface(output, reader->interfaces[0].link_type);
 }
 
 /* A block with len bytes at offset at other than they came. */

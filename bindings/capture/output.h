@@ -28,18 +28,19 @@ struct ipq_output {
 	char buffer[IPQ_OUTPUT_BUFFER];
 };
 
-/* Makes the file of that name anew, "-" for standard output; path outlives it. 0 or a negative errno.
- * Nothing is written yet. */
-int ipq_output_open(struct ipq_output *output, const char *path, bool is_ng, bool is_nano);
+/* Makes the file of that name anew, "-" for standard output; path outlives it. It is in the byte order
+ * of like, in which some link headers are, too (NFLOG). 0 or a negative errno. Nothing is written
+ * yet. */
+int ipq_output_open(struct ipq_output *output, const char *path, const struct ipq_reader *like,
+		    bool is_ng, bool is_nano);
 
 void ipq_output_close(struct ipq_output *output);
 
 /* The functions that follow do nothing where the file is not open, and where something is wrong with
  * it already. */
 
-/* What a pcap file has in the place of blocks: a section with one interface. */
-void ipq_output_section(struct ipq_output *output, uint32_t section,
-			const struct ipq_interface *interface);
+/* What a pcap file that is read has in the place of blocks: a section with one interface. */
+void ipq_output_section(struct ipq_output *output, const struct ipq_reader *reader);
 
 /* A block of pcapng's that is no frame, which a pcap file has no place for. */
 void ipq_output_block(struct ipq_output *output, const struct ipq_frame *block);

@@ -1,10 +1,10 @@
 --- What a filter may return: the kernel's verdicts, as numbers.
-require "ipq.engine.abi" -- declares them
+local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local ffi = require "ffi"
 local error, type = error, type -- a script may overwrite globals
 
-local band, rshift = bit.band, bit.rshift
+local C, band = abi.C, bit.band
 local QUEUE, BYPASS = ffi.C.IPQ_QUEUE, ffi.C.IPQ_QUEUE_BYPASS
 
 local M = {
@@ -33,14 +33,11 @@ function M.is_valid(v)
     and band(v, 0x7fff) == QUEUE
 end
 
-local names = { [DROP] = "drop", [ACCEPT] = "accept", [REPEAT] = "repeat", [STOP] = "stop" }
+local text = ffi.new("char[?]", ffi.C.IPQ_VERDICT_SIZE)
 
 --- "accept", "queue 3 bypass": a verdict for people.
 ---@param v ipq.verdict
 ---@return string
-function M.name(v)
-  if band(v, ffi.C.IPQ_VERDICT_MASK) ~= QUEUE then return names[v] or "verdict " .. v end
-  return "queue " .. rshift(v, ffi.C.IPQ_QUEUE_SHIFT) .. (band(v, BYPASS) ~= 0 and " bypass" or "")
-end
+function M.name(v) return (ffi.string(text, C.ipq_verdict_text(v, text))) end
 
 return M

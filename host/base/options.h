@@ -45,7 +45,8 @@ struct options {
 	bool remove_rules;		 /* that runs left which are over, and exit */
 	bool doctor;			 /* look at the system, and exit; script may be NULL */
 	bool check;
-	bool json; /* the log; of a replay, its packets */
+	bool json;  /* the log; of a replay, its packets */
+	bool print; /* a replay's packets, for people */
 	enum log_level log_level;
 	struct ipq_capture_options capture;	/* read is NULL: live */
 	const char *captures[OPTIONS_READ_MAX]; /* its read */

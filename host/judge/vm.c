@@ -84,18 +84,9 @@ static int protected_inspect(lua_State *L)
 	return 0;
 }
 
-static int write_stdout(lua_State *L)
-{
-	size_t len;
-	const char *line = luaL_checklstring(L, 1, &len);
-
-	fwrite(line, 1, len, stdout);
-	return 0;
-}
-
 struct replay {
 	struct vm *vm;
-	bool is_json;
+	enum vm_record record;
 	enum output_stream events;
 };
 
@@ -109,11 +100,10 @@ static int protected_replay(lua_State *L)
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "is_capture");
 	vm_events_to(L, replay->events);
-	if (!replay->is_json)
+	if (replay->record == VM_RECORD_NONE)
 		return 0;
-	vm_push_member(L, "ipq.packet.record", "new");
-	lua_pushcfunction(L, write_stdout);
-	lua_call(L, 1, 1);
+	vm_push_member(L, "ipq.packet.record",
+		       replay->record == VM_RECORD_JSON ? "write_json" : "print");
 	replay->vm->observe = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
@@ -331,9 +321,9 @@ bool vm_has_start(struct vm *vm)
 	return has;
 }
 
-bool vm_replay(struct vm *vm, bool is_json, enum output_stream events)
+bool vm_replay(struct vm *vm, enum vm_record record, enum output_stream events)
 {
-	struct replay replay = {vm, is_json, events};
+	struct replay replay = {vm, record, events};
 
 	return vm_protect(vm->L, protected_replay, &replay);
 }

@@ -39,10 +39,13 @@ void vm_inspect(struct vm *vm);
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
-/* From here on the time is the packets' own; with is_json, each one judged is a line of JSON on
- * standard output. The script's events go to the stream. False with a message where there is no
- * memory. */
-bool vm_replay(struct vm *vm, bool is_json, enum output_stream events);
+/* What standard output gets of each packet that was judged, a line or nothing: see
+ * bindings/core_calls.h. */
+enum vm_record { VM_RECORD_NONE, VM_RECORD_JSON, VM_RECORD_PRINT };
+
+/* From here on the time is the packets' own, and each one that was judged is recorded so. The
+ * script's events go to the stream. False with a message where there is no memory. */
+bool vm_replay(struct vm *vm, enum vm_record record, enum output_stream events);
 
 /* Its Lua state, which stays its own. */
 lua_State *vm_state(struct vm *vm);

@@ -227,6 +227,13 @@ static enum output_stream events_to(const struct options *options)
 		       : OUTPUT_OUT;
 }
 
+static enum vm_record record_of(const struct options *options)
+{
+	if (options->json)
+		return VM_RECORD_JSON;
+	return options->print ? VM_RECORD_PRINT : VM_RECORD_NONE;
+}
+
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
 {
 	struct ipq_capture *capture = NULL;
@@ -240,7 +247,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = session_batch_new(&batch, options, ipq_capture_slot_size());
 	if (code == EX_OK)
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
-	if (code == EX_OK && !vm_replay(vm, options->json, events_to(options)))
+	if (code == EX_OK && !vm_replay(vm, record_of(options), events_to(options)))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK && !time_limit_set(vm_state(vm), options->time_limit_ms))
 		code = EX_OSERR;

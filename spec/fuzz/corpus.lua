@@ -41,6 +41,8 @@ for i, packet in ipairs(packets) do
   write("header", i, "\0" .. bytes)
   write("rewrite", i, string.char(family + 32) .. "\3" .. be16(#bytes) .. bytes .. store .. replace .. set)
   write("rewrite", i .. "-store", string.char(family + 32) .. "\1" .. be16(#bytes) .. bytes .. store)
+  write("summary", i, "\24\3" .. be16(#bytes) .. "oh\n" .. bytes .. "\2\0\9\0\3\4")
+  write("summary", i .. "-changed", "\136\0" .. be16(#bytes) .. bytes .. "\2\0\1\0\4" .. be16(packet.body) .. "\1\2ab")
   write("buffer", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
   write("fields", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
   if packet.version == 4 then
@@ -49,6 +51,11 @@ for i, packet in ipairs(packets) do
     write("attr", i, m.simple(i, bytes, more))
     write("message", i, "\4\0\100" .. m.simple(i, bytes, more))
   end
+end
+
+for operation = 1, 3 do
+  local arp = be16(1) .. be16(0x0800) .. "\6\4" .. be16(operation) .. random.bytes(20)
+  write("summary", "arp" .. operation, "\12\5" .. be16(#arp) .. "\194\155\255x\n" .. arp .. "\3\255\255\255\12")
 end
 
 -- Tunnels, with an unfinished packet of each kind in them.

@@ -417,7 +417,8 @@ end }
     local file = assert(io.open(event, "w"))
     file:write "return function(pkt) require('ipq').event { id = pkt.packet_id } end"
     file:close()
-    for _, arguments in ipairs { "--json -r %s scripts/accept.lua", "-r %s " .. event } do
+    for _, arguments in ipairs { "--json -r %s scripts/accept.lua", "--print -r %s scripts/accept.lua",
+      "-r %s " .. event } do
       local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS= %s %s > /dev/full"):format(netns.program,
         arguments:format(path)))
       assert.equal(74, status)

@@ -1,15 +1,14 @@
---- What became of each packet: as a table, and as a line of JSON.
+--- What became of each packet: as a table, and as a line of text (bindings/record.c).
+local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local ffi = require "ffi"
-local encode = require "ipq.json".encode
 local verdict = require "ipq.verdict"
--- A script may overwrite globals.
-local concat, ipairs, tonumber, tostring = table.concat, ipairs, tonumber, tostring
+local tonumber, tostring = tonumber, tostring -- a script may overwrite globals
+
+local C, E = abi.C, ffi.C
+local CHANGED = E.IPQ_SET_PAYLOAD + E.IPQ_SET_LINK
 
 local M = {}
-
--- A record's fields in the order in which they are written.
-local names = { "number", "time", "verdict", "mark", "changed", "packet", "error" }
 
 --- The record of a packet that was judged (see dispatch.lua for what it is of).
 function M.of(p, pkt, why)
@@ -19,27 +18,41 @@ function M.of(p, pkt, why)
     time = ("%d.%06d"):format(tonumber(p.timestamp_sec), tonumber(p.timestamp_usec)),
     verdict = verdict.name(p.verdict),
     mark = p.mark,
-    changed = bit.band(p.set, ffi.C.IPQ_SET_PAYLOAD) ~= 0,
+    changed = p.verdict ~= verdict.DROP and bit.band(p.set, CHANGED) ~= 0,
     packet = tostring(pkt),
     error = why,
   }
 end
 
---- A record as a line of JSON, its fields always in the same order.
----@param record table
----@return string
-function M.line(record)
-  local members = {}
-  for _, name in ipairs(names) do
-    if record[name] ~= nil then members[#members + 1] = ("%q:%s"):format(name, encode(record[name])) end
-  end
-  return "{" .. concat(members, ",") .. "}\n"
+local room, text = E.IPQ_RECORD_SIZE, ffi.new("char[?]", E.IPQ_RECORD_SIZE)
+
+--- What went wrong with a packet, its length, and memory that takes a line with it.
+local function prepare(why)
+  if why == nil then return nil, 0, text end
+  local needed = E.IPQ_RECORD_SIZE + E.IPQ_RECORD_ESCAPE * #why
+  if needed > room then room, text = needed, ffi.new("char[?]", needed) end
+  return why, #why, text
 end
 
---- The observer (see dispatch.lua) that hands lines to write.
----@param write fun(line: string)
-function M.new(write)
-  return function(p, pkt, why) write(M.line(M.of(p, pkt, why))) end
+--- The record as a line of JSON, with its newline.
+---@return string
+function M.line(p, why)
+  local bytes, len, to = prepare(why)
+  return (ffi.string(to, C.ipq_record_json(p, bytes, len, to)))
+end
+
+-- Observers (see dispatch.lua) that write to standard output.
+
+--- A line of JSON for each packet.
+function M.write_json(p, _, why)
+  local bytes, len, to = prepare(why)
+  C.ipq_stdout_write(to, C.ipq_record_json(p, bytes, len, to))
+end
+
+--- A line for people.
+function M.print(p, _, why)
+  local bytes, len, to = prepare(why)
+  C.ipq_stdout_write(to, C.ipq_record_print(p, bytes, len, to))
 end
 
 return M

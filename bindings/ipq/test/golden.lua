@@ -1,6 +1,5 @@
 --- Golden files: what a replay has to give, kept beside the specs.
 local misuse = require "ipq.test.misuse"
-local record = require "ipq.packet.record"
 local replay = require "ipq.test.replay"
 local text = require "ipq.test.text"
 
@@ -29,11 +28,7 @@ end
 
 --- What the replay gives, as a file of the kind that path's name says.
 local function make(path, input, filter)
-  if path:match "%.json$" then
-    local lines = {}
-    for _, entry in ipairs(replay.replay(input, filter).records) do lines[#lines + 1] = record.line(entry) end
-    return table.concat(lines)
-  end
+  if path:match "%.json$" then return (replay.lines(input, filter)) end
   if not path:match "%.pcap$" then bad("%s: a golden file's name ends with .pcap or .json", path) end
   local out = os.tmpname()
   local ok, why = pcall(replay.replay, input, filter, { write = out })

@@ -70,6 +70,26 @@ local function check(path, options)
   end
 end
 
+--- Judges all packets of a capture file. Gives what came of it, without records, or nil and why it cannot be.
+local function judge(path, under_test, options, observe)
+  misuse.guard(check, path, options)
+  ipq.args = under_test.args
+  local capture, driver, damage, told = run({
+    read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
+    range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
+  }, under_test.filter, observe, under_test.timers or timer.new())
+  if not capture then return nil, driver end
+
+  local result = { damage = damage, log = told.log, events = told.events }
+  for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
+  local frames = capture:counters()
+  result.frames, result.changed = frames.frames, frames.changed
+  result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.hidden + frames.unknown_link
+  capture:close()
+  misuse.guard(memory.fail_by_timers, told.raised)
+  return result
+end
+
 --- Judges all packets of a capture file, as `ipq-lua -r` does: pcap or pcapng. Options: write, a file for what is
 --- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened, and
 --- where a timer raised, when all packets are judged.
@@ -78,29 +98,26 @@ end
 ---@param options? {write?: string, select?: string}
 ---@return ipq.test.Replay
 function M.replay(path, filter, options)
-  options = options or {}
   local under_test = filters.of(filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
-  misuse.guard(check, path, options)
-  ipq.args = under_test.args
   local records = {}
-  local capture, driver, damage, told = run({
-    read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
-    range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
-  }, under_test.filter, function(p, pkt, why)
+  local result, message = judge(path, under_test, options or {}, function(p, pkt, why)
     records[#records + 1] = setmetatable(record.of(p, pkt, why), record_mt)
-  end, under_test.timers or timer.new())
-  if not capture then error(driver, 2) end
+  end)
+  if not result then error(message, 2) end
+  result.records = records
+  return (setmetatable(result, replay_mt))
+end
 
-  local result = setmetatable({ records = records, damage = damage, log = told.log, events = told.events },
-    replay_mt)
-  for _, name in ipairs(counter_names) do result[name] = tonumber(driver.batch.counters[name]) end
-  local frames = capture:counters()
-  result.frames, result.changed = frames.frames, frames.changed
-  result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.hidden + frames.unknown_link
-  capture:close()
-  misuse.guard(memory.fail_by_timers, told.raised)
-  return result
+--- What `ipq-lua -r --json` prints of the same. Raises as replay() does.
+---@return string lines
+function M.lines(path, filter)
+  local under_test = filters.of(filter)
+  if not under_test then error("a filter is what load() gives, or a function", 2) end
+  local lines = {}
+  local result, message = judge(path, under_test, {}, function(p, _, why) lines[#lines + 1] = record.line(p, why) end)
+  if not result then error(message, 2) end
+  return table.concat(lines)
 end
 
 --- The packets of a capture file. Frames that are no IP are left out.
