@@ -79,7 +79,7 @@ function Filter:save() end
 ---@field verdict string
 ---@field mark integer
 ---@field changed boolean
----@field packet string one line
+---@field packet string one line: as it goes on, and as it came where it was dropped or its change was refused
 ---@field error string?
 
 ---@class ipq.test.Replay
