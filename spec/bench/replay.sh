@@ -41,6 +41,16 @@ tcpdump_too() {
 	measure "$1" tcpdump_telnet tcpdump -r "$DIR/$1.pcap" -w /dev/null "tcp dst port 23"
 }
 
+# A line for each packet, into a file in memory. Without -S tcpdump looks for each connection in a list, and most
+# packets here are of another one.
+lines() {
+	measure "$1" tcpdump_lines tcpdump -n -S -r "$DIR/$1.pcap"
+	measure "$1" ipq_lua_json "$IPQ_BUILD/ipq-lua" -r "$DIR/$1.pcap" --json scripts/accept.lua
+	found accepted "$1"
+	measure "$1" ipq_lua_print "$IPQ_BUILD/ipq-lua" -r "$DIR/$1.pcap" --print scripts/accept.lua
+	found accepted "$1"
+}
+
 python=python3
 "$python" -c "import scapy" 2> /dev/null || python=/usr/bin/python3
 
@@ -52,6 +62,7 @@ for repetition in $(seq "$repetitions"); do
 	for packets in 10000 100000 1000000; do
 		tcpdump_too $packets
 		ipq_lua $packets
+		lines $packets
 	done
 	[ "$repetition" -le 3 ] || continue
 	measure 100000 tshark_telnet tshark -q -X lua_script:spec/bench/telnet_tap.lua -r "$DIR/100000.pcap"
