@@ -4,12 +4,17 @@
 
 #define CAPTURE "ipq.core.capture"
 
-/* read is the one file's name, which the options table keeps. */
-static void options_read(lua_State *L, struct ipq_capture_options *options, const char **read)
+struct capture_object {
+	struct ipq_object object;
+	const char *read; /* the name of the one file */
+};
+
+static void options_read(lua_State *L, struct ipq_capture_options *options,
+			 struct capture_object *object)
 {
-	*read = ipq_option_string(L, "read");
+	object->read = ipq_option_string(L, "read");
 	*options = (struct ipq_capture_options){
-		.read = read,
+		.read = &object->read,
 		.read_count = 1,
 		.write = ipq_option_string(L, "write"),
 		.write_dropped = ipq_option_string(L, "write_dropped"),
@@ -21,7 +26,7 @@ static void options_read(lua_State *L, struct ipq_capture_options *options, cons
 		.drops_other = ipq_option_bool(L, "drop_other", false),
 		.mends = ipq_option_bool(L, "fix_checksums", false),
 	};
-	if (!*read)
+	if (!object->read)
 		luaL_error(L, "option read is missing: the capture's file name");
 }
 
@@ -43,19 +48,23 @@ static int fail_open(lua_State *L, enum ipq_capture_fault fault, const char *tex
 int ipq_core_capture(lua_State *L)
 {
 	struct ipq_capture_options options;
-	const char *read;
 	char text[IPQ_CAPTURE_TEXT];
 	uint32_t default_verdict, error_verdict;
+	struct capture_object *capture_object;
 	struct ipq_object *object;
 	struct ipq_capture *capture;
 	enum ipq_capture_fault fault;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	options_read(L, &options, &read);
+	capture_object = ipq_object_new(L, CAPTURE, sizeof(*capture_object));
+	object = &capture_object->object;
+	/* Names and the expression are the options table's, which is kept. */
+	lua_pushvalue(L, 1);
+	lua_setfenv(L, -2);
+	options_read(L, &options, capture_object);
 	default_verdict = ipq_option_verdict(L, "default", IPQ_ACCEPT);
 	error_verdict = ipq_option_verdict(L, "on_error", IPQ_DROP);
 
-	object = ipq_object_new(L, CAPTURE, sizeof(*object));
 	fault = ipq_capture_open(&capture, &options, text);
 	if (fault != IPQ_CAPTURE_OK)
 		return fail_open(L, fault, text);

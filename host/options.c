@@ -395,8 +395,7 @@ static const char usage_text[] =
 	"  -q, --queue-num N[:M]     queue to read, or queues, each by a process (0)\n"
 	"  -r, --read FILE           filter a capture file (- is standard input)\n"
 	"  -w, --write FILE, --write-dropped FILE  with -r: what is accepted; dropped\n"
-	"  -F, --filter EXPR, -c, --count N  with -r: what pcap-filter(7) takes; so many\n"
-	"      --other accept|drop, --fix-checksums  with -r: what is no IP; mend sums\n"
+	"  -F, --filter EXPR, -c, --count N, --other VERDICT, --fix-checksums  with -r\n"
 	"      --json, --print       log in JSON; with -r a line a packet, or as tcpdump\n"
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
 	"      --default, --on-error accept|drop  where a filter says nothing, or raises\n"
@@ -412,8 +411,7 @@ static const char usage_text[] =
 	"      --print-rules iptables|nft, --remove-rules, --mark-bits BYPASS,SENT\n"
 	"      --check, --watch, --doctor, --name NAME  try, reload, look; for --ctl\n"
 	"  -h, --help, -V, --version this text; the version\n"
-	"Exit status: 2 filters raised (-r), 64 usage, 65 bad script, 66 no file, 69 no queue, 77 "
-	"not permitted\n";
+	"Exit status: 2 filter raised, 64 usage, 65 script, 66 file, 69 queue, 77 rights\n";
 
 /* getopt's own tables, made from the rules. */
 static void getopt_tables(char *letters, struct option *longs)

@@ -141,7 +141,8 @@ end
   end)
 
   -- if_tsresol, a time in its units, and what that is
-  for _, time in ipairs { { "\0", 77, "77.000000" }, { "\6", 77000001, "77.000001" }, { "\9", 77000001999, "77.000001" },
+  for _, time in ipairs {
+    { "\0", 77, "77.000000" }, { "\6", 77000001, "77.000001" }, { "\9", 77000001999, "77.000001" },
     { "\12", 7.7e13 + 2e6, "77.000002" }, { "\138", 77 * 1024 + 512, "77.500000" }, { "\160", 77 * 2 ^ 32 + 2 ^ 30,
       "77.250000" }, { "\19", 5e18, "0.500000" }, { "\255", 12345, "0.000000" }, { "\127", 12345, "0.000000" } } do
     it("has times in units of " .. time[1]:byte(), function()
@@ -156,7 +157,8 @@ end
     local section = pcapng.section()
     local dir = folder(section:interface { link = capture.RAW, options = { { OFFSET, section:u64(1000) } } }
       :packet(ip(17, udp "a"), { ticks = 5000000 }):text())
-    assert.equal("1005", (replay(dir, "-r in.pcapng", "return function(pkt) print(pkt.timestamp) end\n"):match "\n(%d+)\n$"))
+    local output = replay(dir, "-r in.pcapng", "return function(pkt) print(pkt.timestamp) end\n")
+    assert.equal("1005", output:match "\n(%d+)\n$")
   end)
 
   it("loses a hash that does not hold any more, and blocks that are not to be copied", function()

@@ -73,8 +73,8 @@ describe("a packed capture", function()
 
   it("of another program's names the one that unpacks it", function()
     local dir = folder()
-    for magic, program in pairs { ["\253\55zXZ\0"] = "xzcat", ["\40\181\47\253"] = "zstdcat", ["\4\34\77\24"] = "lz4cat",
-      BZh9 = "bzcat" } do
+    for magic, program in pairs { ["\253\55zXZ\0"] = "xzcat", ["\40\181\47\253"] = "zstdcat",
+      ["\4\34\77\24"] = "lz4cat", BZh9 = "bzcat" } do
       document.write(dir .. "/packed", magic .. ("x"):rep(100))
       local output, status = run(dir, "$P -r packed show.lua")
       assert.matches(("error: packed is compressed: %s packed | ipq-lua -r - ...\n"):format(program), output, 1, true)
@@ -88,7 +88,8 @@ describe("several captures", function()
     local dir = folder()
     capture.write(dir .. "/c.pcapng", { { ip(17, udp "c1"), sec = 9 } }, { ng = true })
     local output, status = run(dir, [[$P -r b.pcap -r c.pcapng -r a.pcap -w out.pcapng show.lua &&
-      $P -r b.pcap -r a.pcap -w out.pcap show.lua > /dev/null && tshark -r out.pcapng -T fields -e udp.length 2> /dev/null]])
+      $P -r b.pcap -r a.pcap -w out.pcap show.lua > /dev/null &&
+      tshark -r out.pcapng -T fields -e udp.length 2> /dev/null]])
     assert.equal(0, status)
     assert.same({ "1\tb1", "2\tb2", "3\tc1", "4\ta1", "5\ta2" }, shown(output))
     assert.matches(("10\n"):rep(5), output)
@@ -102,7 +103,8 @@ describe("several captures", function()
     local output, status = run(dir, "$P -r a.pcap -r missing.pcap show.lua")
     assert.equal("ipq-lua: error: cannot read the capture missing.pcap: No such file or directory\n", output)
     assert.equal(66, status)
-    output, status = run(dir, "head -c 100 a.pcap > cut.pcap; echo text > text; $P -r cut.pcap -r text -r b.pcap show.lua")
+    output, status = run(dir, [[
+      head -c 100 a.pcap > cut.pcap; echo text > text; $P -r cut.pcap -r text -r b.pcap show.lua]])
     assert.matches("error: the capture cut.pcap is damaged: it ends in the middle of frame 2\n", output)
     assert.same({ "1\ta1", "2\tb1", "3\tb2" }, shown(output))
     assert.equal(65, status)

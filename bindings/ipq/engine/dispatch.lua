@@ -104,16 +104,16 @@ function M.new(driver_address, filter, observe, timers, is_program)
 
   local keeper = held.new(driver, driver_address, observe, tell_error)
 
-  local function fail(p)
+  local function fail(p, why)
     if p.held ~= 0 then keeper:release(p) end
-    outcome.fail(batch, p)
+    outcome.fail(batch, p, why)
   end
 
   --- What the filter returned is what becomes of the packet.
   local function judge(p, value, bytes)
     local why
     if p.held == 0 then why = apply(p, value, bytes) else why = keeper:keep(p, value, bytes) end
-    if why then fail(p) end
+    if why then fail(p, why) end
     if observe and p.held == 0 then observe(p, live_view(), why) end
     close()
     if why then tell_error(p, why) end
@@ -195,7 +195,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
         if guard then guard(guarded) end
         return count
       else
-        fail(batch.packets[batch.current])
+        fail(batch.packets[batch.current], count == TOLD and last_error or tostring(count))
         pcall(tell, count)
         close()
         batch.current = batch.current + 1

@@ -93,7 +93,8 @@ end
 
 local function copy_of(p)
   local came_len = p.came ~= nil and p.came_data_len or 0
-  local copy, bytes = packet_type(), byte_array(p.data_len + came_len)
+  local why_size = p.why ~= nil and E.IPQ_WHY_SIZE or 0
+  local copy, bytes = packet_type(), byte_array(p.data_len + came_len + why_size)
   ffi.copy(copy, p, SIZE)
   ffi.copy(bytes, p.data, p.data_len)
   copy.data, copy.spare = bytes, spare
@@ -101,6 +102,7 @@ local function copy_of(p)
     copy.came = bytes + p.data_len
     ffi.copy(bytes + p.data_len, p.came, came_len)
   end
+  if p.why ~= nil then copy.why = bytes + p.data_len + came_len end
   copy.ct, copy.secctx, copy.l2hdr, copy.prefix = nil, nil, nil, nil
   copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = 0, 0, 0, 0
   copy.present = band(copy.present, KEPT)
@@ -137,7 +139,7 @@ local function judge(state, refusal, value, bytes)
   local keeper, p = state.keeper, state.packet
   close(state, refusal)
   local why = apply(p, value, bytes)
-  if why then fail(keeper.batch, p) end
+  if why then fail(keeper.batch, p, why) end
   C.ipq_driver_commit_held(keeper.driver, p)
   if keeper.observe then
     local packet_before, handle_before, keeper_before = live.save()

@@ -5,7 +5,8 @@ local buffer = require "ipq.packet.buffer"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local verdict = require "ipq.verdict"
-local tostring, type = tostring, type -- a script may overwrite globals
+-- A script may overwrite globals.
+local match, sub, tostring, type = string.match, string.sub, tostring, type
 
 local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
 local band, bor, cast, DROP = bit.band, bit.bor, ffi.cast, verdict.DROP
@@ -20,6 +21,8 @@ local LOST = {
 }
 local MARK, bytes_pointer = ffi.C.IPQ_SET_MARK, ffi.typeof "uint8_t *"
 local NO_PAYLOAD, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED), bit.bnot(OVERSIZED)
+
+local WHY_MOST = ffi.C.IPQ_WHY_SIZE - 1
 
 local M = {}
 
@@ -101,8 +104,9 @@ function M.apply(p, value, bytes)
 end
 
 --- Gives a packet of the batch's, or a copy, the error verdict.
-function M.fail(batch, p)
+function M.fail(batch, p, why)
   p.verdict = batch.error_verdict
+  if p.why ~= nil then ffi.copy(p.why, sub(match(why, "^[^\n]*"), 1, WHY_MOST)) end
   put_back(p)
   -- In a capture none has a mark.
   if p.came ~= nil and band(p.set, MARK) ~= 0 then p.mark = 0 end
