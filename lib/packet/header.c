@@ -3,6 +3,7 @@
 #include "lib/bytes.h"
 
 #include <netinet/in.h>
+#include <netinet/ip6.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 
@@ -38,7 +39,7 @@ static uint16_t packet_end(const struct ipq_packet *packet, uint16_t start, uint
 	return (uint16_t)(start + len);
 }
 
-/* A length of 0 is what segmentation leaves that has more to say than 16 bits hold. */
+/* A length of 0 is what segmentation leaves that has yet to tell it, or more than 16 bits hold. */
 static void ip_length_check(struct ipq_packet *packet, uint32_t len, uint32_t least)
 {
 	uint32_t wire = packet->len > packet->data_len ? packet->len : packet->data_len;
@@ -127,11 +128,20 @@ static void transport_parse(struct ipq_packet *packet)
 		udp_length_check(packet);
 }
 
+/* By its header of 20 bytes at p; 0 where that is nonsense. Then the packet is what bytes there are. */
+static uint32_t ipv4_total(const uint8_t *p)
+{
+	uint32_t total = ipq_load16(p + 2);
+
+	return total >= (p[0] & 15U) * 4 ? total : 0;
+}
+
 static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 {
 	const uint8_t *p = packet->data + start;
 	uint16_t left = (uint16_t)(size - start);
-	uint16_t header, total, fragment;
+	uint16_t header, fragment;
+	uint32_t total;
 
 	if (left < IPV4_HEADER) {
 		doubt(packet, IPQ_MALFORMED_IP, true);
@@ -144,10 +154,9 @@ static void ipv4_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	}
 	packet->ip_version = 4;
 	packet->protocol = p[9];
-	/* Less than the header is nonsense: then the packet is what bytes there are. */
-	total = ipq_load16(p + 2);
-	ip_length_check(packet, total, header);
-	packet->end = packet_end(packet, start, total >= header ? total : left, left);
+	total = ipv4_total(p);
+	ip_length_check(packet, ipq_load16(p + 2), header);
+	packet->end = packet_end(packet, start, total ? total : left, left);
 	fragment = ipq_load16(p + 6);
 	if (fragment & 0x1fff)
 		packet->fragment = IPQ_FRAGMENT_LATER;
@@ -180,6 +189,56 @@ uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p)
 	}
 }
 
+/* RFC 2675: the payload's length by the option of a jumbogram, in the hop-by-hop options that begin
+ * at p, of which left bytes are there. 0 where there is none, or none that can be. */
+static uint32_t jumbo_payload(const uint8_t *p, uint32_t left)
+{
+	uint32_t at = 2, end, len, payload;
+
+	if (left < EXTENSION_LEAST)
+		return 0;
+	end = ipq_header_extension_len(IPPROTO_HOPOPTS, p);
+	for (; end <= left && at < end; at += len) {
+		len = 1;
+		if (p[at] != IP6OPT_PAD1)
+			len = end - at < 2 ? end : 2U + p[at + 1];
+		if (len > end - at)
+			return 0;
+		if (p[at] != IP6OPT_JUMBO || len != IP6OPT_JUMBO_LEN)
+			continue;
+		payload = ipq_load32(p + at + 2);
+		return payload > IPQ_PACKET_MAX && payload <= UINT32_MAX - IPV6_HEADER ? payload
+										       : 0;
+	}
+	return 0;
+}
+
+/* By its header at p, of which left bytes are there, 40 of them or more; 0 where that is nonsense.
+ * Linux takes hop-by-hop options without a jumbogram's for all that is there (ip6_rcv_core() in
+ * net/ipv6/ip6_input.c), and a TCP packet of no payload is one that segmentation has yet to tell its
+ * length. */
+static uint32_t ipv6_total(const uint8_t *p, uint32_t left)
+{
+	uint32_t payload = ipq_load16(p + 4);
+
+	if (payload == 0 && p[6] == IPPROTO_TCP)
+		return 0;
+	if (payload == 0 && p[6] == IPPROTO_HOPOPTS) {
+		payload = jumbo_payload(p + IPV6_HEADER, left - IPV6_HEADER);
+		return payload ? payload + IPV6_HEADER : 0;
+	}
+	return payload + IPV6_HEADER;
+}
+
+uint32_t ipq_header_total(const uint8_t *bytes, uint32_t len)
+{
+	if (len >= IPV4_HEADER && bytes[0] >> 4 == 4 && (bytes[0] & 15) * 4 >= IPV4_HEADER)
+		return ipv4_total(bytes);
+	if (len >= IPV6_HEADER && bytes[0] >> 4 == 6)
+		return ipv6_total(bytes, len);
+	return 0;
+}
+
 /* What the extension header of len bytes tells of the packet that begins at upper. */
 static void extension_read(struct ipq_packet *packet, const uint8_t *header, uint32_t len)
 {
@@ -203,6 +262,7 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	const uint8_t *p = packet->data;
 	uint16_t left = (uint16_t)(size - start);
 	uint32_t total, len;
+	bool lacks_jumbo;
 
 	if (left < IPV6_HEADER) {
 		doubt(packet, IPQ_MALFORMED_IP, true);
@@ -211,10 +271,13 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	packet->ip_version = 6;
 	packet->protocol = p[start + 6];
 	packet->upper = (uint16_t)(start + IPV6_HEADER);
-	/* 0 with a jumbogram (RFC 2675), which is longer than any copy. */
-	total = ipq_load16(p + start + 4);
-	ip_length_check(packet, total ? total + IPV6_HEADER : 0, IPV6_HEADER);
-	packet->end = packet_end(packet, start, total ? total + IPV6_HEADER : left, left);
+	total = ipv6_total(p + start, left);
+	lacks_jumbo = total == 0 && packet->protocol == IPPROTO_HOPOPTS;
+	/* What segmentation has yet to cut may be larger than any packet, and no jumbogram. */
+	if (total == IPV6_HEADER && packet->len > IPQ_PACKET_MAX + IPV6_HEADER)
+		total = 0;
+	ip_length_check(packet, total, IPV6_HEADER);
+	packet->end = packet_end(packet, start, total ? total : left, left);
 	while (ipq_header_is_extension(packet->protocol) &&
 	       packet->fragment != IPQ_FRAGMENT_LATER) {
 		const uint8_t *header = p + packet->upper;
@@ -230,6 +293,8 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 		packet->protocol = header[0];
 		packet->upper = (uint16_t)(packet->upper + len);
 	}
+	if (lacks_jumbo && !(packet->dirty & IPQ_DIRTY_ALL))
+		doubt(packet, IPQ_MALFORMED_LENGTH, false);
 	transport_parse(packet);
 }
 

@@ -30,6 +30,13 @@
  * section 4; RFC 4302 for AH in the chain.) */
 void ipq_header_parse(struct ipq_packet *packet);
 
+/* How many bytes the IP packet that begins at bytes has on the wire, by its own header; len of them
+ * are there. More that are there are no part of it, but padding, a trailer, a check sequence of the
+ * link. 0 where it cannot be told: the header is not all there, or its length is nonsense, as that of
+ * what was captured before segmentation is. Then all bytes are the packet's. (RFC 791; RFC 8200
+ * section 3; RFC 2675, whose option may be cut off, too.) */
+uint32_t ipq_header_total(const uint8_t *bytes, uint32_t len);
+
 /* What enum ipq_malformed says, in words; never NULL. */
 const char *ipq_header_strmalformed(int malformed);
 

@@ -2,6 +2,7 @@ local ffi = require "ffi"
 local m = require "spec.support.message"
 local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
+local rewrite = require "spec.support.rewrite"
 local source = require "spec.support.source"
 local ip, ip6, be16, be32 = packets.ip, packets.ip6, m.be16, m.be32
 
@@ -752,5 +753,85 @@ describe("a length in a header", function()
     assert.is_false((inside(dccp(3, 11), look)))
     assert.is_true((inside(dccp(3, 10), look)))
     assert.is_false((inside(dccp(2, 10), look)))
+  end)
+end)
+
+describe("ipq_header_total", function()
+  local C = rewrite.C
+  local function total(bytes) return C.ipq_header_total(rewrite.own(bytes), #bytes) end
+  local padding = ("p"):rep(26)
+
+  it("is what the IP header tells, of however many bytes are there", function()
+    for _, rest in ipairs { "", "xyz", ("x"):rep(1480) } do
+      assert.equal(20 + #rest, total(ip(17, rest) .. padding))
+      assert.equal(32 + #rest, total(ip(17, rest, { options = ("\1"):rep(12) }) .. padding))
+      assert.equal(40 + #rest, total(ip6(17, rest) .. padding))
+      assert.equal(20 + #rest, total(ip(17, rest):sub(1, 20)))
+      assert.equal(32 + #rest, total(ip(17, rest, { options = ("\1"):rep(12) }):sub(1, 20)))
+      assert.equal(#rest > 0 and 40 + #rest or 40, total(ip6(17, rest):sub(1, 40)))
+    end
+    assert.equal(65535, total(ip(17, "x", { length = 65535 })))
+    assert.equal(65575, total(ip6(17, "x", { length = 65535 })))
+  end)
+
+  it("is nothing where that cannot be told, or is nonsense", function()
+    for _, bytes in ipairs {
+      "", "\x45", ip(17, ""):sub(1, 19), ip6(17, "x"):sub(1, 39), ("\0"):rep(60), ("\x50"):rep(60),
+      "\x44" .. ip(17, ("x"):rep(40)):sub(2), ip(6, packets.tcp "x", { length = 0 }),
+      ip(6, packets.tcp "x", { length = 19 }), ip(6, "x", { length = 31, options = ("\1"):rep(12) }),
+      ip6(6, packets.tcp "x", { length = 0 }), ip6(6, packets.tcp "x", { length = 0 }):sub(1, 40),
+    } do
+      assert.equal(0, total(bytes))
+    end
+  end)
+
+  local function jumbo(options, more) return ip6(0, "\6" .. options .. (more or ("x"):rep(30)), { length = 0 }) end
+
+  it("is that of a jumbogram's option, wherever it stands among the others", function()
+    assert.equal(40 + 70000, total(jumbo("\0\xc2\4" .. be32(70000))))
+    assert.equal(40 + 65536, total(jumbo("\1\0\1\2\0\0\xc2\4" .. be32(65536) .. "\1\0")))
+    assert.equal(40 + 70000, total(jumbo("\0\xc2\4" .. be32(70000), "")))
+  end)
+
+  it("is nothing of hop-by-hop options without one that can be, which Linux takes for all that is there", function()
+    for _, options in ipairs {
+      "\0\1\4\0\0\0\0", "\0\xc2\4" .. be32(65535), "\0\xc2\4\xff\xff\xff\xff", "\0\xc2\3" .. be32(70000),
+      "\0\0\0\0\0\0\xc2", "\0\1\5\0\0\0\0", "\9\xc2\4" .. be32(70000),
+    } do
+      assert.equal(0, total(jumbo(options)))
+    end
+    for n = 41, 47 do assert.equal(0, total(jumbo("\0\xc2\4" .. be32(70000)):sub(1, n))) end
+  end)
+
+  it("rules where the packet ends", function()
+    local function parsed(bytes, wire)
+      local memory = rewrite.own(bytes)
+      local p = ffi.new("struct ipq_packet", { data = memory, data_len = #bytes, len = wire or #bytes })
+      C.ipq_header_parse(p)
+      return { p["end"], p.malformed }
+    end
+    assert.same({ 40, 0 }, parsed(ip6(59, "", { length = 0 }) .. "padded"))
+    assert.same({ 40, ffi.C.IPQ_MALFORMED_TRANSPORT }, parsed(ip6(17, "", { length = 0 }) .. padding))
+    -- Large packets that the kernel has yet to cut, with a jumbogram's option or without.
+    local wire = 40 + 8 + 70000
+    for _, bytes in ipairs {
+      jumbo("\0\xc2\4" .. be32(8 + 70000), packets.tcp(("x"):rep(50))),
+      ip6(6, packets.tcp(("x"):rep(50)), { length = 0 }), ip6(17, packets.udp(("x"):rep(50)), { length = 0 }),
+    } do
+      assert.same({ #bytes, 0 }, parsed(bytes, wire))
+    end
+  end)
+
+  it("has a packet with hop-by-hop options told malformed that is as long as nobody can tell", function()
+    local tells = "the IP header tells another length than the packet can have"
+    local function reason(bytes, more)
+      return (inside(bytes, function(pkt) return { pkt.dport or "none", pkt.malformed } end, nil, more))
+    end
+    local rest = packets.tcp(("x"):rep(9))
+    assert.same({ 80, tells }, reason(jumbo("\0\1\4\0\0\0\0", rest)))
+    assert.same({ 80, tells }, reason(jumbo("\0\xc2\4" .. be32(60), rest)))
+    assert.same({ 80, tells }, reason(jumbo("\0\xc2\4" .. be32(70000), rest)))
+    local copy = reason(jumbo("\0\xc2\4" .. be32(8 + 70000), ""):sub(1, 44), m.attr(m.CAP_LEN, be32(70048)))
+    assert.matches("^the copy of the packet ends in its headers", copy[2])
   end)
 end)
