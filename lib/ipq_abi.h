@@ -191,7 +191,8 @@ enum ipq_malformed {
 	IPQ_MALFORMED_LENGTH = 3, /* IP's length is less than its header, or more than there is */
 	IPQ_MALFORMED_CHAIN = 4,  /* an IPv6 extension header is not all there, or too short */
 	IPQ_MALFORMED_TRANSPORT = 5, /* the same of the transport header, or of UDP's length */
-	IPQ_MALFORMED_FRAGMENT = 6   /* a first fragment without all of its transport header */
+	IPQ_MALFORMED_FRAGMENT = 6,  /* a first fragment without all of its transport header */
+	IPQ_MALFORMED_CAPTURE = 7 /* not malformed, but a capture has only a part of the headers */
 };
 
 /* Whose checksum the network card or the segmentation was to finish. */

@@ -1,5 +1,6 @@
 /* A changed packet's lengths and checksums. */
 #include "checksum.h"
+#include "cut.h"
 #include "inner.h"
 #include "packet.h"
 #include "transport.h"
@@ -27,12 +28,24 @@ static uint8_t version_before(const struct ipq_packet *packet)
 	return type == ETH_P_IPV6 ? 6 : 0;
 }
 
+/* Of packets that are cut off only a capture's can be changed, in their place. */
+static int cut_check(const struct ipq_packet *packet)
+{
+	if (!ipq_cut_by_capture(packet))
+		return packet->cut == IPQ_CUT_MOST ? IPQ_REWRITE_MOST : IPQ_REWRITE_TRUNCATED;
+	return packet->dirty & IPQ_DIRTY_ALL || packet->unready ? IPQ_REWRITE_CUT : IPQ_REWRITE_OK;
+}
+
 static int ip_check(struct ipq_packet *packet)
 {
 	uint8_t before, version;
+	int ret;
 
-	if (packet->data_len < packet->len)
-		return IPQ_REWRITE_TRUNCATED;
+	if (ipq_cut_off(packet)) {
+		ret = cut_check(packet);
+		if (ret < 0)
+			return ret;
+	}
 	if (packet->data_len > IPQ_PAYLOAD_MAX)
 		return IPQ_REWRITE_TOO_LONG;
 	if (!packet->parsed)
@@ -47,10 +60,12 @@ static int ip_check(struct ipq_packet *packet)
 }
 
 /* Whether the transport's checksum has to follow what changed. That of a fragment does not only
- * because the IP header was made anew. */
+ * because the IP header was made anew; and one that a capture has cut off is nowhere. */
 static bool transport_follows(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
 	if (t->sum == IPQ_SUM_NONE)
+		return false;
+	if (!t->field && ipq_cut_by_capture(packet) && packet->fragment != IPQ_FRAGMENT_LATER)
 		return false;
 	if (packet->dirty & IPQ_DIRTY_TRANSPORT || packet->unready)
 		return true;
@@ -70,11 +85,11 @@ static bool may_have_no_sum(const struct ipq_packet *packet)
 	return packet->ip_version == 4 || packet->unready == IPQ_UNREADY_INNER;
 }
 
-/* Whether the checksum can follow although a part of what it covers is elsewhere: it has to be
- * here, and to be told by what has changed alone. */
-static bool follows_in_fragment(const struct ipq_packet *packet, const struct ipq_transport *t)
+/* Whether the checksum can follow although a part of what it covers is in other fragments, or was not
+ * captured: it has to be here, and to be told by what has changed alone. */
+static bool follows_in_part(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
-	return packet->fragment == IPQ_FRAGMENT_FIRST && !(packet->dirty & IPQ_DIRTY_ALL) &&
+	return packet->fragment != IPQ_FRAGMENT_LATER && !(packet->dirty & IPQ_DIRTY_ALL) &&
 	       !packet->unready && t->field && t->sum != IPQ_SUM_CRC32C &&
 	       !(packet->ip_version == 6 && has_no_sum(packet, t));
 }
@@ -235,8 +250,10 @@ static int checksum_check(const struct ipq_packet *packet, const struct ipq_tran
 	int ret = IPQ_REWRITE_OK;
 
 	if (transport_follows(packet, t)) {
-		if (packet->fragment && !follows_in_fragment(packet, t))
+		if (packet->fragment && !follows_in_part(packet, t))
 			return IPQ_REWRITE_FRAGMENT;
+		if (ipq_cut_off(packet) && !follows_in_part(packet, t))
+			return IPQ_REWRITE_CUT;
 		if (!(t->field && t->covered))
 			return IPQ_REWRITE_HEADER;
 	}

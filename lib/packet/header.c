@@ -1,4 +1,5 @@
 /* Where a packet's headers are. */
+#include "cut.h"
 #include "packet.h"
 #include "lib/bytes.h"
 
@@ -12,7 +13,7 @@ enum { IPV4_HEADER = 20, IPV6_HEADER = 40, EXTENSION_LEAST = 8, AH_LEAST = 12, V
 /* Whether the copy has ended before the packet did. */
 static bool ends_with_copy(const struct ipq_packet *packet)
 {
-	return packet->data_len < packet->len && packet->end >= packet->data_len;
+	return ipq_cut_off(packet) && packet->end >= packet->data_len;
 }
 
 /* Notes why the headers cannot be told for sure; the first reason stays. Where the packet was not
@@ -22,7 +23,7 @@ static void doubt(struct ipq_packet *packet, enum ipq_malformed reason, bool is_
 	if (packet->malformed)
 		return;
 	if (is_at_end && ends_with_copy(packet))
-		reason = IPQ_MALFORMED_COPY;
+		reason = ipq_cut_by_capture(packet) ? IPQ_MALFORMED_CAPTURE : IPQ_MALFORMED_COPY;
 	else if (is_at_end && packet->fragment == IPQ_FRAGMENT_FIRST)
 		reason = IPQ_MALFORMED_FRAGMENT;
 	packet->malformed = (uint8_t)reason;
@@ -354,6 +355,9 @@ const char *ipq_header_strmalformed(int malformed)
 		return "the transport header is cut off, or tells a length that it cannot have";
 	case IPQ_MALFORMED_FRAGMENT:
 		return "the first fragment ends before the transport header does";
+	case IPQ_MALFORMED_CAPTURE:
+		return "the capture has only a part of the packet, which ends in its headers: a "
+		       "larger snapshot length (tcpdump -s) shows them";
 	default: return "unknown";
 	}
 }

@@ -55,7 +55,7 @@ size_t ipq_packet_summary(struct ipq_packet *packet, char *to);
 /* Why a packet cannot be changed, or a changed one cannot be sent. */
 enum ipq_rewrite_error {
 	IPQ_REWRITE_OK = 0,
-	IPQ_REWRITE_TRUNCATED = -1, /* only a part of the packet was copied */
+	IPQ_REWRITE_TRUNCATED = -1, /* only a part of the packet was copied (IPQ_CUT_QUEUE) */
 	IPQ_REWRITE_FRAGMENT = -2,  /* its checksum covers bytes that are in other fragments */
 	IPQ_REWRITE_TOO_LONG = -3,  /* over IPQ_PAYLOAD_MAX bytes */
 	IPQ_REWRITE_VERSION = -4,   /* the IP version is another one than before, or none */
@@ -63,6 +63,8 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_BOUNDS = -6,    /* offset and length are outside of the packet */
 	IPQ_REWRITE_INNER = -7,	    /* a packet inside has to be finished, but where is it? */
 	IPQ_REWRITE_GSO = -8,	    /* what segmentation would make of it does not arrive */
+	IPQ_REWRITE_CUT = -11,	    /* a capture has only a part of the packet (IPQ_CUT_CAPTURE) */
+	IPQ_REWRITE_MOST = -12,	    /* it has more bytes than can be copied (IPQ_CUT_MOST) */
 	/* For who knows what the kernel does, as no function here. */
 	IPQ_REWRITE_LAYOUT = -9,   /* it loses packets with IPQ_SET_LAYOUT */
 	IPQ_REWRITE_SEGMENTS = -10 /* the same of IPQ_SET_SEGMENTED */
@@ -90,7 +92,8 @@ int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *by
 int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len, const void *bytes,
 			uint32_t new_len);
 
-/* Makes the packet these bytes. A truncated packet is whole from then on. 0 or
+/* Makes the packet these bytes. The bytes that it came with change nothing. A truncated packet is whole from then
+ * on; but to one that a capture has cut off as many bytes as are there are a store. 0 or
  * IPQ_REWRITE_TOO_LONG. */
 int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
 
@@ -124,6 +127,19 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  * it is followed; where it is computed, if the packet was whole and the kernel said that nobody had
  * verified it (IPQ_SKB_CSUM_NOTVERIFIED). Otherwise a computed one is right.
  *
+ * A packet that a capture has cut off (IPQ_CUT_CAPTURE, tcpdump -s) is changed in its place alone:
+ *
+ *   dirty             cut off                             first fragment, cut off
+ *   ---------------   ---------------------------------   -----------------------
+ *   FIELDS            IP                                  IP
+ *   FIELDS TRANSPORT  IP, followed where it is there (2)  the same (1)
+ *   ALL               refused: IPQ_REWRITE_CUT            the same
+ *
+ *   (2)       a checksum that is not among the bytes is in no file, so nothing is to be done for it,
+ *             nor for half of one. IPQ_REWRITE_CUT where it would have to be computed, as in (1)
+ *
+ * Its lengths stay, even where they lie; a later fragment is as one that is whole.
+ *
  * What is not ready may be the checksum of a packet inside (ipq_inner_unready()): that one is
  * computed then, before the packet's own. Else nothing inside of a tunnel is touched.
  *
@@ -137,6 +153,7 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *
  * Other refusals, whatever changed:
  *   IPQ_REWRITE_TRUNCATED  the packet is longer than what was copied of it
+ *   IPQ_REWRITE_MOST       the same where no more can be copied
  *   IPQ_REWRITE_TOO_LONG   it is over IPQ_PAYLOAD_MAX bytes
  *   IPQ_REWRITE_VERSION    it came with another IP version, by family, or by hw_protocol and VLAN
  *                          tags

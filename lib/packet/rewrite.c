@@ -1,6 +1,7 @@
 /* Changes to a packet's bytes. What they do to lengths and checksums is noted here and carried out
  * by finish.c. */
 #include "checksum.h"
+#include "cut.h"
 #include "inner.h"
 #include "packet.h"
 #include "transport.h"
@@ -79,6 +80,13 @@ static void note_wrong(struct ipq_packet *packet)
 	packet->l4_wrong = wrong == 0xffff ? 0 : wrong;
 }
 
+/* A change follows after which all lengths and checksums are made anew. */
+static void begin_anew(struct ipq_packet *packet)
+{
+	note_wrong(packet);
+	packet->dirty |= IPQ_DIRTY_ALL;
+}
+
 /* A change within the packet's reach follows. The first one drops the padding, so that from then
  * on the packet ends where its bytes end. */
 static void begin(struct ipq_packet *packet)
@@ -103,10 +111,10 @@ static void begin(struct ipq_packet *packet)
 		packet->len = packet->end;
 		ipq_header_parse(packet);
 	}
-	if (!lies(packet))
+	/* The lengths of what a capture has cut off stay as they are. */
+	if (!lies(packet) || ipq_cut_by_capture(packet))
 		return;
-	note_wrong(packet);
-	packet->dirty |= IPQ_DIRTY_ALL;
+	begin_anew(packet);
 	ipq_header_parse(packet); /* what it says of its length counts no more */
 }
 
@@ -116,8 +124,8 @@ static void begin_all(struct ipq_packet *packet, bool lays_out)
 	begin(packet);
 	if (lays_out)
 		packet->set |= IPQ_SET_LAYOUT;
-	note_wrong(packet);
-	packet->dirty |= IPQ_DIRTY_ALL | IPQ_DIRTY_TRANSPORT;
+	begin_anew(packet);
+	packet->dirty |= IPQ_DIRTY_TRANSPORT;
 	packet->parsed = 0;
 }
 
@@ -162,7 +170,9 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 	if (moves && ipq_transport_lays_out(packet, offset, bytes, len))
 		packet->set |= IPQ_SET_LAYOUT;
 	/* A CRC32c is computed anew whatever changes in what it covers. */
-	if (moves || (t.sum == IPQ_SUM_CRC32C && offset + len > t.start))
+	if (moves)
+		begin_anew(packet);
+	else if (t.sum == IPQ_SUM_CRC32C && offset + len > t.start)
 		note_wrong(packet);
 	add_delta(packet, t.start, t.covered, offset, bytes, len);
 	/* Of a later fragment they are none of its own business, but the first one's. */
@@ -170,10 +180,8 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 		add_delta(packet, t.source, t.source + t.address_len, offset, bytes, len);
 		add_delta(packet, t.destination, t.destination + t.address_len, offset, bytes, len);
 	}
-	if (moves) {
-		packet->dirty |= IPQ_DIRTY_ALL;
+	if (moves)
 		packet->parsed = 0;
-	}
 }
 
 int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *bytes, uint32_t len)
@@ -278,14 +286,27 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 	return IPQ_REWRITE_OK;
 }
 
+/* With its padding, or without. What the queue has cut off is whole once its bytes are set. */
+static bool is_as_it_came(struct ipq_packet *packet, const uint8_t *bytes, uint32_t len)
+{
+	if (packet->dirty || len == 0 || (len != packet->data_len && len != reach(packet)))
+		return false;
+	if (ipq_cut_off(packet) && !ipq_cut_by_capture(packet))
+		return false;
+	return memcmp(packet->data, bytes, len) == 0;
+}
+
 int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 {
-	bool lays_out;
+	bool is_cut = ipq_cut_by_capture(packet), keeps_size, lays_out;
 
 	if (len > IPQ_PAYLOAD_MAX)
 		return IPQ_REWRITE_TOO_LONG;
-	/* What did not change in a fragment's transport must be known. */
-	if (len == reach(packet) && packet->len <= packet->data_len && packet->fragment)
+	keeps_size = len == reach(packet) && (is_cut || !ipq_cut_off(packet));
+	if (is_as_it_came(packet, bytes, len))
+		return IPQ_REWRITE_OK;
+	/* What did not change must be known where not all that a checksum covers is here. */
+	if (keeps_size && (is_cut || packet->fragment))
 		return ipq_rewrite_store(packet, 0, bytes, len);
 	/* Where the headers cannot be told nobody knows whether they are the same. */
 	lays_out = packet->ip_version == 0 || packet->malformed || len < packet->upper ||
@@ -311,6 +332,13 @@ const char *ipq_rewrite_strerror(int error)
 	case IPQ_REWRITE_TRUNCATED:
 		return "only a part of the packet was copied: raise --copy-range, or the script's "
 		       "queue.range, to change it";
+	case IPQ_REWRITE_CUT:
+		return "the capture has only a part of the packet (its snapshot length): of that "
+		       "only changes that keep the length can be made, and for which no checksum "
+		       "has to be computed of what is missing";
+	case IPQ_REWRITE_MOST:
+		return "the packet is over 65531 bytes (BIG TCP), the most that is copied of one: "
+		       "--no-gso has the kernel cut it into segments first, which can be changed";
 	case IPQ_REWRITE_FRAGMENT:
 		return "the checksum of a fragment covers bytes of other fragments: change whole "
 		       "packets, which connection tracking puts together";

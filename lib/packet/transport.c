@@ -1,6 +1,7 @@
 /* Where a transport keeps its checksum, and what that covers. */
 #include "transport.h"
 #include "checksum.h"
+#include "cut.h"
 #include "packet.h"
 #include "lib/bytes.h"
 
@@ -69,7 +70,7 @@ static uint16_t home_address(const uint8_t *data, uint32_t at, uint32_t len, uin
 }
 
 /* The first routing header and the first home address count. The chain is all there:
- * ipq_header_parse() went through it to l4. */
+ * ipq_header_parse() went through it to upper. */
 static void addresses_find_6(const struct ipq_packet *packet, struct ipq_transport *t)
 {
 	const uint8_t *p = packet->data;
@@ -82,7 +83,7 @@ static void addresses_find_6(const struct ipq_packet *packet, struct ipq_transpo
 	t->source = source;
 	t->destination = destination;
 	t->address_len = ADDRESS_6;
-	for (; at < packet->l4; at += len) {
+	for (; at < packet->upper; at += len) {
 		len = ipq_header_extension_len(type, p + at);
 		if (type == IPPROTO_ROUTING && !is_routed)
 			t->destination = routing_destination(p, (uint16_t)at, destination);
@@ -145,6 +146,27 @@ static uint16_t dccp_end(const struct ipq_packet *packet)
 	return (uint16_t)(packet->body + (coverage - 1) * 4);
 }
 
+/* Of a header that a capture has cut off: the checksum, where that is there. It covers what is there
+ * behind it, all of which is the header's. */
+static uint16_t cut_field(const struct ipq_packet *packet, const struct ipq_transport *t)
+{
+	const uint32_t left = (uint32_t)packet->end - t->start;
+	uint16_t field;
+
+	if (!ipq_cut_by_capture(packet) || packet->fragment == IPQ_FRAGMENT_LATER)
+		return 0;
+	switch (packet->protocol) {
+	case IPPROTO_TCP: field = 16; break;
+	case IPPROTO_DCCP: field = 6; break;
+	case IPPROTO_MH: field = 4; break;
+	case IPPROTO_GRE: field = left > 0 && packet->data[t->start] & 0x80 ? 4 : 0; break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6: field = 2; break;
+	default: field = 0; break; /* it ends its header, or is not known */
+	}
+	return field && left >= field + sizeof(uint16_t) ? (uint16_t)(t->start + field) : 0;
+}
+
 void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t)
 {
 	uint16_t field;
@@ -158,8 +180,12 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 		addresses_find_4(packet, t);
 	else
 		addresses_find_6(packet, t);
-	if (packet->l4 == 0 || t->sum == IPQ_SUM_NONE)
+	if (t->sum == IPQ_SUM_NONE)
 		return;
+	if (packet->l4 == 0) {
+		t->field = cut_field(packet, t);
+		return;
+	}
 	switch (packet->protocol) {
 	case IPPROTO_TCP: field = 16; break;
 	case IPPROTO_UDP:
@@ -270,19 +296,25 @@ static bool keys_change(const struct ipq_packet *packet, const struct key *key, 
 	return false;
 }
 
-/* Options and extension headers: between the IP header's fixed part and what follows all of it. */
-static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
-			  uint32_t len)
+/* Whether they change any of the bytes from offset start on, up to stop. */
+static bool range_changes(const struct ipq_packet *packet, uint32_t start, uint32_t stop,
+			  uint32_t offset, const uint8_t *bytes, uint32_t len)
 {
-	uint32_t start = packet->l3 + (packet->ip_version == 4 ? 20U : IPV6_HEADER);
-	uint32_t stop = packet->upper;
-
 	if (start < offset)
 		start = offset;
 	if (stop > offset + len)
 		stop = offset + len;
 	return start < stop &&
 	       memcmp(packet->data + start, bytes + (start - offset), stop - start) != 0;
+}
+
+/* Options and extension headers: between the IP header's fixed part and what follows all of it. */
+static bool chain_changes(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,
+			  uint32_t len)
+{
+	uint32_t start = packet->l3 + (packet->ip_version == 4 ? 20U : IPV6_HEADER);
+
+	return range_changes(packet, start, packet->upper, offset, bytes, len);
 }
 
 /* Version, header length, and the fragment field but DF. */
@@ -307,9 +339,13 @@ bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const
 	if (offset < l3 || keys_change(packet, keys, l3, offset, bytes, len) ||
 	    chain_changes(packet, offset, bytes, len))
 		return true;
-	/* What could not be a header may have become one. */
-	if (!packet->l4)
-		return packet->fragment != IPQ_FRAGMENT_LATER && offset + len > packet->upper;
-	return offset < packet->body && keys_change(packet, transport_keys(packet->protocol),
-						    packet->l4, offset, bytes, len);
+	if ((packet->l4 && offset >= packet->body) || packet->fragment == IPQ_FRAGMENT_LATER)
+		return false;
+	/* What could not be a header may have become one. What a capture has cut off has not. */
+	if (!packet->l4 && !ipq_cut_by_capture(packet))
+		return offset + len > packet->upper;
+	if (!packet->l4 && ipq_header_is_extension(packet->protocol))
+		return range_changes(packet, packet->upper, packet->end, offset, bytes, len);
+	keys = transport_keys(packet->protocol);
+	return keys_change(packet, keys, packet->upper, offset, bytes, len);
 }

@@ -141,7 +141,10 @@ static int attr_read(struct ipq_packet *packet, int type, const uint8_t *value, 
 		packet->ct_len = len;
 		break;
 	case NFQA_CT_INFO: packet->ct_info = ipq_load32(value); break;
-	case NFQA_CAP_LEN: packet->len = ipq_load32(value); break;
+	case NFQA_CAP_LEN:
+		packet->len = ipq_load32(value);
+		packet->cut = packet->len > IPQ_PAYLOAD_MAX ? IPQ_CUT_MOST : IPQ_CUT_QUEUE;
+		break;
 	case NFQA_SKB_INFO: packet->skb_info = ipq_load32(value); break;
 	case NFQA_UID: packet->uid = ipq_load32(value); break;
 	case NFQA_GID: packet->gid = ipq_load32(value); break;

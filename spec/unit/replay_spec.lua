@@ -222,11 +222,18 @@ end
     assert.same({ "1 drop", "2 accept", "3 accept" }, lines)
   end)
 
-  it("refuses to change a packet that the capture cut off", function()
-    local _, output, status = replay({ { packet:sub(1, 30), len = #packet } },
-      "return function(pkt) assert(pkt.truncated and pkt.len == 33) pkt.ip.ttl = 3 end\n")
-    assert.equal(2, status)
-    assert.matches("frame 1 of the capture: packet changed: only a part", output)
+  it("changes a packet that the capture cut off in its place, and refuses to make it longer", function()
+    local function replayed(change)
+      return replay({ { packet:sub(1, 30), len = #packet } },
+        "return function(pkt) assert(pkt.truncated and pkt.len == 33) " .. change .. " end\n")
+    end
+    local written, output, status = replayed "pkt.ip.ttl = 3"
+    assert.equal(0, status)
+    assert.same({ 3, 30 }, { written[1][1]:byte(9), #written[1][1] })
+    assert.equal(0, count(output, "errors"))
+    written, output, status = replayed "pkt.payload:replace(30, 0, 'more')"
+    assert.same({ 2, 0 }, { status, #written })
+    assert.matches("frame 1 of the capture: packet changed: the capture has only a part", output)
     assert.equal(1, count(output, "errors"))
     assert.matches("error: the filter failed for 1 of 1 packets, which got the error verdict", output)
   end)

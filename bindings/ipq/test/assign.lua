@@ -189,8 +189,7 @@ function M.build(template, plan)
     assign(pkt, plan, false)
     if plan.payload then pkt.payload:replace(#template, 0, plan.payload) end
   end)
-  local _, complete = memory.with(assigned, {}, function() return nil, assigned end)
-  return apply_given(complete, plan)
+  return apply_given(memory.complete(assigned, {}), plan)
 end
 
 return M

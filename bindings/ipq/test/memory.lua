@@ -410,4 +410,16 @@ function M.with(bytes, meta, work)
   return job.result, outcome.bytes or bytes
 end
 
+--- The bytes with all lengths and checksums made.
+---@return string bytes
+function M.complete(bytes, meta)
+  local _, complete = M.with(bytes, meta, function(pkt)
+    -- Bytes that a packet came with would change nothing.
+    local payload = pkt.payload
+    if #payload > 0 then payload:set_u8(0, payload:u8(0)) end
+    return nil, bytes
+  end)
+  return complete
+end
+
 return M
