@@ -137,6 +137,7 @@ struct ipq_packet {
 	uint8_t unready;   /* enum ipq_unready: whose checksum is not finished */
 	uint16_t inner;	   /* where the IP packet begins inside, whose checksum that is */
 	uint16_t l4_delta; /* what changes have added to the transport's sum */
+	uint16_t udp_len;  /* UDP's length that ends before IP's does; 0: it is made anew */
 	uint32_t l4_wrong; /* by what the transport's checksum was wrong when the packet came */
 	uint32_t came_len; /* len, when the packet came */
 	uint8_t *spare;	   /* IPQ_PACKET_MAX bytes for a packet that outgrows its place */

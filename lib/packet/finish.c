@@ -94,6 +94,14 @@ static bool follows_in_part(const struct ipq_packet *packet, const struct ipq_tr
 	       !(packet->ip_version == 6 && has_no_sum(packet, t));
 }
 
+/* Whether UDP's length is still the one that it came with, which ended before the packet did; at most
+ * len bytes are left for it. */
+static bool keeps_udp_length(const struct ipq_packet *packet, uint32_t len)
+{
+	return packet->udp_len && packet->udp_len <= len &&
+	       ipq_load16(packet->data + packet->l4 + 4) == packet->udp_len;
+}
+
 /* Without fragments: a first one tells the length of the whole. */
 static void transport_length(struct ipq_packet *packet)
 {
@@ -101,6 +109,8 @@ static void transport_length(struct ipq_packet *packet)
 	uint32_t len = (uint32_t)packet->end - packet->l4;
 
 	/* Coverage is the sender's choice; where it went lost with the bytes, it is all. */
+	if (packet->protocol == IPPROTO_UDP && keeps_udp_length(packet, len))
+		return;
 	if (packet->protocol == IPPROTO_UDP)
 		ipq_store16(p + 4, len);
 	else if (packet->protocol == IPPROTO_UDPLITE && ipq_load16(p + 4) > len)

@@ -114,8 +114,10 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  *   ALL TRANSPORT            length, IP, computed   refused               refused
  *
  *   IP        the checksum of an IPv4 header is computed; IPv6 has none
- *   length    IPv4 total length or IPv6 payload length; in a whole packet UDP's length too, and a
- *             UDP-Lite or DCCP coverage of more than is left becomes 0, which means all
+ *   length    IPv4 total length or IPv6 payload length; in a whole packet UDP's length too, but for
+ *             one that came with bytes behind the datagram (RFC 9868) and that nothing has changed,
+ *             nor the packet's size; and a UDP-Lite or DCCP coverage of more than is left becomes
+ *             0, which means all
  *   followed  RFC 1624: the checksum changes by what the bytes changed by. SCTP's CRC32c, and the
  *             sum of a UDP packet over IPv6 that has none, are computed
  *   computed  anew, of all that the checksum covers

@@ -80,11 +80,21 @@ static void note_wrong(struct ipq_packet *packet)
 	packet->l4_wrong = wrong == 0xffff ? 0 : wrong;
 }
 
-/* A change follows after which all lengths and checksums are made anew. */
+/* A change follows after which all lengths and checksums are made anew. A UDP length that leaves bytes
+ * behind the datagram (RFC 9868) is noted: it stays while the packet's size does. */
 static void begin_anew(struct ipq_packet *packet)
 {
+	uint32_t len;
+
 	note_wrong(packet);
+	if (packet->dirty & IPQ_DIRTY_ALL)
+		return;
 	packet->dirty |= IPQ_DIRTY_ALL;
+	if (packet->protocol != IPPROTO_UDP || !packet->l4 || packet->fragment)
+		return;
+	len = ipq_load16(packet->data + packet->l4 + 4);
+	if (len >= 8 && len < (uint32_t)packet->end - packet->l4)
+		packet->udp_len = (uint16_t)len;
 }
 
 /* A change within the packet's reach follows. The first one drops the padding, so that from then
@@ -103,6 +113,7 @@ static void begin(struct ipq_packet *packet)
 		return;
 	packet->l4_delta = 0;
 	packet->l4_wrong = 0;
+	packet->udp_len = 0;
 	packet->dirty = IPQ_DIRTY_FIELDS;
 	if (packet->ip_version == 0)
 		return;
@@ -274,6 +285,7 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
 		return IPQ_REWRITE_TOO_LONG;
 	begin_all(packet, offset < packet->upper);
+	packet->udp_len = 0;
 	inner_move(packet, offset, len, new_len);
 	/* What was not copied stays missing. */
 	missing = packet->len > packet->data_len ? packet->len - packet->data_len : 0;
@@ -312,6 +324,8 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len)
 	lays_out = packet->ip_version == 0 || packet->malformed || len < packet->upper ||
 		   ipq_transport_lays_out(packet, 0, bytes, len);
 	begin_all(packet, lays_out);
+	if (!keeps_size)
+		packet->udp_len = 0;
 	if (len > packet->data_len)
 		packet->data = packet->spare;
 	if (len > 0)

@@ -14,7 +14,7 @@ local structs = {
     "timestamp_sec", "timestamp_usec",
     "parsed", "ip_version", "protocol",
     "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held", "malformed", "unready", "inner",
-    "l4_delta", "l4_wrong", "came_len", "spare", "ct", "secctx",
+    "l4_delta", "udp_len", "l4_wrong", "came_len", "spare", "ct", "secctx",
     "l2hdr", "ct_len", "secctx_len", "l2hdr_len", "l2hdr_room", "link", "cut", "came", "came_data_len", "why", "prefix",
     "prefix_len" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },

@@ -354,12 +354,20 @@ describe("ipq_rewrite_finish", function()
       .. p.bytes:sub(41)), packet)
   end)
 
+  -- UDP with bytes behind the datagram (RFC 9868), and with right sums.
+  local function with_surplus(version)
+    local p = craft.packet { random = rewrite.random(18), version = version, name = "udp", body = "0123456789" }
+    local v4, size = version == 4, #p.bytes + 7
+    local bytes = put(p.bytes .. "surplus", v4 and 2 or 4, be16(v4 and size or size - 40))
+    if v4 then
+      bytes = put(bytes, 10, "\0\0")
+      bytes = put(bytes, 10, be16(rewrite.checksum(bytes:sub(1, 20))))
+    end
+    return p, bytes
+  end
+
   it("keeps UDP's own length where bytes change in their place", function()
-    local p = craft.packet { random = rewrite.random(18), version = 4, name = "udp", body = "0123456789" }
-    local whole = p.bytes .. "surplus" -- RFC 9868
-    whole = put(whole, 2, be16(#whole))
-    whole = put(whole, 10, "\0\0")
-    whole = put(whole, 10, be16(rewrite.checksum(whole:sub(1, 20))))
+    local p, whole = with_surplus(4)
     both(p, function(more, _, sent)
       local packet = arrive(more and put(whole, p.l4 + 6, be16(craft.pseudo(p, p.bytes))) or whole, more)
       store(packet, p.body, "9")
@@ -367,6 +375,69 @@ describe("ipq_rewrite_finish", function()
       local changed = sent(craft.complete(p, put(p.bytes, p.body, "9")))
       assert_finished(whole:sub(1, 20) .. changed:sub(21) .. "surpluS", packet)
     end)
+  end)
+
+  it("keeps UDP's own length where all is made anew, as long as the packet's size stays", function()
+    for _, version in ipairs { 4, 6 } do
+      local p, whole = with_surplus(version)
+      local changed = put(whole, p.body, "9")
+      changed = put(changed, p.l4, craft.complete(p, put(p.bytes, p.body, "9")):sub(p.l4 + 1))
+      for _, change in ipairs {
+        function(packet) set(packet, put(whole, p.body, "9")) end,
+        function(packet) -- a byte that lengths hang on, there and back
+          store(packet, version == 4 and 9 or 6, "\1")
+          store(packet, version == 4 and 9 or 6, "\17")
+          store(packet, p.body, "9")
+        end,
+        function(packet)
+          store(packet, p.l4 + 6, "\1\2")
+          store(packet, p.body, "9")
+        end,
+      } do
+        local packet = arrive(whole)
+        change(packet)
+        assert_finished(changed, packet)
+      end
+    end
+  end)
+
+  it("makes UDP's length that of all that is there where the size changes, or it was assigned", function()
+    for _, version in ipairs { 4, 6 } do
+      local p, whole = with_surplus(version)
+      local at = p.l4 + 4
+      for _, case in ipairs {
+        { whole .. "x", function(packet) replace(packet, #whole, 0, "x") end },
+        { whole .. "x", function(packet) set(packet, whole .. "x") end },
+        { whole, function(packet) replace(packet, #whole, 0, "x") replace(packet, #whole, 1, "") end },
+        { whole, function(packet) store(packet, at, "\0\9") end },
+        { whole, function(packet) set(packet, put(whole, at, "\0\9")) end },
+        { whole, function(packet) set(packet, put(whole, at, "\1\0")) end },
+      } do
+        local packet = arrive(whole)
+        case[2](packet)
+        assert_finished(craft.complete(p, case[1]), packet)
+      end
+    end
+  end)
+
+  it("leaves a packet as it came where it is set to the bytes that it came with", function()
+    local p, surplus = with_surplus(4)
+    for _, bytes in ipairs { p.bytes, surplus, put(p.bytes, 10, "\1\2"), put(p.bytes, 2, "\0\0"), "no packet" } do
+      for _, padding in ipairs { "", "padding" } do
+        local packet = arrive(bytes .. padding)
+        assert.equal(0, set(packet, bytes .. padding))
+        assert.same({ bytes .. padding, 0, 0 }, { bytes_of(packet), packet.dirty, packet.set })
+        assert.equal(0, finish(packet))
+      end
+    end
+    local packet = arrive(p.bytes .. "padding")
+    assert.equal(0, set(packet, p.bytes))
+    assert.same({ p.bytes .. "padding", 0, 0 }, { bytes_of(packet), packet.dirty, packet.set })
+    -- One that has changed is made right as a whole.
+    packet = arrive(put(p.bytes, 10, "\1\2"))
+    store(packet, 0, p.bytes:sub(1, 1))
+    assert.equal(0, set(packet, put(p.bytes, 10, "\1\2")))
+    assert_finished(p.bytes, packet)
   end)
 
   it("drops the padding behind the IP packet", function()
