@@ -60,3 +60,12 @@ uint16_t ipq_checksum_next(uint16_t checksum, uint16_t delta)
 
 	return next == 0xffff ? 0 : next;
 }
+
+void ipq_checksum_ipv4(uint8_t *header)
+{
+	uint16_t checksum;
+
+	memset(header + 10, 0, sizeof(checksum));
+	checksum = ipq_checksum_fold(ipq_checksum_add(0, header, (header[0] & 15U) * 4));
+	memcpy(header + 10, &checksum, sizeof(checksum));
+}

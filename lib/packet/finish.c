@@ -131,17 +131,6 @@ static void ip_length(struct ipq_packet *packet)
 		ipq_store16(p + 4, len - 40);
 }
 
-/* In full: 20 bytes cost no more than keeping account of changes. */
-static void ipv4_checksum(struct ipq_packet *packet)
-{
-	uint8_t *p = packet->data + packet->l3;
-	uint16_t checksum;
-
-	ipq_store16(p + 10, 0);
-	checksum = ipq_checksum_fold(ipq_checksum_add(0, p, (size_t)(p[0] & 15) * 4));
-	memcpy(p + 10, &checksum, sizeof(checksum));
-}
-
 /* What the packet's checksum was wrong by when it came it stays wrong by. */
 static void crc_store(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
@@ -293,7 +282,7 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 	if (packet->dirty & IPQ_DIRTY_ALL)
 		ip_length(packet);
 	if (packet->ip_version == 4)
-		ipv4_checksum(packet);
+		ipq_checksum_ipv4(packet->data + packet->l3);
 	if (follows && packet->dirty & IPQ_DIRTY_ALL) {
 		transport_length(packet);
 		ipq_transport_find(packet, &t);

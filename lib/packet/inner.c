@@ -214,17 +214,18 @@ static bool go_inside(struct ipq_packet *inner, const struct ipq_packet *packet,
 	return start && ipq_inner_view(inner, packet, *at);
 }
 
-/* Whether a packet inside is the one; sets inner. */
-static bool inner_find(struct ipq_packet *packet)
+bool ipq_inner_find(struct ipq_packet *inner, const struct ipq_packet *packet, uint32_t *at)
 {
-	struct ipq_packet inner = *packet;
-	uint32_t at = 0;
+	uint32_t start = ipq_inner_start(packet);
 
-	for (int depth = 0; depth < DEPTH_MAX && go_inside(&inner, packet, &at); depth++) {
-		if (is_unfinished(&inner)) {
-			packet->inner = (uint16_t)at;
+	*at = 0;
+	for (int depth = 0; depth < DEPTH_MAX && start; depth++) {
+		*at += start;
+		if (!ipq_inner_view(inner, packet, *at))
+			return false;
+		if (is_unfinished(inner))
 			return true;
-		}
+		start = ipq_inner_start(inner);
 	}
 	return false;
 }
@@ -232,7 +233,9 @@ static bool inner_find(struct ipq_packet *packet)
 enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 {
 	bool is_udp = packet->protocol == IPPROTO_UDP;
+	struct ipq_packet inner;
 	bool is_open;
+	uint32_t at;
 
 	if (!(packet->present & IPQ_HAS_SKB_INFO) ||
 	    !(packet->skb_info & (IPQ_SKB_CSUMNOTREADY | IPQ_SKB_GSO)))
@@ -245,8 +248,10 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet)
 	/* Where it is to be cut into segments, a tunnel's is left open as well. */
 	if (is_open && !(packet->skb_info & IPQ_SKB_GSO))
 		return IPQ_UNREADY_OWN;
-	if (inner_find(packet))
+	if (ipq_inner_find(&inner, packet, &at)) {
+		packet->inner = (uint16_t)at;
 		return IPQ_UNREADY_INNER;
+	}
 	return is_open || (is_udp && is_right(packet)) ? IPQ_UNREADY_OWN : IPQ_UNREADY_UNKNOWN;
 }
 

@@ -16,6 +16,10 @@ bool ipq_inner_view(struct ipq_packet *inner, const struct ipq_packet *packet, u
  */
 uint32_t ipq_inner_start(const struct ipq_packet *packet);
 
+/* Finds the packet inside, at whatever depth, whose transport's checksum is left to others; at is
+ * where it begins in packet. False where there is none. Both share the bytes. */
+bool ipq_inner_find(struct ipq_packet *inner, const struct ipq_packet *packet, uint32_t *at);
+
 /* Whose checksum is not finished in a packet as the kernel told of it, before anything of it has
  * changed; sets inner where that is a packet inside. What others are to finish holds its
  * pseudo-header's sum, a CRC32c holds 0: that is how the packet is told which it is. */

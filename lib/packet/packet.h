@@ -172,4 +172,20 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  */
 int ipq_rewrite_finish(struct ipq_packet *packet);
 
+/* Which of a packet's checksums are wrong: bits. */
+enum ipq_sum_wrong { IPQ_SUM_WRONG_IP = 1, IPQ_SUM_WRONG_TRANSPORT = 2 };
+
+/* The bits of those that a receiver would find wrong in the packet as it stands: the IPv4 header's,
+ * and the transport's, by whatever ipq_rewrite_finish() knows. One that a network card was to finish
+ * is wrong, too. What cannot be told has no bit: the transport's of a fragment, of a packet that is
+ * cut off or malformed, of UDP without one (0), and of a coverage that cannot be. One pass over the
+ * bytes, which are the same afterwards. (RFC 1071, RFC 9260 appendix A) */
+uint32_t ipq_sums_wrong(struct ipq_packet *packet);
+
+/* Makes those right which ipq_sums_wrong() would find wrong, computed anew, and before them the one
+ * that a network card was to finish in a packet inside of a tunnel. All other bytes stay, lengths
+ * too; so do dirty and set. Whether anything has changed. One pass over the bytes, of which a
+ * tunnel's inner ones may have two. */
+bool ipq_sums_mend(struct ipq_packet *packet);
+
 #endif
