@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
+#include <linux/if_ether.h>
 #include <pcap/pcap.h>
 
 /* A frame of the batch, in reading order. */
@@ -94,21 +95,29 @@ static const char *comment(struct ipq_capture *capture, const struct ipq_output 
 	return capture->comment;
 }
 
+/* Bytes of a frame that is put together. */
+static uint32_t changed_caplen(const struct entry *entry, const struct ipq_packet *packet)
+{
+	uint32_t len = packet->set & IPQ_SET_PAYLOAD ? packet->data_len
+						     : entry->frame.caplen - entry->offset;
+
+	return entry->link_len + len;
+}
+
 /* Puts the frame together: the link header and the packet as the filter left them, and in a packet
- * that it left alone what lies behind it. Gives the bytes. */
-static uint32_t changed_fill(struct ipq_capture *capture, const struct entry *entry,
-			     const struct ipq_packet *packet)
+ * that it left alone what lies behind it. */
+static void changed_fill(struct ipq_capture *capture, const struct entry *entry,
+			 const struct ipq_packet *packet)
 {
 	bool is_other = packet->set & IPQ_SET_PAYLOAD;
 	const uint8_t *bytes = is_other ? packet->data : entry->frame.bytes + entry->offset;
-	uint32_t len = is_other ? packet->data_len : entry->frame.caplen - entry->offset;
+	uint32_t len = changed_caplen(entry, packet) - entry->link_len;
 
 	memcpy(capture->changed, entry->link, entry->link_len);
 	if (is_other)
 		ipq_link_set_length(entry->frame.link_type, capture->changed, entry->link_len,
 				    packet->len);
 	memcpy(capture->changed + entry->link_len, bytes, len);
-	return entry->link_len + len;
 }
 
 /* What the frame had on the wire. What is missing of a packet that is cut off stays so. */
@@ -123,19 +132,54 @@ static uint32_t changed_len(const struct entry *entry, const struct ipq_packet *
 static void accept_changed(struct ipq_capture *capture, const struct entry *entry,
 			   const struct ipq_packet *packet, bool is_mended)
 {
-	uint32_t caplen = changed_fill(capture, entry, packet);
-	uint32_t len = changed_len(entry, packet);
+	uint32_t len = changed_len(entry, packet), caplen = changed_caplen(entry, packet);
 
 	ipq_output_changed(&capture->accepted, &entry->frame, capture->changed, caplen,
 			   len > caplen ? len : caplen,
 			   comment(capture, &capture->accepted, entry, packet, is_mended));
 }
 
+/* Makes the checksums right of the packet in a frame that was put together. False: they are. */
+static bool changed_mend(struct ipq_capture *capture, const struct entry *entry,
+			 const struct ipq_packet *packet)
+{
+	struct ipq_packet whole = *packet;
+	bool is_other = packet->set & IPQ_SET_PAYLOAD;
+
+	if (entry->payload != IPQ_LINK_IP)
+		return false;
+	whole.data = capture->changed + entry->link_len;
+	whole.data_len = is_other ? packet->data_len : entry->whole;
+	whole.len = is_other ? packet->len : entry->wire_len;
+	whole.cut = IPQ_CUT_CAPTURE;
+	whole.parsed = 0;
+	whole.unready = IPQ_UNREADY_NONE;
+	return ipq_sums_mend(&whole);
+}
+
+static void accept_mended(struct ipq_capture *capture, const struct entry *entry,
+			  const struct ipq_packet *packet)
+{
+	bool is_changed = packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK), is_mended;
+
+	changed_fill(capture, entry, packet);
+	is_mended = changed_mend(capture, entry, packet);
+	capture->counters.changed += is_changed;
+	capture->counters.mended += is_mended;
+	if (is_changed || is_mended)
+		accept_changed(capture, entry, packet, is_mended);
+	else
+		ipq_output_frame(&capture->accepted, &entry->frame, NULL);
+}
+
 static void accept_packet(struct ipq_capture *capture, const struct entry *entry,
 			  const struct ipq_packet *packet)
 {
-	if (packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK)) {
+	if (capture->options.mends) {
+		accept_mended(capture, entry, packet);
+	} else if (packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK)) {
 		capture->counters.changed++;
+		changed_fill(capture, entry, packet);
 		accept_changed(capture, entry, packet, false);
 	} else {
 		ipq_output_frame(&capture->accepted, &entry->frame, NULL);
@@ -282,6 +326,23 @@ static void link_fill(struct ipq_packet *packet, struct entry *entry, uint8_t li
 		packet->present |= IPQ_HAS_L2HDR;
 }
 
+/* Whether a checksum is wrong in the packet as it came. */
+static bool came_wrong(struct ipq_packet *packet, const struct entry *entry)
+{
+	struct ipq_packet whole;
+
+	if (entry->payload != IPQ_LINK_IP)
+		return false;
+	if (packet->data_len == entry->whole)
+		return ipq_sums_wrong(packet) != 0;
+	whole = *packet;
+	whole.data = (uint8_t *)packet->came;
+	whole.data_len = entry->whole;
+	whole.len = entry->wire_len;
+	whole.cut = IPQ_CUT_CAPTURE;
+	return ipq_sums_wrong(&whole) != 0;
+}
+
 static void packet_fill(struct ipq_capture *capture, const struct ipq_batch *batch,
 			struct ipq_packet *packet, struct entry *entry,
 			const struct ipq_link_info *info)
@@ -299,6 +360,7 @@ static void packet_fill(struct ipq_capture *capture, const struct ipq_batch *bat
 	ipq_link_describe(info, packet);
 	link_fill(packet, entry, info->link);
 	bytes_fill(capture, packet, entry);
+	capture->counters.wrong_sums += came_wrong(packet, entry);
 }
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -315,11 +377,17 @@ static uint32_t most(uint32_t a, uint32_t b)
 static void measure(struct entry *entry, const struct ipq_link_info *info)
 {
 	const struct ipq_frame *frame = &entry->frame;
-	uint32_t len = most(frame->len, frame->caplen);
+	uint32_t len = most(frame->len, frame->caplen), total;
 
 	entry->offset = info->offset;
 	entry->whole = least(frame->caplen, info->end) - info->offset;
 	entry->wire_len = least(len, info->end) - info->offset + info->missing;
+	/* What is behind it is padding, a trailer, a check sequence. */
+	total = ipq_header_total(frame->bytes + entry->offset, entry->whole);
+	if (info->protocol != ETH_P_ARP && total > 0) {
+		entry->whole = least(entry->whole, total);
+		entry->wire_len = least(entry->wire_len, total);
+	}
 }
 
 /* What the frame is to a filter, and counts it if that is none of its business. */
@@ -338,7 +406,9 @@ static enum ipq_link_payload payload_of(struct ipq_capture *capture, struct entr
 	payload = ipq_link_parse(frame->link_type, frame->bytes, frame->caplen, info);
 	if (payload == IPQ_LINK_IP || payload == IPQ_LINK_ARP)
 		measure(entry, info);
-	if (payload == IPQ_LINK_IP && entry->whole > IPQ_PACKET_MAX)
+	/* With what lies behind it: the frame may be put together anew. */
+	if ((payload == IPQ_LINK_IP || payload == IPQ_LINK_ARP) &&
+	    frame->caplen - entry->offset > IPQ_PACKET_MAX)
 		payload = IPQ_LINK_TOO_LONG;
 	counters->cut_off += payload == IPQ_LINK_CUT_OFF;
 	counters->too_long += payload == IPQ_LINK_TOO_LONG;

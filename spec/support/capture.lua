@@ -49,13 +49,20 @@ function M.append(path, frames)
   file:close()
 end
 
-local function u32(text, at) return tonumber(ffi.cast("uint32_t *", ffi.cast("const char *", text) + at)[0]) end
+local function native32(text, at)
+  return tonumber(ffi.cast("uint32_t *", ffi.cast("const char *", text) + at)[0])
+end
 
---- Reads a pcap file in this machine's byte order: the frames, and link, nano.
+local function swapped32(text, at) return native32(text:sub(at + 1, at + 4):reverse(), 0) end
+
+--- Reads a pcap file: the frames, and link, nano, is_swapped (the other byte order).
 function M.read(path)
   local file = assert(io.open(path, "rb"))
   local text = file:read "*a"
   file:close()
+  local magic = native32(text, 0)
+  local is_swapped = magic ~= 0xa1b2c3d4 and magic ~= 0xa1b23c4d
+  local u32 = is_swapped and swapped32 or native32
   local frames, at = {}, 24
   while at < #text do
     local size = u32(text, at + 8)
@@ -63,7 +70,7 @@ function M.read(path)
       len = u32(text, at + 12) }
     at = at + 16 + size
   end
-  return frames, { link = u32(text, 20), nano = u32(text, 0) == 0xa1b23c4d }
+  return frames, { link = u32(text, 20), nano = u32(text, 0) == 0xa1b23c4d, is_swapped = is_swapped }
 end
 
 return M
