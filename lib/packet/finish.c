@@ -50,6 +50,10 @@ static int ip_check(struct ipq_packet *packet)
 		return IPQ_REWRITE_TOO_LONG;
 	if (!packet->parsed)
 		ipq_header_parse(packet);
+	if (ipq_header_is_arp(packet)) {
+		packet->dirty = 0; /* nothing has to follow */
+		return IPQ_REWRITE_OK;
+	}
 	if (packet->l3 >= packet->data_len)
 		return IPQ_REWRITE_VERSION;
 	before = version_before(packet);
@@ -271,7 +275,7 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 	if (!packet->dirty)
 		return IPQ_REWRITE_OK;
 	ret = ip_check(packet);
-	if (ret < 0)
+	if (ret < 0 || !packet->dirty)
 		return ret;
 	ipq_transport_find(packet, &t);
 	ret = checksum_check(packet, &t, &inner);

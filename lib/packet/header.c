@@ -8,7 +8,14 @@
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 
-enum { IPV4_HEADER = 20, IPV6_HEADER = 40, EXTENSION_LEAST = 8, AH_LEAST = 12, VLAN_TAG = 4 };
+enum {
+	IPV4_HEADER = 20,
+	IPV6_HEADER = 40,
+	EXTENSION_LEAST = 8,
+	AH_LEAST = 12,
+	VLAN_TAG = 4,
+	ARP_HEADER = 8
+};
 
 /* Whether the copy has ended before the packet did. */
 static bool ends_with_copy(const struct ipq_packet *packet)
@@ -299,7 +306,39 @@ static void ipv6_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
 	transport_parse(packet);
 }
 
-/* Where the IP header of a bridged packet begins, behind its VLAN tags; size where it has none. */
+/* RFC 826: two addresses of the sender and two of the target follow, whose lengths it tells. */
+uint32_t ipq_header_arp_len(const uint8_t *bytes, uint32_t len)
+{
+	return len < ARP_HEADER ? 0 : ARP_HEADER + 2U * bytes[4] + 2U * bytes[5];
+}
+
+bool ipq_header_is_arp(const struct ipq_packet *packet)
+{
+	uint16_t type = packet->hw_protocol;
+
+	if (packet->family != NFPROTO_BRIDGE)
+		return packet->family == NFPROTO_ARP;
+	if (packet->l3 >= packet->data_len)
+		return false;
+	/* Behind VLAN tags, the last of which names it. */
+	if (packet->l3 > 0)
+		type = ipq_load16(packet->data + packet->l3 - 2);
+	return type == ETH_P_ARP;
+}
+
+static void arp_parse(struct ipq_packet *packet, uint16_t start, uint16_t size)
+{
+	uint16_t left = (uint16_t)(size - start);
+	uint32_t len = ipq_header_arp_len(packet->data + start, left);
+
+	if (len == 0 || len > left)
+		doubt(packet, IPQ_MALFORMED_IP, true);
+	else
+		packet->upper = (uint16_t)(start + len);
+}
+
+/* Where the IP header or the ARP of a bridged packet begins, behind its VLAN tags; size where it has
+ * neither. */
 static uint16_t bridged_start(const struct ipq_packet *packet, uint16_t size)
 {
 	uint16_t type = packet->hw_protocol;
@@ -309,7 +348,7 @@ static uint16_t bridged_start(const struct ipq_packet *packet, uint16_t size)
 		type = ipq_load16(packet->data + start + 2);
 		start = (uint16_t)(start + VLAN_TAG);
 	}
-	return type == ETH_P_IP || type == ETH_P_IPV6 ? start : size;
+	return type == ETH_P_IP || type == ETH_P_IPV6 || type == ETH_P_ARP ? start : size;
 }
 
 void ipq_header_parse(struct ipq_packet *packet)
@@ -333,6 +372,10 @@ void ipq_header_parse(struct ipq_packet *packet)
 		packet->malformed = IPQ_MALFORMED_COPY;
 	if (start >= size)
 		return;
+	if (ipq_header_is_arp(packet)) {
+		arp_parse(packet, start, size);
+		return;
+	}
 	switch (packet->data[start] >> 4) {
 	case 4: ipv4_parse(packet, start, size); break;
 	case 6: ipv6_parse(packet, start, size); break;

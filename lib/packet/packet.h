@@ -37,6 +37,14 @@ void ipq_header_parse(struct ipq_packet *packet);
  * section 3; RFC 2675, whose option may be cut off, too.) */
 uint32_t ipq_header_total(const uint8_t *bytes, uint32_t len);
 
+/* Whether a parsed packet is ARP, by whoever handed it in: it begins at l3, and at upper is what
+ * follows its addresses, or at l3 where they are not all there. */
+bool ipq_header_is_arp(const struct ipq_packet *packet);
+
+/* Bytes that ARP has with its four addresses, by its own header, of which len bytes are there: they
+ * may be more than len. 0 where that is not all there. (RFC 826.) */
+uint32_t ipq_header_arp_len(const uint8_t *bytes, uint32_t len);
+
 /* What enum ipq_malformed says, in words; never NULL. */
 const char *ipq_header_strmalformed(int malformed);
 
@@ -148,6 +156,8 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  * UDP that segmentation is to cut up (IPQ_SKB_GSO) gets the sum of its pseudo-header in place of a
  * checksum, and IPQ_SET_SEGMENTED: the kernel makes the segments' of that (Linux 6.18 does, 6.1
  * makes wrong ones).
+ *
+ * ARP has neither lengths nor checksums that could follow: it is complete as it is.
  *
  * A transport without a checksum leaves "followed", "computed" and their refusals out: ESP, AH
  * over IPv4, GRE without one, and protocols that are not known here. A UDP checksum of 0 stays 0

@@ -20,7 +20,17 @@ static void places_check(const struct ipq_packet *p)
 	CHECK(p->ah == 0 || (p->ah > p->l3 && p->ah + 12 <= p->end));
 	CHECK(ipq_header_strmalformed(p->malformed));
 	/* What has no headers that could be told says why. */
-	CHECK(p->ip_version || p->malformed || p->family == NFPROTO_BRIDGE);
+	CHECK(p->ip_version || p->malformed || p->family != NFPROTO_IPV4);
+}
+
+static void arp_check(const struct ipq_packet *p)
+{
+	uint32_t left = (uint32_t)p->end - p->l3;
+	uint32_t len = ipq_header_arp_len(p->data + p->l3, left);
+
+	CHECK(p->ip_version == 0);
+	CHECK(p->upper == p->l3 || p->upper == p->l3 + len);
+	CHECK(p->malformed || (len >= 8 && len <= left && p->upper > p->l3));
 }
 
 static void transport_check(const struct ipq_packet *p)
@@ -42,7 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	uint8_t flags = take8(&in);
 	uint16_t bridged = flags & 1 ? take16(&in) : 0;
 	struct ipq_packet packet = {
-		.family = flags & 1 ? NFPROTO_BRIDGE : NFPROTO_IPV4,
+		.family = flags & 1   ? NFPROTO_BRIDGE
+			  : flags & 4 ? NFPROTO_ARP
+				      : NFPROTO_IPV4,
 		.hw_protocol = flags & 1 ? bridged : 0x0800,
 		.dirty = flags & 2 ? IPQ_DIRTY_ALL : 0,
 		.data_len = (uint32_t)in.len,
@@ -55,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	places_check(&packet);
 	if (packet.ip_version)
 		transport_check(&packet);
+	if (ipq_header_is_arp(&packet))
+		arp_check(&packet);
 	before = packet;
 	ipq_header_parse(&packet);
 	CHECK(memcmp(&before, &packet, sizeof(packet)) == 0);

@@ -687,6 +687,28 @@ describe("ipq_rewrite_finish refuses", function()
     end
   end)
 
+  it("nothing of ARP, of which nothing has to follow", function()
+    local arp = "\0\1\8\0\6\4\0\1" .. ("\2"):rep(20) .. "padding"
+    local p = tcp4()
+    for _, came in ipairs { { "", { family = 3, protocol = 0x0806 } }, { "", { family = 7, protocol = 0x0806 } },
+      { "\0\5\8\6", { family = 7, protocol = 0x8100 } } } do
+      local packet = arrive(came[1] .. arp, nil, came[2])
+      assert.equal(0, store(packet, #came[1] + 8, "\9"))
+      assert_finished(came[1] .. put(arp, 8, "\9"), packet)
+      assert.equal(0, replace(packet, #came[1], 1, p.bytes))
+      assert_finished(came[1] .. p.bytes .. put(arp, 8, "\9"):sub(2), packet)
+      assert.equal(0, set(packet, came[1] .. "x"))
+      assert_finished(came[1] .. "x", packet)
+      packet = arrive(came[1] .. arp, m.attr(m.CAP_LEN, m.be32(#arp + #came[1] + 1)), came[2])
+      store(packet, 0, "\9")
+      refuses(E.IPQ_REWRITE_TRUNCATED, packet)
+    end
+    -- What is behind another type is no ARP, whatever its last bytes are.
+    local packet = arrive(arp .. "\8\6", nil, { family = 7, protocol = 0x88cc })
+    store(packet, 0, "\9")
+    refuses(E.IPQ_REWRITE_VERSION, packet)
+  end)
+
   it("another IP version, or none", function()
     local p = tcp4()
     local p6 = craft.packet { random = rewrite.random(20), version = 6, name = "tcp", body = "xyz" }
@@ -701,7 +723,7 @@ describe("ipq_rewrite_finish refuses", function()
     packet = arrive(p6.bytes, nil, { family = 10, protocol = 0 })
     set(packet, p.bytes)
     refuses(E.IPQ_REWRITE_VERSION, packet)
-    packet = arrive(p.bytes, nil, { family = 7, protocol = 0x0806 }) -- ARP
+    packet = arrive(p.bytes, nil, { family = 7, protocol = 0x88cc }) -- LLDP
     store(packet, 0, "\0")
     refuses(E.IPQ_REWRITE_VERSION, packet)
     packet = arrive("\0\1\8\0" .. p.bytes, nil, { family = 7, protocol = 0x8100 })
