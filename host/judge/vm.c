@@ -310,15 +310,26 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options)
 	lua_pop(L, 4);
 }
 
-bool vm_has_start(struct vm *vm)
+/* Whether the script has that, and says not false. */
+static bool script_has(struct vm *vm, const char *name)
 {
 	bool has;
 
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->script);
-	lua_getfield(vm->L, -1, "start");
-	has = !lua_isnil(vm->L, -1);
+	lua_getfield(vm->L, -1, name);
+	has = lua_toboolean(vm->L, -1);
 	lua_pop(vm->L, 2);
 	return has;
+}
+
+bool vm_has_start(struct vm *vm)
+{
+	return script_has(vm, "start");
+}
+
+bool vm_takes_arp(struct vm *vm)
+{
+	return script_has(vm, "arp");
 }
 
 bool vm_replay(struct vm *vm, enum vm_record record, enum output_stream events)

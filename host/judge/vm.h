@@ -39,6 +39,9 @@ void vm_inspect(struct vm *vm);
 /* Sets copy_mode and copy_range where the script says what it needs. */
 void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 
+/* Whether the script asks for the ARP of a capture. */
+bool vm_takes_arp(struct vm *vm);
+
 /* What standard output gets of each packet that was judged, a line or nothing: see
  * bindings/core_calls.h. */
 enum vm_record { VM_RECORD_NONE, VM_RECORD_JSON, VM_RECORD_PRINT };

@@ -111,6 +111,7 @@ static int capture_open(struct ipq_capture **capture, const struct options *opti
 	enum ipq_capture_fault fault;
 
 	settings.is_meta = queue.copy_mode == NFQNL_COPY_META;
+	settings.takes_arp = vm_takes_arp(vm);
 	/* The most that a queue copies is no limit here: a capture may have longer packets. */
 	settings.copy_range =
 		queue.copy_range < IPQ_PAYLOAD_MAX ? queue.copy_range : IPQ_PACKET_MAX;
