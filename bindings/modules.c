@@ -26,9 +26,11 @@
 	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
 	M(engine_version, "ipq.engine.version", "engine/version.lua")             \
 	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
+	M(packet_arp, "ipq.packet.arp", "packet/arp.lua")                         \
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
+	M(packet_link, "ipq.packet.link", "packet/link.lua")                      \
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
@@ -45,6 +47,7 @@
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")                \
 	M(test_golden, "ipq.test.golden", "test/golden.lua")                      \
 	M(test_keys, "ipq.test.keys", "test/keys.lua")                            \
+	M(test_link, "ipq.test.link", "test/link.lua")                            \
 	M(test_memory, "ipq.test.memory", "test/memory.lua")                      \
 	M(test_meta, "ipq.test.meta", "test/meta.lua")                            \
 	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")                      \

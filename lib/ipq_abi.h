@@ -332,6 +332,8 @@ enum ipq_handle_bits { IPQ_OFFSET_MASK = 0xffff, IPQ_BODY = 0x10000, IPQ_SERIAL_
 
 struct ipq_view;
 struct ipq_buffer;
+struct ipq_view_ether;
+struct ipq_view_arp;
 struct ipq_view_ip;
 struct ipq_view_ip6;
 struct ipq_view_tcp;

@@ -195,9 +195,10 @@ function Netset:has_daddr(pkt) end
 ---@field uid integer? of the local socket
 ---@field gid integer?
 ---@field secctx string?
----@field vlan_proto integer?
+---@field vlan ipq.Tag[]? can be assigned with a capture; the VLAN tags, outermost first, a list of its own for each reading; nil where there are none
+---@field vlan_proto integer? of the outermost tag
 ---@field vlan_tci integer?
----@field l2hdr string?
+---@field l2hdr string? the link header's bytes, of bridged packets and of a capture's
 ---@field prefix string? what the rule says that logged the packet: of an NFLOG capture's
 ---@field data_len integer bytes copied
 ---@field len integer? bytes on the wire; nil with copy = "meta"
@@ -227,6 +228,8 @@ function Netset:has_daddr(pkt) end
 ---@field gre ipq.GRE?
 ---@field esp ipq.ESP?
 ---@field ah ipq.AH?
+---@field arp ipq.ARP? of a capture where the script says arp = true; of a bridge
+---@field ether ipq.Ether? of a bridge, and of a capture; nil where its link header has no Ethernet address
 local Packet = {}
 
 ---The packet's raw bytes as they are now: they outlive the call. A checksum that is not ready (csum_ready) is not in
@@ -243,6 +246,31 @@ function Packet:bypass() end
 ---same filter gives the same handle.
 ---@return ipq.Held
 function Packet:hold() end
+
+---The link header. Its addresses can be assigned with a capture; live, the kernel takes no link header back.
+---@class ipq.Ether
+---@field saddr string can be assigned; "02:00:00:00:00:01"
+---@field daddr string? can be assigned; nil in a Linux cooked capture
+---@field type integer the EtherType behind all VLAN tags
+
+---A VLAN tag, IEEE 802.1Q.
+---@class ipq.Tag
+---@field id integer 0 to 4095
+---@field pcp? integer 0 to 7, the priority; 0 where it is left out
+---@field dei? boolean whether it may be dropped first; false where it is left out
+---@field proto? integer 0x8100, 0x88a8 or 0x9100; 0x8100 where it is left out
+
+---RFC 826
+---@class ipq.ARP
+---@field htype integer can be assigned; ARPHRD_*
+---@field ptype integer can be assigned; EtherType
+---@field hlen integer can be assigned; bytes of a hardware address
+---@field plen integer can be assigned; bytes of a protocol address
+---@field operation integer can be assigned; 1 asks, 2 answers
+---@field saddr_ether string? can be assigned; the sender's, nil unless hlen is 6
+---@field saddr_ip string? can be assigned; nil unless plen is 4
+---@field daddr_ether string? can be assigned; the target's, as saddr_ether
+---@field daddr_ip string? can be assigned
 
 ---RFC 791
 ---@class ipq.IP

@@ -25,6 +25,35 @@ void ipq_address_text(int version, const uint8_t *address, char *text)
 	inet_ntop(version == 4 ? AF_INET : AF_INET6, address, text, IPQ_ADDRESS_TEXT);
 }
 
+/* The value of a hexadecimal digit, or -1. */
+static int digit_parse(char digit)
+{
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	if (digit >= 'a' && digit <= 'f')
+		return digit - 'a' + 10;
+	return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+bool ipq_ether_parse(uint8_t address[6], const char *text, size_t len)
+{
+	enum { BYTES = 6, EACH = 3 };
+	uint8_t bytes[BYTES];
+
+	if (len != BYTES * EACH - 1 || (text[2] != ':' && text[2] != '-'))
+		return false;
+	for (size_t i = 0; i < BYTES; i++) {
+		const char *at = text + i * EACH;
+		int high = digit_parse(at[0]), low = digit_parse(at[1]);
+
+		if (high < 0 || low < 0 || (i < BYTES - 1 && at[2] != text[2]))
+			return false;
+		bytes[i] = (uint8_t)(high * 16 + low);
+	}
+	memcpy(address, bytes, BYTES);
+	return true;
+}
+
 /* The number that all of text is, in decimal without leading zeros and at most max; or an error. */
 static int length_parse(const char *text, size_t len, int max)
 {

@@ -58,6 +58,19 @@ for operation = 1, 3 do
   write("summary", "arp" .. operation, "\12\5" .. be16(#arp) .. "\194\155\255x\n" .. arp .. "\3\255\255\255\12")
 end
 
+-- ARP, between a link header and choices.
+do
+  local addresses = ("\2\0\0\0\0\1\10\0\0\1"):rep(2)
+  local arp = "\0\1\8\0\6\4\0\1" .. addresses
+  local l2hdr = "\2\0\0\0\0\2\2\0\0\0\0\1"
+  write("header", "arp", "\4" .. arp)
+  write("header", "arp-bridged", "\1" .. be16(0x8100) .. "\0\5\8\6" .. arp)
+  for name, header in pairs { plain = l2hdr .. "\8\6", tagged = l2hdr .. "\129\0\0\5\8\6",
+    twice = l2hdr .. "\136\168\0\5\129\0\0\6\8\6" } do
+    write("fields", "arp-" .. name, "\12" .. be16(#arp) .. arp .. string.char(#header) .. header .. random.bytes(200))
+  end
+end
+
 -- Tunnels, with an unfinished packet of each kind in them.
 for _, name in ipairs(tunnel.names) do
   for _, kind in ipairs { "tcp", "udp", "sctp" } do

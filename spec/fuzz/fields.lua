@@ -20,6 +20,7 @@ local fields = {
     type = { 8, 1, 4, 1 } },
   gre = { flags = { 0, 1 }, version = { 1, 1, 3, 0 }, protocol = { 2, 2 } },
   esp = { spi = { 0, 4 }, sequence = { 4, 4 } },
+  arp = { htype = { 0, 2 }, ptype = { 2, 2 }, hlen = { 4, 1 }, plen = { 5, 1 }, operation = { 6, 2 } },
 }
 fields.icmpv6 = fields.icmp
 
@@ -49,7 +50,7 @@ end
 
 --- Where the header begins. Transports are known by where what follows them begins.
 local function place_of(m, view, header)
-  if header == "ip" or header == "ip6" then return 0 end
+  if header == "ip" or header == "ip6" or header == "arp" then return 0 end
   local body = m:reach() - #view.payload
   if header == "tcp" or header == "dccp" then
     local length = view.doff * 4
@@ -214,14 +215,116 @@ function act.address(c, m, view, header)
   m:does(false, name, function() m.pkt[name] = c.bytes(5) .. "/" end)
 end
 
+local function ether_text(bytes)
+  return (("%02x:%02x:%02x:%02x:%02x:%02x"):format(bytes:byte(1, 6)))
+end
+
+function act.arp(c, m, view, header)
+  if header ~= "arp" then return end
+  local name = c.pick { "saddr_ether", "saddr_ip", "daddr_ether", "daddr_ip" }
+  local hlen, plen = m.bytes:byte(5, 6)
+  local is_ether = name:find("ether", 1, true) ~= nil
+  local size = is_ether and 6 or 4
+  local at = 8 + (name:find "^d" and hlen + plen or 0) + (is_ether and 0 or hlen)
+  local is_there = (is_ether and hlen or plen) == size
+  local old = m.bytes:sub(at + 1, at + size)
+  judge.equal(is_there and (is_ether and ether_text(old) or ("%d.%d.%d.%d"):format(old:byte(1, 4))) or nil, view[name],
+    name)
+  local new = c.bytes(size)
+  new = new .. ("\0"):rep(size - #new)
+  local text = is_ether and ether_text(new) or ("%d.%d.%d.%d"):format(new:byte(1, 4))
+  if c.byte() % 4 == 0 then is_there, text = false, text .. "x" end
+  if is_there then m:replace(at, size, new) end
+  m:does(is_there, name, function() view[name] = text end)
+end
+
+-- The link header, by a reading of it that begins anew each time.
+
+local is_tag = { [0x8100] = true, [0x88a8] = true, [0x9100] = true }
+
+--- Tags as { type, own two bytes }, the type behind them, and where what follows begins.
+local function tags_of(l2hdr)
+  local kind, at, tags = number_at(l2hdr, 12, 2), 14, {}
+  while is_tag[kind] and at + 4 <= #l2hdr do
+    tags[#tags + 1] = { kind, number_at(l2hdr, at, 2) }
+    kind, at = number_at(l2hdr, at + 2, 2), at + 4
+  end
+  return tags, kind, at
+end
+
+local function random_tag(c)
+  local tag = { id = c.u16() % 4100, pcp = c.byte() % 9, dei = c.byte() % 2 == 1, proto = c.pick { 0x8100, 0x88a8,
+    0x9100, 0x0800 } }
+  return tag, tag.id < 4096 and tag.pcp < 8 and is_tag[tag.proto] or false
+end
+
+local function set_tags(c, m, pkt)
+  local list, is_possible = {}, #m.l2hdr >= 14
+  for i = 1, c.byte() % 130 do
+    local fits
+    list[i], fits = random_tag(c)
+    is_possible = is_possible and fits
+  end
+  if is_possible then
+    local _, kind, at = tags_of(m.l2hdr)
+    local text = m.l2hdr:sub(1, 12) .. to_bytes(list[1] and list[1].proto or kind, 2)
+    for i, tag in ipairs(list) do
+      text = text .. to_bytes(tag.pcp * 8192 + (tag.dei and 4096 or 0) + tag.id, 2)
+        .. to_bytes(list[i + 1] and list[i + 1].proto or kind, 2)
+    end
+    text = text .. m.l2hdr:sub(at + 1)
+    is_possible = #text <= 512
+    if is_possible then m.l2hdr, m.is_linked = text, true end
+  end
+  m:does(is_possible, "vlan", function() pkt.vlan = list end)
+end
+
+local function set_ether(c, m, pkt)
+  local name, text = c.pick { "saddr", "daddr" }, c.bytes(6)
+  local at = name == "saddr" and 6 or 0
+  if #text < 6 then return end
+  local is_possible = #m.l2hdr >= 14 and c.byte() % 4 > 0
+  if is_possible then
+    m.l2hdr, m.is_linked = m.l2hdr:sub(1, at) .. text .. m.l2hdr:sub(at + 7), true
+  end
+  text = ether_text(text) .. (is_possible and "" or ":")
+  m:does(is_possible, "ether", function() pkt.ether[name] = text end)
+end
+
+local function play_link(c, m, pkt)
+  local view = pkt.ether
+  if #m.l2hdr < 14 then
+    judge.equal(nil, view, "ether")
+    judge.equal(nil, pkt.vlan, "vlan")
+  else
+    local tags, kind = tags_of(m.l2hdr)
+    local read = pkt.vlan or {}
+    judge.equal(ether_text(m.l2hdr:sub(7)), view.saddr, "ether.saddr")
+    judge.equal(ether_text(m.l2hdr), view.daddr, "ether.daddr")
+    judge.equal(kind, view.type, "ether.type")
+    judge.equal(#tags, #read, "tags")
+    for i, tag in ipairs(read) do
+      judge.equal(tags[i][1], tag.proto, "proto")
+      judge.equal(tags[i][2], tag.pcp * 8192 + (tag.dei and 4096 or 0) + tag.id, "tag")
+    end
+    judge.equal(tags[1] and tags[1][1], pkt.vlan_proto, "vlan_proto")
+    judge.equal(tags[1] and tags[1][2], pkt.vlan_tci, "vlan_tci")
+  end
+  if c.byte() % 2 == 1 then set_tags(c, m, pkt) else set_ether(c, m, pkt) end
+end
+
 local acts = { "assign", "assign", "assign", "options", "exthdr", "address" }
+local acts_of_arp = { "assign", "arp" }
 
 return judge.player(function(c, m, pkt)
   pkt.fix = m.fix
   while not c.is_over() do
     local header = c.pick(headers)
     local view = pkt[header]
-    if view then act[c.pick(acts)](c, m, view, header, place_of(m, view, header)) end
+    if view then
+      act[c.pick(header == "arp" and acts_of_arp or acts)](c, m, view, header, place_of(m, view, header))
+    end
+    if m.l2hdr then play_link(c, m, pkt) end
   end
   m:does(true, "tostring", tostring, pkt)
 end)

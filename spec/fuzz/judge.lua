@@ -40,7 +40,7 @@ local Model = {}
 Model.__index = Model
 
 --- How far changes reach: padding is cut off by the first of them.
-function Model:reach() return self.is_changed and #self.bytes or length_of(self.bytes) end
+function Model:reach() return (self.is_changed or self.is_arp) and #self.bytes or length_of(self.bytes) end
 
 --- Whether new bytes can come in the place of len bytes at offset at.
 function Model:takes(at, len, new)
@@ -60,6 +60,7 @@ function Model:does(is_possible, what, work, ...)
   local ok, result = pcall(work, ...)
   if ok ~= is_possible then error(("%s: %s"):format(what, ok and "did not raise" or tostring(result)), 0) end
   if self.pkt:copy() ~= self.bytes then error(what .. ": other bytes than expected", 0) end
+  if self.pkt.l2hdr ~= self.l2hdr then error(what .. ": another link header than expected", 0) end
   return result
 end
 
@@ -85,13 +86,17 @@ function M.player(play)
     local flags = choices.byte()
     local bytes = choices.bytes(choices.u16() % 2048)
     model = setmetatable({ bytes = bytes, is_changed = false }, Model)
-    model.fix = flags % 2 == 0
-    local outcome = memory.judge(bytes, { csum_ready = flags % 4 < 2 }, filter)
+    model.fix, model.is_arp = flags % 2 == 0, flags % 8 >= 4
+    local before = flags % 16 >= 8 and choices.bytes(choices.byte() % 64) or nil
+    model.l2hdr = before
+    local outcome = memory.judge(bytes, { csum_ready = flags % 4 < 2, family = model.is_arp and "arp" or nil,
+      l2hdr = before }, filter)
     if problem then error(problem, 0) end
     local after = outcome.bytes or bytes
+    M.equal(not outcome.why and model.is_linked and model.l2hdr or nil, outcome.l2hdr, "the link header")
     if not outcome.why and model.is_changed then
       M.equal(#model.bytes, #after, "the packet's length")
-      if not model.fix then M.equal(model.bytes, after, "bytes left as they are") end
+      if not model.fix or model.is_arp then M.equal(model.bytes, after, "bytes left as they are") end
     end
     return ("%d %s %q"):format(outcome.value, outcome.why and "refused" or "sent", after)
   end

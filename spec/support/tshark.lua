@@ -17,10 +17,10 @@ local OPTIONS = table.concat({
 function M.available() return os.execute "command -v tshark >/dev/null" == 0 end
 
 -- pcap-savefile(5)
-local function write_capture(path, packets)
+local function write_capture(path, packets, link)
   local file = assert(io.open(path, "wb"))
   file:write(m.host32(0xa1b2c3d4), m.host16(2), m.host16(4), m.host32(0), m.host32(0), m.host32(65535),
-    m.host32(RAW_IP))
+    m.host32(link))
   for _, bytes in ipairs(packets) do
     file:write(m.host32(0), m.host32(0), m.host32(#bytes), m.host32(#bytes), bytes)
   end
@@ -28,10 +28,10 @@ local function write_capture(path, packets)
 end
 
 --- What tshark reads in each packet (a list of strings): a list of tables, field → text, "" where it has none.
---- Of a field that comes several times it is the first.
-function M.fields(packets, names)
+--- Of a field that comes several times it is the first. They are raw IP, or frames of that link type.
+function M.fields(packets, names, link)
   local path = os.tmpname()
-  write_capture(path, packets)
+  write_capture(path, packets, link or RAW_IP)
   local command = { "LD_PRELOAD= tshark -n -r", path, "-T fields -E separator=, -E occurrence=f", OPTIONS }
   for _, name in ipairs(names) do command[#command + 1] = "-e " .. name end
   local pipe = assert(io.popen(table.concat(command, " ") .. " 2>" .. path .. ".err"))

@@ -147,7 +147,8 @@ describe("ipq(3lua)", function()
     end
   end)
 
-  local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" }
+  local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah",
+    "ether", "arp" }
   for _, name in ipairs(headers) do
     it("names every field and function of pkt." .. name, function()
       local page, body = section(MODULE, "Headers") .. "\n.It end\n"

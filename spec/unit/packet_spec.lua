@@ -90,8 +90,8 @@ describe("packet", function()
 
   for _, name in ipairs { "priority", "timestamp", "timestamp_sec", "timestamp_usec", "indev", "outdev",
     "physindev", "physoutdev", "indev_name", "outdev_name", "physindev_name", "physoutdev_name",
-    "hw_type", "hw_addr", "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "ct", "len",
-    "payload" } do
+    "hw_type", "hw_addr", "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "vlan", "ether",
+    "arp", "ct", "len", "payload" } do
     it("has no " .. name .. " where the kernel told none", function()
       assert.is_nil(field(bare, name))
     end)
@@ -262,6 +262,8 @@ describe("packet", function()
     -- what a header has
     ttl = "ip.ttl", seq = "tcp.sequence", ack_seq = "tcp.ackseq", flags = "tcp.flags", syn = "tcp.syn", tos = "ip.dscp",
     hoplimit = "ip6.hoplimit", spi = "esp.spi", vtag = "sctp.vtag",
+    operation = "arp.operation", opcode = "arp.operation", saddr_ether = "arp.saddr_ether", eth = "ether",
+    vlan_id = "vlan",
   }
   for word, name in pairs(meant) do
     it(("names the field that was meant by pkt.%s"):format(word), function()
@@ -291,7 +293,7 @@ describe("packet", function()
     local udp = m.simple(1, packets.ip(17, packets.udp "abc"))
     assert.error_matches(function() inside(udp, function(pkt) pkt.udp.payload = "x" end) end,
       "pkt.udp.payload cannot be assigned: its methods change it, write%(off, text%)")
-    for name in pairs { ip = 1, tcp = 1, udp = 1, icmp = 1, ip6 = 1, icmpv6 = 1, gre = 1, esp = 1, ah = 1 } do
+    for name in pairs { ip = 1, tcp = 1, udp = 1, icmp = 1, ip6 = 1, icmpv6 = 1, gre = 1, esp = 1, ah = 1, arp = 1 } do
       for key, is_assignable in pairs((packet.header_fields(name))) do
         assert.equal(key ~= "payload", is_assignable, name .. "." .. key)
       end

@@ -51,14 +51,17 @@ describe("what is given to the kit", function()
 
   it("has the options of replay() and read()", function()
     local path = path_of { { packets.ip(17, packets.udp "x") } }
-    assert.equal("replay()'s options have no 'selct'; there are write and select",
+    assert.equal("replay()'s options have no 'selct'; there are write, select and arp",
       raised(function() t.replay(path, accept, { selct = "tcp" }) end))
     assert.equal("replay(): select must be a string, not a boolean",
       raised(function() t.replay(path, accept, { select = true }) end))
-    assert.equal("replay()'s options are a table that may have write and select, not a string",
+    assert.equal("replay()'s options are a table that may have write, select and arp, not a string",
       raised(function() t.replay(path, accept, "tcp") end))
     assert.equal("replay() takes the path of a capture, not a nil", raised(function() t.replay(nil, accept) end))
-    assert.matches("^read%(%) takes the path of a capture", raised(function() t.read(path, { select = "tcp" }) end))
+    assert.matches("^read%(%) takes the path of a capture", raised(function() t.read(path, 5) end))
+    assert.equal("read()'s options have no 'write'; there are select and arp",
+      raised(function() t.read(path, { write = "x" }) end))
+    assert.equal("read(): arp must be a boolean, not a string", raised(function() t.read(path, { arp = "yes" }) end))
     assert.matches("^read%(%) takes the path of a capture", raised(function() t.read() end))
   end)
 

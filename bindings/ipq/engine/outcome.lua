@@ -20,7 +20,7 @@ local LOST = {
   [tonumber(SEGMENTED)] = ffi.C.IPQ_REWRITE_SEGMENTS,
 }
 local MARK, bytes_pointer = ffi.C.IPQ_SET_MARK, ffi.typeof "uint8_t *"
-local NO_PAYLOAD, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED), bit.bnot(OVERSIZED)
+local NO_CHANGE, NOT_OVERSIZED = bit.bnot(PAYLOAD + OVERSIZED + ffi.C.IPQ_SET_LINK), bit.bnot(OVERSIZED)
 
 local WHY_MOST = ffi.C.IPQ_WHY_SIZE - 1
 
@@ -97,7 +97,7 @@ function M.apply(p, value, bytes)
   end
   if p.verdict == DROP then
     put_back(p)
-    p.set = band(p.set, NO_PAYLOAD)
+    p.set = band(p.set, NO_CHANGE)
   else
     return (M.complete(p))
   end

@@ -1,4 +1,4 @@
---- IP addresses as text. Behind it are bounded caches, so that an address that comes again costs a
+--- Addresses as text. Behind those of IP are bounded caches, so that an address that comes again costs a
 --- comparison, and a flood of new ones no more memory.
 local abi = require "ipq.engine.abi"
 local bit = require "bit"
@@ -46,6 +46,14 @@ function M.ip6(b)
   texts6[slot] = s
   return s
 end
+
+--- The text of the 6 bytes of an Ethernet address at b.
+function M.ether(b)
+  return (("%02x:%02x:%02x:%02x:%02x:%02x"):format(b[0], b[1], b[2], b[3], b[4], b[5]))
+end
+
+--- Puts the bytes of an Ethernet address's text at b, which has room for 6. False where it is none.
+function M.parse_ether(s, b) return type(s) == "string" and C.ipq_ether_parse(b, s, #s) end
 
 --- Puts the bytes of an address's text at b, which has room for 16. False where it is no such address.
 ---@param family 4|6

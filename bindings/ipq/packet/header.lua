@@ -140,12 +140,15 @@ core.views = core.views or {}
 local views = core.views
 
 --- Makes the view type "struct ipq_view_NAME": fields by name, where their header begins (the member of
---- struct ipq_packet), and a condition on p that says that there is such a header. Gives a function of p
---- that gives the view, or nil.
+--- struct ipq_packet that is its offset, or "l2hdr", its address), and a condition on p that says that there is such a
+--- header, as text or as a function. Gives a function of p that gives the view, or nil.
 function M.define(name, where, condition, fields, methods)
   local get, set = {}, {}
   for field, make in pairs(fields) do get[field], set[field] = make(name .. "." .. field, where) end
-  local there = compile("return function(p) return " .. condition .. " end", name)
+  local there = type(condition) == "function" and condition
+    or compile("return function(p) return " .. condition .. " end", name)
+  local begin = where == "l2hdr" and "p.l2hdr" or "p.data + p." .. where
+  local header_of = compile("return function(p) return " .. begin .. " end", name)
   local pointer = ffi.typeof("struct ipq_view_" .. name .. " *")
   views[name] = { get = get, set = set, methods = methods or {}, where = where, fields = fields }
 
@@ -162,7 +165,7 @@ function M.define(name, where, condition, fields, methods)
     local p = packet_of(view)
     if p.parsed == 0 then C.ipq_header_parse(p) end
     if not there(p) then error("the packet has no " .. name .. " header any more", 3) end
-    return p, p.data + p[where]
+    return p, header_of(p)
   end
 
   ffi.metatype("struct ipq_view_" .. name, {
@@ -177,8 +180,7 @@ function M.define(name, where, condition, fields, methods)
       local write = set[key]
       if write == nil then
         if get[key] == nil then no_field(key, 2) end
-        -- Of a header, all but its payload can be.
-        error(("pkt.%s.%s cannot be assigned%s"):format(name, key, buffer.HINT), 2)
+        error(("pkt.%s.%s cannot be assigned%s"):format(name, key, key == "payload" and buffer.HINT or ""), 2)
       end
       local p, h = open(view)
       write(p, h, value)

@@ -2,11 +2,14 @@
 ---
 --- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
 --- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
---- ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for bytes, address.lua for
---- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; record.lua
---- tells what became of a packet.
---- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always.
+--- link.lua, arp.lua, ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for
+--- bytes, address.lua for addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a
+--- header; record.lua tells what became of a packet.
+--- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always, but that
+--- of the link header, which is no part of the packet.
 local abi = require "ipq.engine.abi"
+local address = require "ipq.packet.address"
+local arp = require "ipq.packet.arp"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
@@ -14,6 +17,7 @@ local bit = require "bit"
 local ip = require "ipq.packet.ip"
 local header = require "ipq.packet.header"
 local held = require "ipq.engine.held"
+local link = require "ipq.packet.link"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
 local setting = require "ipq.engine.setting"
@@ -128,9 +132,7 @@ end
 function get.hw_addr(p)
   if band(p.present, E.IPQ_HAS_HWADDR) == 0 then return nil end
   local a = p.hw_addr
-  if p.hw_addrlen == 6 then
-    return (("%02x:%02x:%02x:%02x:%02x:%02x"):format(a[0], a[1], a[2], a[3], a[4], a[5]))
-  end
+  if p.hw_addrlen == 6 then return (address.ether(a)) end
   local digits = {}
   for i = 1, p.hw_addrlen do digits[i] = ("%02x"):format(a[i - 1]) end
   return (concat(digits, ":"))
@@ -139,7 +141,7 @@ end
 optional("vlan_proto", "vlan_proto", E.IPQ_HAS_VLAN)
 optional("vlan_tci", "vlan_tci", E.IPQ_HAS_VLAN)
 
---- The link layer header's bytes (bridge family).
+--- The link layer header's bytes (bridge family, and captures).
 function get.l2hdr(p)
   if band(p.present, E.IPQ_HAS_L2HDR) ~= 0 then return (ffi.string(p.l2hdr, p.l2hdr_len)) end
 end
@@ -216,6 +218,7 @@ function get.fragment(p)
   if p.fragment == LATER then return "later" end
 end
 
+get.ether, get.vlan, set.vlan, get.arp = link.ether, link.vlan, link.set_vlan, arp.arp
 get.ip, get.ip6 = ip.ip, ip.ip6
 for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" } do
   get[name] = transport[name]
@@ -331,7 +334,8 @@ for _, list in ipairs { get, methods } do
   for name in pairs(list) do all_names[name] = true end
 end
 
-local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" }
+local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah", "arp",
+  "ether" }
 
 --- A field of that name in a header: "ip.ttl".
 local function in_header(name)

@@ -20,6 +20,7 @@ local is_meta, is_header = set_of(fields.meta), set_of(fields.headers)
 
 --- What is assigned when the rest is complete, as it is given: it may lie.
 local as_given = {
+  arp = {},
   ip = set_of { "checksum", "length", "protocol", "frag_off", "mf" },
   ip6 = set_of { "length", "nexthdr" },
   ah = set_of { "nexthdr", "hdrlength" },
@@ -60,7 +61,7 @@ end
 --- All that a builder or with() takes by its name alone.
 local function names_of(plan)
   local names = {}
-  for _, list in ipairs { plan.order, fields.meta } do
+  for _, list in ipairs { plan.order, fields.meta, { "ether" } } do
     for _, name in ipairs(list) do names[name] = true end
   end
   for _, header in ipairs(plan.order) do
@@ -70,10 +71,10 @@ local function names_of(plan)
 end
 
 local function add(plan, key, value)
-  if is_header[key] and type(value) == "table" then
-    for field, inner in pairs(value) do add_header_field(plan, key, field, inner) end
-  elseif is_meta[key] then
+  if is_meta[key] or key == "ether" then
     plan.meta[key] = value
+  elseif is_header[key] and type(value) == "table" then
+    for field, inner in pairs(value) do add_header_field(plan, key, field, inner) end
   elseif key == "exthdrs" then
     add_header_field(plan, "ip6", key, value)
   elseif key == "payload" and not header_of(plan, "payload") then
@@ -96,13 +97,21 @@ local function new_plan(order, meta)
   return { order = order, meta = copy, headers = {} }
 end
 
+--- What has to be known of the packet for its fields to be assigned.
+local function kind_of(plan)
+  if plan.order[#plan.order] ~= "arp" then return {} end
+  return { family = plan.meta.family, hw_protocol = plan.meta.hw_protocol }
+end
+
 --- For a packet that is there. Its metadata stays, but what follows from its length.
 ---@param packet ipq.test.Packet
 function M.plan(packet, changes)
   if type(changes) ~= "table" then bad "with() takes a table of fields" end
   local order = {}
   for i = #fields.headers, 1, -1 do
-    if packet[fields.headers[i]] then order[#order + 1] = fields.headers[i] end
+    local name = fields.headers[i]
+    -- A packet's saddr is none of its link's.
+    if name ~= "ether" and packet[name] then order[#order + 1] = name end
   end
   local plan = new_plan(order, packet.meta)
   for key, value in pairs(changes) do add(plan, key, value) end
@@ -178,18 +187,18 @@ end
 --- The packet's bytes with a plan's fields: what a filter that assigned them would leave.
 ---@return string bytes
 function M.apply(bytes, plan)
-  local _, result = memory.with(bytes, {}, function(pkt) assign(pkt, plan, false) end)
+  local _, result = memory.with(bytes, kind_of(plan), function(pkt) assign(pkt, plan, false) end)
   return apply_given(result, plan)
 end
 
 --- The same for a template: all lengths and checksums are made.
 function M.build(template, plan)
-  local _, assigned = memory.with(template, {}, function(pkt)
+  local _, assigned = memory.with(template, kind_of(plan), function(pkt)
     pkt.fix = false
     assign(pkt, plan, false)
     if plan.payload then pkt.payload:replace(#template, 0, plan.payload) end
   end)
-  return apply_given(memory.complete(assigned, {}), plan)
+  return apply_given(memory.complete(assigned, kind_of(plan)), plan)
 end
 
 return M

@@ -16,6 +16,8 @@ local IPV4 = "\69\0%s\0\1\0\0\64%s\0\0\192\0\2\1\192\0\2\2"
 local ADDRESSES6 = "\32\1\13\184" .. ("\0"):rep(11) .. "\1\32\1\13\184" .. ("\0"):rep(11) .. "\2"
 local NO_NEXT_HEADER = 59 -- RFC 8200 section 4.7
 local EXPERIMENT = 253 -- RFC 3692
+-- RFC 826: a request.
+local ARP = "\0\1\8\0\6\4\0\1" .. "\2\0\0\0\0\1\192\0\2\1" .. "\0\0\0\0\0\0\192\0\2\2"
 
 --- Their protocols, and their headers: ports from the private range, and checksums that are not 0, which in UDP
 --- is none.
@@ -145,6 +147,18 @@ end
 --- IPv6 where an address, a field or family says so. Lengths and checksums are computed unless they are given;
 --- data_len cuts the copy, as a copy range does.
 for name in pairs(transports) do M[name] = builder(name) end
+
+--- ARP over Ethernet, between addresses of IPv4: fields of pkt.arp, and metadata. A request unless operation says
+--- otherwise.
+function M.arp(given)
+  if type(given or {}) ~= "table" then error("a builder takes a table of fields", 2) end
+  local result = misuse.guard(function()
+    local plan = assign.build_plan({ "arp" }, given or {})
+    plan.meta.family, plan.meta.hw_protocol = plan.meta.family or "arp", plan.meta.hw_protocol or 0x0806
+    return packet.new(assign.build(ARP, plan), plan.meta)
+  end)
+  return result
+end
 
 --- protocol or nexthdr say what payload is, which is taken as it is.
 M.ip, M.ip6 = builder "ip", builder "ip6"

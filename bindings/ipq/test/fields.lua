@@ -5,8 +5,8 @@ local M = {}
 M.meta = {
   "packet_id", "queue_num", "family", "hw_protocol", "hook", "hook_name", "mark", "priority", "indev", "indev_name",
   "outdev", "outdev_name", "physindev", "physindev_name", "physoutdev", "physoutdev_name", "hw_type", "hw_addr",
-  "uid", "gid", "secctx", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "timestamp", "timestamp_sec", "timestamp_usec",
-  "gso", "csum_ready", "csum_verified", "ct", "len", "data_len",
+  "uid", "gid", "secctx", "vlan", "vlan_proto", "vlan_tci", "l2hdr", "prefix", "timestamp", "timestamp_sec",
+  "timestamp_usec", "gso", "csum_ready", "csum_verified", "ct", "len", "data_len",
 }
 
 --- What is read from the bytes, but for the headers.
@@ -16,8 +16,11 @@ M.derived = { "truncated", "malformed", "fragment", "payload", "saddr", "daddr",
 local echo = { "type", "code", "checksum", "id", "sequence", "payload" }
 
 --- The headers, and their fields in the order of the wire.
-M.headers = { "ip", "ip6", "ah", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp" }
+M.headers = { "ether", "arp", "ip", "ip6", "ah", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre",
+  "esp" }
 M.of = {
+  ether = { "daddr", "saddr", "type" },
+  arp = { "htype", "ptype", "hlen", "plen", "operation", "saddr_ether", "saddr_ip", "daddr_ether", "daddr_ip" },
   ip = { "dscp", "ecn", "length", "id", "df", "mf", "frag_off", "ttl", "protocol", "checksum", "saddr", "daddr",
     "options" },
   ip6 = { "dscp", "ecn", "flowlabel", "length", "nexthdr", "hoplimit", "saddr", "daddr" },

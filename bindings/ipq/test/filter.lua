@@ -15,9 +15,11 @@ local M = {}
 ---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue
 ---@field args table<string, string>
+---@field arp boolean whether the script asks for the ARP of a capture
 local Filter = {}
 local filter_mt = {
-  __index = keys.strict("a filter", { "filter", "queue", "args", "script", "default", "on_error", "timers" }, Filter),
+  __index = keys.strict("a filter", { "filter", "queue", "arp", "args", "script", "default", "on_error", "timers" },
+    Filter),
 }
 
 --- Calls the script's stop(). What the filter still holds gets the default verdict then.
@@ -86,14 +88,14 @@ function M.load(path, args, options)
   end
   if not ok then error(why, 2) end
   return setmetatable({
-    script = loaded, filter = loaded.filter, queue = loaded.queue, args = loaded.args,
+    script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, args = loaded.args,
     default = options.default, on_error = options.on_error, timers = timers,
   }, filter_mt)
 end
 
 --- A function is a filter as well. Gives nil for what is none.
 function M.of(value)
-  if type(value) == "function" then return { filter = value, queue = {}, args = {} } end
+  if type(value) == "function" then return { filter = value, queue = {}, arp = false, args = {} } end
   if getmetatable(value) == filter_mt then return value end
 end
 
@@ -103,7 +105,7 @@ end
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
 ---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
----@field changed boolean whether the packet's bytes were changed
+---@field changed boolean whether the packet's bytes were changed, or its link header's
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
 ---@field events table[] copies of the tables that ipq.event() was given meanwhile
@@ -123,13 +125,14 @@ local function meta_after(before, outcome)
   for key, value in pairs(before) do meta[key] = value end
   if bit.band(outcome.set, ffi.C.IPQ_SET_MARK) ~= 0 then meta.mark = outcome.mark end
   if bit.band(outcome.set, ffi.C.IPQ_SET_PRIORITY) ~= 0 then meta.priority = outcome.priority end
+  if outcome.l2hdr then meta.l2hdr = outcome.l2hdr end
   if outcome.bytes then meta.len, meta.data_len, meta.gso, meta.csum_ready = nil, nil, nil, nil end
   return meta
 end
 
 local function fill_in(result, pkt, outcome)
   result.verdict, result.value, result.error = verdict.name(outcome.value), outcome.value, outcome.why
-  result.changed = outcome.bytes ~= nil
+  result.changed = outcome.bytes ~= nil or outcome.l2hdr ~= nil
   if outcome.value ~= ipq.DROP then
     result.packet = packet.new(outcome.bytes or pkt.bytes, meta_after(pkt.meta, outcome))
   end

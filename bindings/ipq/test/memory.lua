@@ -6,6 +6,7 @@ local core = require "ipq.core"
 local dispatch = require "ipq.engine.dispatch"
 local event = require "ipq.event"
 local ffi = require "ffi"
+local link = require "ipq.packet.link"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local misuse = require "ipq.test.misuse"
@@ -13,6 +14,8 @@ local timer = require "ipq.engine.timer"
 
 local E = ffi.C
 local SLOT = E.IPQ_PACKET_MAX
+-- Bytes of an Ethernet header, and those that a capture's link header may grow to.
+local ETHERNET_HEADER, LINK_ROOM = 14, 512
 
 local M = {}
 
@@ -187,17 +190,29 @@ local function fill_conntrack(p, ct, anchors)
   p.present = bit.bor(p.present, E.IPQ_HAS_CT_INFO)
 end
 
+--- A bridge's cannot be changed; others are as a capture's.
+local function fill_link(p, bytes, anchors)
+  p.link, p.l2hdr_room = E.IPQ_LINK_OTHER, 0
+  if not bytes then return end
+  local size = math.max(#bytes, LINK_ROOM)
+  local memory = ffi.new("uint8_t[?]", size)
+  ffi.copy(memory, bytes, #bytes)
+  anchors.l2hdr = memory
+  p.l2hdr, p.l2hdr_len, p.link = memory, #bytes, E.IPQ_LINK_ETHER
+  p.present = bit.bor(p.present, E.IPQ_HAS_L2HDR)
+  if p.family == families.bridge then return end
+  p.l2hdr_room = size
+  if #bytes >= ETHERNET_HEADER then link.tell_tag(p) end
+end
+
 local function fill_bytes(p, meta, anchors)
-  for name, has in pairs { secctx = E.IPQ_HAS_SECCTX, l2hdr = E.IPQ_HAS_L2HDR } do
-    local bytes = meta[name]
-    if bytes then
-      local copy = ffi.new("uint8_t[?]", #bytes)
-      ffi.copy(copy, bytes, #bytes)
-      anchors[name] = copy
-      p[name], p[name .. "_len"] = copy, #bytes
-      p.present = bit.bor(p.present, has)
-    end
+  local secctx = meta.secctx
+  if secctx then
+    anchors.secctx = secctx
+    p.secctx, p.secctx_len = secctx, #secctx
+    p.present = bit.bor(p.present, E.IPQ_HAS_SECCTX)
   end
+  fill_link(p, meta.l2hdr, anchors)
   anchors.prefix = meta.prefix
   p.prefix, p.prefix_len = meta.prefix, #(meta.prefix or "")
   if meta.hw_addr then
@@ -257,7 +272,7 @@ local function fill(p, slot, bytes, meta, queue, anchors)
   p.packet_id, p.queue_num = meta.packet_id or 1, meta.queue_num or 0
   p.hook = number_of(meta, "hook", hooks) or number_of(meta, "hook_name", hooks) or hooks.input
   p.family = number_of(meta, "family", families) or (v6 and families.ip6 or families.ip)
-  p.hw_protocol = meta.hw_protocol or (v6 and 0x86dd or 0x0800)
+  p.hw_protocol = meta.hw_protocol or (p.family == families.arp and 0x0806 or v6 and 0x86dd or 0x0800)
   for name, has in pairs(optional) do
     if meta[name] then
       p[name] = meta[name]
@@ -284,9 +299,15 @@ local function new_slot()
     loops = setmetatable({}, { __mode = "k" }), held = {} }, Slot)
 end
 
+--- The link header that the filter has left; nil where it has changed none.
+local function changed_link(p)
+  return bit.band(p.set, E.IPQ_SET_LINK) ~= 0 and ffi.string(p.l2hdr, p.l2hdr_len) or nil
+end
+
 --- What came of the packet, when its filter has returned, or when the packet that it held has its verdict.
 function Slot:observe(p, why, held)
-  local outcome = held and self.held[held] or {}
+  local outcome = held and self.held[held] or { l2hdr = changed_link(p) }
+  if bit.band(p.set, E.IPQ_SET_LINK) == 0 then outcome.l2hdr = nil end
   outcome.value, outcome.why, outcome.set, outcome.mark, outcome.priority = p.verdict, why, p.set, p.mark, p.priority
   outcome.bytes = bit.band(p.set, E.IPQ_SET_PAYLOAD) ~= 0 and ffi.string(p.data, p.data_len) or nil
   if not held then
@@ -351,7 +372,8 @@ local function judge(slot, bytes, meta, filter, options)
   local loop = slot:loop_of(filter)
   loop.run()
   if slot.p.held ~= 0 then
-    slot.outcome = { is_held = true }
+    -- Its link header stays with its slot.
+    slot.outcome = { is_held = true, l2hdr = changed_link(slot.p) }
     slot.held[loop.keeper.newest] = slot.outcome
   end
   for number in pairs(devices) do abi.devices.slots[number].until_ms = 0 end
@@ -364,9 +386,9 @@ end
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? table
 ---@return {value: integer, why: string?, set: integer, mark: integer, priority: integer, bytes: string?,
----  is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[], events: table[]} outcome  bytes: what the
----  packet has become, where it was changed; is_held: it has no value yet, and on_verdict() is called when it has;
----  log: "level: text"
+---  l2hdr: string?, is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[], events: table[]} outcome
+---  bytes: what the packet has become, where it was changed; l2hdr: the same of its link header; is_held: it has no
+---  value yet, and on_verdict() is called when it has; log: "level: text"
 function M.judge(bytes, meta, filter, options)
   if #bytes > SLOT then bad("a packet of %d bytes; %d is the most", #bytes, SLOT) end
   options = options or {}

@@ -2,6 +2,7 @@
 local assign = require "ipq.test.assign"
 local buffer = require "ipq.test.buffer"
 local fields = require "ipq.test.fields"
+local link = require "ipq.test.link"
 local live_buffer = require "ipq.packet.buffer"
 local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
@@ -12,7 +13,7 @@ local spelling = require "ipq.spelling"
 local M = {}
 
 ---@class ipq.test.Packet
----@field bytes string the whole IP packet
+---@field bytes string the whole packet, IP or ARP
 local Packet = {}
 local mt = {}
 
@@ -113,8 +114,11 @@ function mt.__newindex()
   error("the kit's packets stay as they are; packet:with { ... } gives a changed copy", 2)
 end
 
---- Packets are equal when their bytes and marks are.
-function mt.__eq(a, b) return a.bytes == b.bytes and (a.meta.mark or 0) == (b.meta.mark or 0) end
+--- Packets are equal when their bytes and marks are, and their link headers where both have one.
+function mt.__eq(a, b)
+  local one, other = a.meta.l2hdr, b.meta.l2hdr
+  return a.bytes == b.bytes and (a.meta.mark or 0) == (b.meta.mark or 0) and (not (one and other) or one == other)
+end
 
 --- One line, as tcpdump would print it.
 function mt.__tostring(packet)
@@ -123,10 +127,10 @@ end
 
 --- A packet of those bytes, taken as they are.
 ---@param bytes string
----@param meta? table<string, any> metadata by the names of fields
+---@param meta? table<string, any> metadata by the names of fields, and ether, the fields of pkt.ether
 ---@return ipq.test.Packet
 function M.new(bytes, meta)
-  return setmetatable({ bytes = bytes, meta = metadata.checked(meta or {}) }, mt)
+  return setmetatable({ bytes = bytes, meta = metadata.checked(link.made(bytes, meta or {})) }, mt)
 end
 
 ---@return boolean

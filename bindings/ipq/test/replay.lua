@@ -62,12 +62,17 @@ local replay_mt = {
 
 local bad = misuse.bad
 
+local function check_options(name, options, known)
+  keys.check(name .. "()'s options", options, known)
+  for key, value in pairs(options) do
+    local wanted = key == "arp" and "boolean" or "string"
+    if type(value) ~= wanted then bad("%s(): %s must be a %s, not a %s", name, key, wanted, type(value)) end
+  end
+end
+
 local function check(path, options)
   if type(path) ~= "string" then bad("replay() takes the path of a capture, not a %s", type(path)) end
-  keys.check("replay()'s options", options, { "write", "select" })
-  for name, value in pairs(options) do
-    if type(value) ~= "string" then bad("replay(): %s must be a string, not a %s", name, type(value)) end
-  end
+  check_options("replay", options, { "write", "select", "arp" })
 end
 
 --- Judges all packets of a capture file. Gives what came of it, without records, or nil and why it cannot be.
@@ -77,6 +82,7 @@ local function judge(path, under_test, options, observe)
   local capture, driver, damage, told = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
+    arp = under_test.arp or options.arp,
   }, under_test.filter, observe, under_test.timers or timer.new())
   if not capture then return nil, driver end
 
@@ -91,11 +97,11 @@ local function judge(path, under_test, options, observe)
 end
 
 --- Judges all packets of a capture file, as `ipq-lua -r` does: pcap or pcapng. Options: write, a file for what is
---- accepted; select, a pcap-filter(7) expression that chooses packets. Raises where a file cannot be opened, and
---- where a timer raised, when all packets are judged.
+--- accepted; select, a pcap-filter(7) expression that chooses packets; arp, whether ARP comes to the filter, where the
+--- script does not say it. Raises where a file cannot be opened, and where a timer raised, when all packets are judged.
 ---@param path string
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
----@param options? {write?: string, select?: string}
+---@param options? {write?: string, select?: string, arp?: boolean}
 ---@return ipq.test.Replay
 function M.replay(path, filter, options)
   local under_test = filters.of(filter)
@@ -120,23 +126,31 @@ function M.lines(path, filter)
   return table.concat(lines)
 end
 
---- The packets of a capture file. Frames that are no IP are left out.
+--- A captured packet as one of the kit. Of its link header Ethernet's is kept.
+local function kept(pkt)
+  local l2hdr = pkt.ether and pkt.ether.daddr and pkt.l2hdr or nil
+  return packet.new(pkt:copy(), {
+    packet_id = pkt.packet_id, timestamp_sec = pkt.timestamp_sec, timestamp_usec = pkt.timestamp_usec,
+    vlan_proto = not l2hdr and pkt.vlan_proto or nil, vlan_tci = not l2hdr and pkt.vlan_tci or nil, l2hdr = l2hdr,
+    hook = pkt.hook, family = pkt.family == "arp" and "arp" or nil, len = pkt.truncated and pkt.len or nil,
+  })
+end
+
+--- The packets of a capture file. Frames that are no IP are left out, ARP too unless the options ask for it.
 ---@param path string
----@param select? string a pcap-filter(7) expression that chooses packets
+---@param options? string|{select?: string, arp?: boolean} select, or a string alone, is a pcap-filter(7) expression
+---  that chooses packets
 ---@return ipq.test.Packet[] packets
 ---@return string? damage what is wrong with the file, behind the last packet
-function M.read(path, select)
-  if type(path) ~= "string" or select ~= nil and type(select) ~= "string" then
-    error("read() takes the path of a capture, and perhaps a pcap-filter(7) expression", 2)
+function M.read(path, options)
+  if type(path) ~= "string" or options ~= nil and type(options) ~= "string" and type(options) ~= "table" then
+    error("read() takes the path of a capture, and perhaps a pcap-filter(7) expression or a table of options", 2)
   end
+  options = type(options) == "table" and options or { select = options }
+  misuse.guard(check_options, "read", options, { "select", "arp" })
   local packets = {}
-  local capture, message, damage = run({ read = path, filter = select }, function(pkt)
-    packets[#packets + 1] = packet.new(pkt:copy(), {
-      packet_id = pkt.packet_id, timestamp_sec = pkt.timestamp_sec, timestamp_usec = pkt.timestamp_usec,
-      vlan_proto = pkt.vlan_proto, vlan_tci = pkt.vlan_tci, hook = pkt.hook,
-      len = pkt.truncated and pkt.len or nil,
-    })
-  end, nil, timer.new())
+  local capture, message, damage = run({ read = path, filter = options.select, arp = options.arp },
+    function(pkt) packets[#packets + 1] = kept(pkt) end, nil, timer.new())
   if not capture then error(message, 2) end
   capture:close()
   return packets, damage

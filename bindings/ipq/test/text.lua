@@ -21,6 +21,14 @@ local function list_text(value)
   return #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
 end
 
+local function tags_text(tags)
+  local parts = {}
+  for _, tag in ipairs(tags) do
+    parts[#parts + 1] = ("0x%04x %d pcp %d%s"):format(tag.proto, tag.id, tag.pcp, tag.dei and " dei" or "")
+  end
+  return table.concat(parts, ", ")
+end
+
 -- The single flags say the same again.
 local flags = { "cwr", "ece", "urg", "ack", "psh", "rst", "syn", "fin" }
 local is_flag = {}
@@ -45,13 +53,14 @@ end
 local function rows_of(packet)
   local rows = {}
   for _, name in ipairs(shown_meta) do add(rows, name, packet[name]) end
+  if packet.vlan then add(rows, "vlan", packet.vlan, tags_text(packet.vlan)) end
   for _, header in ipairs(fields.headers) do
     local view = packet[header]
     for _, field in ipairs(view and fields.of[header] or {}) do
       add(rows, header .. "." .. field, view[field], header == "tcp" and field == "flags" and flags_text(view) or nil)
     end
   end
-  if not packet.protocol then add(rows, "payload", packet.payload) end
+  if not (packet.protocol or packet.arp) then add(rows, "payload", packet.payload) end
   return rows
 end
 

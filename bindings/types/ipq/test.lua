@@ -6,7 +6,7 @@
 ---written to. One is equal to a string of the same bytes; what takes strings alone, as assert.matches does, gets
 ---tostring(payload).
 ---@class ipq.test.Packet: ipq.Packet
----@field bytes string the whole IP packet
+---@field bytes string the whole packet, IP or ARP
 local Packet = {}
 
 ---A copy with other fields, as a filter that assigned them would leave it: lengths and checksums follow, but
@@ -35,7 +35,9 @@ function Packet:hex() end
 ---@field packet_id? integer 1
 ---@field queue_num? integer 0
 ---@field hook? integer|"prerouting"|"input"|"forward"|"output"|"postrouting" "input"
----@field family? "ip"|"ip6"|"bridge"
+---@field family? "ip"|"ip6"|"bridge"|"arp"
+---@field ether? {saddr?: string, daddr?: string} gives it an Ethernet header, as a capture has it; a bridge's, where that is the family, cannot be changed
+---@field vlan? ipq.Tag[] the same, with these tags
 ---@field mark? integer
 ---@field priority? integer
 ---@field indev_name? string also outdev_name, physindev_name, physoutdev_name; no such interface is needed
@@ -68,7 +70,7 @@ function Filter:save() end
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
 ---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
----@field changed boolean whether the packet's bytes were changed
+---@field changed boolean whether the packet's bytes were changed, or its link header's
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
 ---@field events table[] what ipq.event() was given meanwhile: copies, made then
@@ -120,16 +122,17 @@ function test.run(filter, packet) end
 ---where a timer raised, when all packets are judged. Timers that a function makes, which is no script, end with it.
 ---@param path string
 ---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
----@param options? {write?: string, select?: string} select is a pcap-filter(7) expression
+---@param options? {write?: string, select?: string, arp?: boolean} select is a pcap-filter(7) expression; arp has ARP come to a function, a script says that itself
 ---@return ipq.test.Replay
 function test.replay(path, filter, options) end
 
----The packets of a capture file; frames that are no IP are left out. Raises where it cannot be opened.
+---The packets of a capture file, with their link headers where these are Ethernet's; frames that are no IP are left out,
+---and ARP unless the options ask for it. Raises where it cannot be opened.
 ---@param path string
----@param select? string a pcap-filter(7) expression
+---@param options? string|{select?: string, arp?: boolean} select, or a string alone, is a pcap-filter(7) expression
 ---@return ipq.test.Packet[] packets
 ---@return string? damage what is wrong with the file behind the last of them
-function test.read(path, select) end
+function test.read(path, options) end
 
 ---An IPv4 packet whose payload is taken as it is; protocol says what it is.
 ---@param fields? ipq.test.Fields
@@ -179,6 +182,11 @@ function test.gre(fields) end
 ---@param fields? ipq.test.Fields
 ---@return ipq.test.Packet
 function test.esp(fields) end
+
+---ARP over Ethernet between IPv4 addresses, fields of pkt.arp: a request, unless operation says otherwise.
+---@param fields? ipq.test.Fields
+---@return ipq.test.Packet
+function test.arp(fields) end
 
 ---@class ipq.test.DNSQuestion
 ---@field name string
