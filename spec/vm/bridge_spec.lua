@@ -101,7 +101,10 @@ END
     local output = netns.run(bridge .. [[
       nft add rule bridge t forward ether type arp queue num 0
       filter arp <<'END'
-return function(pkt) print("arp", pkt.hw_protocol, pkt.ip, pkt.saddr, pkt.len, pkt.payload:u16(6)) end
+return function(pkt)
+  print("arp", pkt.hw_protocol, pkt.ip, pkt.saddr, pkt.len, pkt.payload:u16(6))
+  print("fields", pkt.arp.operation, pkt.arp.saddr_ip, pkt.arp.saddr_ether, pkt.ether.saddr, pkt.ether.type)
+end
 END
       on a ip neigh flush all
       on a ping -c 1 -W $REPLY 10.0.0.2
@@ -109,5 +112,7 @@ END
     assert.matches("1 received", output)
     assert.matches("arp\t2054\tnil\tnil\t28\t1\n", output)
     assert.matches("arp\t2054\tnil\tnil\t28\t2\n", output)
+    assert.matches("fields\t1\t10.0.0.1\t02:00:00:00:00:01\t02:00:00:00:00:01\t2054\n", output)
+    assert.matches("fields\t2\t10.0.0.2\t02:00:00:00:00:02\t02:00:00:00:00:02\t2054\n", output)
   end)
 end)
