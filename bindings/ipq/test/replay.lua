@@ -75,9 +75,10 @@ local function check(path, options)
   check_options("replay", options, { "write", "select", "arp" })
 end
 
---- Judges all packets of a capture file. Gives what came of it, without records, or nil and why it cannot be.
+--- Judges all packets of a capture file. Gives what came of it, without records, or nil and why it cannot be. Raises
+--- for misuse, and where timers raised.
 local function judge(path, under_test, options, observe)
-  misuse.guard(check, path, options)
+  check(path, options)
   ipq.args = under_test.args
   local capture, driver, damage, told = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
@@ -92,7 +93,7 @@ local function judge(path, under_test, options, observe)
   result.frames, result.changed = frames.frames, frames.changed
   result.unjudged = frames.other + frames.cut_off + frames.too_long + frames.hidden + frames.unknown_link
   capture:close()
-  misuse.guard(memory.fail_by_timers, told.raised)
+  memory.fail_by_timers(told.raised)
   return result
 end
 
@@ -107,7 +108,7 @@ function M.replay(path, filter, options)
   local under_test = filters.of(filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
   local records = {}
-  local result, message = judge(path, under_test, options or {}, function(p, pkt, why)
+  local result, message = misuse.guard(judge, path, under_test, options or {}, function(p, pkt, why)
     records[#records + 1] = setmetatable(record.of(p, pkt, why), record_mt)
   end)
   if not result then error(message, 2) end
@@ -121,7 +122,9 @@ function M.lines(path, filter)
   local under_test = filters.of(filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
   local lines = {}
-  local result, message = judge(path, under_test, {}, function(p, _, why) lines[#lines + 1] = record.line(p, why) end)
+  local result, message = misuse.guard(judge, path, under_test, {}, function(p, _, why)
+    lines[#lines + 1] = record.line(p, why)
+  end)
   if not result then error(message, 2) end
   return table.concat(lines)
 end
