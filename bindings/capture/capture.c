@@ -383,8 +383,10 @@ static void measure(struct entry *entry, const struct ipq_link_info *info)
 	entry->whole = least(frame->caplen, info->end) - info->offset;
 	entry->wire_len = least(len, info->end) - info->offset + info->missing;
 	/* What is behind it is padding, a trailer, a check sequence. */
-	total = ipq_header_total(frame->bytes + entry->offset, entry->whole);
-	if (info->protocol != ETH_P_ARP && total > 0) {
+	total = info->protocol == ETH_P_ARP
+			? ipq_header_arp_len(frame->bytes + entry->offset, entry->whole)
+			: ipq_header_total(frame->bytes + entry->offset, entry->whole);
+	if (total > 0) {
 		entry->whole = least(entry->whole, total);
 		entry->wire_len = least(entry->wire_len, total);
 	}

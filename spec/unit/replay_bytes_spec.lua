@@ -29,7 +29,9 @@ end
 local function count(output, name) return tonumber(output:match(name .. "%s+(%d+)\n")) end
 
 local SHOW = [[
-return function(pkt) print("seen", pkt.len, pkt.data_len, #pkt.payload, pkt.truncated, #(pkt.tcp or pkt.udp).payload) end
+return function(pkt)
+  print("seen", pkt.len, pkt.data_len, #pkt.payload, pkt.truncated, #(pkt.tcp or pkt.udp).payload)
+end
 ]]
 local SAME = "return function(pkt) return require 'ipq'.ACCEPT, pkt:copy() end\n"
 local HOP = "return function(pkt) if pkt.ip then pkt.ip.ttl = 9 else pkt.dport = 9 end end\n"
@@ -39,8 +41,8 @@ describe("what lies behind the packet in its frame", function()
   local padding = ("\0"):rep(60 - 14 - #short)
 
   it("is not the packet's, whoever has counted it", function()
-    local frames = { { ether4 .. short .. padding }, { ether4 .. short .. "FCS!" }, { ether4 .. short, len = 14 + #short + 4 },
-      { ether6 .. ip6(6, tcp "hello") .. "a trailer" } }
+    local frames = { { ether4 .. short .. padding }, { ether4 .. short .. "FCS!" },
+      { ether4 .. short, len = 14 + #short + 4 }, { ether6 .. ip6(6, tcp "hello") .. "a trailer" } }
     local written, output, status = replay(frames, SHOW)
     assert.equal(0, status)
     assert.equal(3, select(2, output:gsub("seen\t31\t31\t31\tfalse\t3\n", "")))
@@ -50,7 +52,8 @@ describe("what lies behind the packet in its frame", function()
   end)
 
   it("does not become the packet's, and goes when that is changed", function()
-    local frames = { { ether4 .. short .. padding }, { ether4 .. short .. "FCS!" }, { ether4 .. short, len = 14 + #short + 4 } }
+    local frames = { { ether4 .. short .. padding }, { ether4 .. short .. "FCS!" },
+      { ether4 .. short, len = 14 + #short + 4 } }
     local written, output, status, are_right = replay(frames, HOP)
     assert.equal(0, status, output)
     for i = 1, 3 do
@@ -62,7 +65,17 @@ describe("what lies behind the packet in its frame", function()
     for i = 1, 3 do assert.equal(m.be16(11), written[i][1]:sub(39, 40)) end
   end)
 
-  it("is all that an IPv6 packet of length 0 is followed by", function()
+  it("is not ARP's, either", function()
+    local arp = ethernet .. "\8\6\0\1\8\0\6\4\0\1" .. ("\1"):rep(20)
+    local written, output, status = replay({ { arp .. ("\0"):rep(18) } }, [[
+return { arp = true, filter = function(pkt) print("seen", pkt.len, #pkt.payload) pkt.arp.saddr_ip = "192.0.2.1" end }
+]])
+    assert.equal(0, status)
+    assert.matches("seen\t28\t28\n", output)
+    assert.equal(arp:sub(1, 28) .. "\192\0\2\1" .. arp:sub(33), written[1][1])
+  end)
+
+  it("is all that follows the header of an IPv6 packet of length 0", function()
     local empty = "\96\0\0\0\0\0\59\64" .. ("\1"):rep(32)
     local _, output = replay({ { ether6 .. empty .. ("\0"):rep(20) } },
       "return function(pkt) print('seen', pkt.len, pkt.ip6.length) end\n")
