@@ -45,8 +45,8 @@ __attribute__((unused)) static int test_slow(void)
 	return slow ? atoi(slow) : 1;
 }
 
-#define TEST_SECONDS ((unsigned int)(30 * test_slow())) /* after which a case hangs */
-#define WAIT_US	     (5000000 * test_slow())		/* for what must come */
+#define TEST_SECONDS ((unsigned int)(180 * test_slow())) /* after which a case hangs */
+#define WAIT_US	     (30000000 * test_slow())		 /* for what must come */
 
 enum {
 	MESSAGE_MAX = 112 + 65536,
