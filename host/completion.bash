@@ -1,18 +1,19 @@
 # Completion of ipq-lua's command line, for bash. It needs nothing but bash, and ends where the script's
 # own arguments begin.
 
-_ipq_lua_options="--check --copy-range --ctl --default --doctor --fail-open --filter --help --json --log-level
-	--mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error --on-give-up
-	--per-cpu --pin --print --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read --remove-rules --rule
-	--spin --stats --test --time-limit --top --user --version --watch --writable --write"
+_ipq_lua_options="--check --copy-range --count --ctl --default --doctor --fail-open --filter --fix-checksums --help
+	--json --log-level --mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error
+	--on-give-up --other --per-cpu --pin --print --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read
+	--remove-rules --rule --spin --stats --test --time-limit --top --user --version --watch --writable --write
+	--write-dropped"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
 _ipq_lua_takes_value() {
 	case $1 in
-	-q | -r | -w | -F | --copy-range | --default | --filter | --log-level | --mark-bits | --max-restarts | \
-		--memory-limit | --metrics | --name | --new | --on-error | --on-give-up | --print-rules | --queue-maxlen | \
-		--queue-num | --rcvbuf | --read | --rule | --spin | --test | \
-		--time-limit | --user | --writable | --write) return 0 ;;
+	-q | -r | -w | -F | -c | --copy-range | --count | --default | --filter | --log-level | --mark-bits | --max-restarts | \
+		--memory-limit | --metrics | --name | --new | --on-error | --on-give-up | --other | --print-rules | \
+		--queue-maxlen | --queue-num | --rcvbuf | --read | --rule | --spin | --test | \
+		--time-limit | --user | --writable | --write | --write-dropped) return 0 ;;
 	esac
 	return 1
 }
@@ -44,12 +45,13 @@ _ipq_lua_words() {
 # _ipq_lua_value OPTION WORD: the option's values.
 _ipq_lua_value() {
 	case $1 in
-	--default | --on-error) _ipq_lua_words "$2" accept drop ;;
+	--default | --on-error | --other) _ipq_lua_words "$2" accept drop ;;
 	--log-level) _ipq_lua_words "$2" debug info warn error ;;
 	--metrics) _ipq_lua_files "$2" '*.prom' ;;
 	--on-give-up) _ipq_lua_words "$2" verdict exit ;;
 	--print-rules) _ipq_lua_words "$2" iptables nft ;;
-	-r | -w | --read | --write) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' ;;
+	-r | --read) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' '*.gz' ;;
+	-w | --write | --write-dropped) _ipq_lua_files "$2" '*.pcap' '*.pcapng' '*.cap' ;;
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;
 	--test) _ipq_lua_files "$2" '*_spec.lua' ;;
 	esac
