@@ -15,7 +15,8 @@ end
 
 --- The processor's time of a whole replay, in ns.
 local function cost(name, path, figures)
-  bench.capture(("%s/bench/timed %s %s --time-limit 0 -r %s spec/bench/filters/%s.lua > /dev/null 2>&1")
+  -- 2: one of them raises now and then, on purpose.
+  bench.capture(("%s/bench/timed %s %s --time-limit 0 -r %s spec/bench/filters/%s.lua > /dev/null 2>&1 || [ $? -eq 2 ]")
     :format(bench.build, figures, bench.program, path, name))
   return tonumber(bench.capture("cat " .. figures):match "cpu=(%d+)")
 end

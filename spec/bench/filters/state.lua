@@ -3,7 +3,7 @@ local flows = {}
 return function(pkt)
   local tcp = pkt.tcp
   if not tcp then return end
-  local key = pkt.ip.saddr .. tcp.sport
+  local key = pkt.saddr .. tcp.sport
   local flow = flows[key]
   if not flow then
     flow = { packets = 0, bytes = 0, flags = {} }
