@@ -39,7 +39,10 @@ for i, packet in ipairs(packets) do
   local replace = "\1" .. be16(packet.body) .. be16(3) .. "\1\0\5hello"
   local set = "\2" .. be16(0) .. be16(0) .. "\1\0\4" .. bytes:sub(1, 4)
   write("header", i, "\0" .. bytes)
+  write("header", i .. "-cut", "\252" .. bytes:sub(1, random.number(20, #bytes)))
+  write("mend", i, "\0" .. bytes)
   write("rewrite", i, string.char(family + 32) .. "\3" .. be16(#bytes) .. bytes .. store .. replace .. set)
+  write("rewrite", i .. "-cut", string.char(family + 56) .. "\1" .. be16(#bytes) .. bytes .. "\1\50" .. store)
   write("rewrite", i .. "-store", string.char(family + 32) .. "\1" .. be16(#bytes) .. bytes .. store)
   write("summary", i, "\24\3" .. be16(#bytes) .. "oh\n" .. bytes .. "\2\0\9\0\3\4")
   write("summary", i .. "-changed", "\136\0" .. be16(#bytes) .. bytes .. "\2\0\1\0\4" .. be16(packet.body) .. "\1\2ab")
@@ -78,6 +81,7 @@ for _, name in ipairs(tunnel.names) do
       local _, _, came = tunnel.around(name, 4, tunnel.packet(kind, version, "inside"))
       for _, flags in ipairs { "\4", "\53" } do
         local file = ("%s-%s-%d-%d"):format((name:gsub(" ", "_")), kind, version, flags:byte())
+        write("mend", file, "\0" .. came)
         write("inner", file, flags .. "\9" .. came)
       end
     end

@@ -41,9 +41,23 @@ static void transport_check(const struct ipq_packet *p)
 	CHECK(t.start <= p->end && t.len <= p->end - t.start);
 	CHECK(t.covered == 0 || (t.start <= t.covered && t.covered <= p->end));
 	CHECK(t.source + t.address_len <= p->end && t.destination + t.address_len <= p->end);
-	/* A checksum lies in the transport's header, which has a size that is known. */
-	if (t.field)
-		CHECK(p->l4 && t.sum != IPQ_SUM_NONE && t.field > p->l4 && t.field < p->body);
+	/* A checksum lies in the transport's header, which has a size that is known, or is cut off by
+	 * a capture. */
+	if (t.field && p->l4)
+		CHECK(t.sum != IPQ_SUM_NONE && t.field > p->l4 && t.field < p->body);
+	else if (t.field)
+		CHECK(p->data_len < p->len && t.field > p->upper && t.field + 2 <= p->end);
+}
+
+/* The packet ends where its header says, and where its bytes do at the latest. */
+static void total_check(const struct ipq_packet *p)
+{
+	uint32_t total = ipq_header_total(p->data, p->data_len);
+	uint32_t size = p->data_len < IPQ_PACKET_MAX ? p->data_len : IPQ_PACKET_MAX;
+
+	CHECK(total == 0 || total >= 20);
+	if (p->ip_version && p->l3 == 0 && !p->dirty && p->len <= IPQ_PACKET_MAX)
+		CHECK(p->end == (total && total < size ? total : size));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -58,13 +72,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		.hw_protocol = flags & 1 ? bridged : 0x0800,
 		.dirty = flags & 2 ? IPQ_DIRTY_ALL : 0,
 		.data_len = (uint32_t)in.len,
-		.len = (uint32_t)in.len,
+		.len = (uint32_t)in.len + (flags & 4 ? flags >> 3 : 0),
+		.cut = flags & 4 ? IPQ_CUT_CAPTURE : IPQ_CUT_QUEUE,
 	};
 	struct ipq_packet before;
 
 	packet.data = own(in.bytes, in.len);
 	ipq_header_parse(&packet);
 	places_check(&packet);
+	total_check(&packet);
 	if (packet.ip_version)
 		transport_check(&packet);
 	if (ipq_header_is_arp(&packet))

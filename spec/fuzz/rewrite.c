@@ -18,7 +18,8 @@ static uint8_t model[2 * IPQ_PACKET_MAX];
 static uint32_t model_len;
 static uint8_t scratch[IPQ_PACKET_MAX];
 static uint8_t *spare;
-static bool had_none; /* a UDP checksum that was 0 */
+static bool had_none;		     /* a UDP checksum that was 0 */
+static uint32_t came_size, came_udp; /* bytes within reach, and UDP's own length */
 
 static uint32_t sctp_wrong_by(const uint8_t *p, size_t len)
 {
@@ -138,7 +139,11 @@ static void change(struct input *in, struct ipq_packet *packet)
 		offset = 0;
 		len = size;
 	}
-	if (ret == IPQ_REWRITE_OK && (kind == 2 || len || new_len)) {
+	if (kind == 2 && ret == IPQ_REWRITE_OK && !packet->dirty) {
+		/* What it came with, padding or not, changes nothing. */
+		CHECK(new_len == size || new_len == packet->data_len);
+		CHECK(memcmp(model, copy, new_len) == 0);
+	} else if (ret == IPQ_REWRITE_OK && (kind == 2 || len || new_len)) {
 		model_len = size; /* without padding */
 		replace_model(offset, len, copy, new_len);
 		CHECK(packet->dirty && packet->set & IPQ_SET_PAYLOAD);
@@ -153,13 +158,32 @@ static struct ipq_packet received(const struct ipq_packet *packet)
 	struct ipq_packet copy = {
 		.data = packet->data,
 		.data_len = packet->data_len,
-		.len = packet->data_len,
+		.len = packet->len,
+		.cut = packet->cut,
 		.family = packet->family,
 		.hw_protocol = packet->hw_protocol,
 	};
 
 	ipq_header_parse(&copy);
 	return copy;
+}
+
+/* Lengths as they have to be where all bytes are there. */
+static void lengths_check(const struct ipq_packet *copy, uint16_t dirty)
+{
+	const uint8_t *ip = copy->data + copy->l3;
+	uint32_t udp = 0;
+
+	if (copy->ip_version == 4)
+		CHECK(load16(ip + 2) == copy->data_len - copy->l3);
+	else
+		CHECK(load16(ip + 4) == copy->data_len - copy->l3 - 40U);
+	if (copy->protocol == IPPROTO_UDP && copy->l4)
+		udp = load16(copy->data + copy->l4 + 4);
+	/* UDP's may be less, as it came. */
+	if (udp && !copy->fragment && dirty & IPQ_DIRTY_ALL)
+		CHECK(udp == copy->data_len - copy->l4 ||
+		      (udp == came_udp && copy->data_len == came_size));
 }
 
 static void finished_check(const struct ipq_packet *packet, uint32_t wrong, uint16_t dirty)
@@ -173,18 +197,14 @@ static void finished_check(const struct ipq_packet *packet, uint32_t wrong, uint
 		       (packet->skb_info & IPQ_SKB_GSO || packet->unready == IPQ_UNREADY_INNER);
 
 	CHECK(packet->dirty == 0 && copy.ip_version && copy.end == packet->data_len);
-	if (copy.ip_version == 4) {
-		CHECK(load16(ip + 2) == packet->data_len - copy.l3);
+	if (copy.ip_version == 4)
 		CHECK(sum_add(0, ip, (ip[0] & 15U) * 4) == 0);
-	} else {
-		CHECK(load16(ip + 4) == packet->data_len - copy.l3 - 40U);
-	}
+	if (packet->data_len == packet->len)
+		lengths_check(&copy, dirty);
 	CHECK(packet->family != NFPROTO_IPV4 || copy.ip_version == 4);
 	CHECK(packet->family != NFPROTO_IPV6 || copy.ip_version == 6);
 	if (copy.fragment)
 		return;
-	if (copy.protocol == IPPROTO_UDP && copy.l4 && dirty & IPQ_DIRTY_ALL)
-		CHECK(load16(packet->data + copy.l4 + 4) == packet->data_len - copy.l4);
 	if (wrong_now == NO_SUM || is_open)
 		return;
 	if (packet->skb_info & IPQ_SKB_CSUM_NOTVERIFIED && wrong != 0 && !is_unready)
@@ -194,6 +214,16 @@ static void finished_check(const struct ipq_packet *packet, uint32_t wrong, uint
 		CHECK(wrong_now == 0);
 	else /* or it had none, which IPv6 does not know */
 		CHECK(wrong_now == wrong || (had_none && wrong_now == 0));
+}
+
+static void cut_check(const struct ipq_packet *packet, int ret, uint16_t dirty)
+{
+	if (packet->cut == IPQ_CUT_QUEUE)
+		CHECK(ret == IPQ_REWRITE_TRUNCATED);
+	else if (packet->cut == IPQ_CUT_MOST)
+		CHECK(ret == IPQ_REWRITE_MOST);
+	else
+		CHECK(ret == IPQ_REWRITE_CUT || !(dirty & IPQ_DIRTY_ALL));
 }
 
 static void finish(struct ipq_packet *packet, uint32_t wrong)
@@ -214,8 +244,8 @@ static void finish(struct ipq_packet *packet, uint32_t wrong)
 		finished_check(packet, wrong, dirty);
 	else
 		CHECK(packet->dirty == dirty && packet->set & IPQ_SET_PAYLOAD);
-	if (packet->data_len < packet->len)
-		CHECK(dirty == 0 || ret == IPQ_REWRITE_TRUNCATED);
+	if (dirty && packet->data_len < packet->len)
+		cut_check(packet, ret, dirty);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -242,13 +272,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	packet.data = slot;
 	packet.spare = spare;
 	packet.data_len = (uint32_t)size;
-	packet.len = packet.data_len + (flags >> 3 == 7 ? take8(&in) : 0);
+	packet.len = (uint32_t)size;
+	if (flags >> 3 == 7) {
+		packet.cut = take8(&in) % 3;
+		packet.len += take8(&in);
+	}
 	ipq_header_parse(&packet);
 	if (packet.ip_version && flags & 32)
 		complete(&packet);
 	if (packet.ip_version)
 		wrong = wrong_by(&packet);
 	had_none = has_none(&packet);
+	came_size = packet.end;
+	came_udp = packet.protocol == IPPROTO_UDP && packet.l4 ? load16(packet.data + packet.l4 + 4)
+							       : 0;
 	memcpy(model, packet.data, size);
 	model_len = (uint32_t)size;
 	while (changes--)
