@@ -200,9 +200,9 @@ function Netset:has_daddr(pkt) end
 ---@field vlan_tci integer?
 ---@field l2hdr string? the link header's bytes, of bridged packets and of a capture's
 ---@field prefix string? what the rule says that logged the packet: of an NFLOG capture's
----@field data_len integer bytes copied
+---@field data_len integer bytes copied, or captured
 ---@field len integer? bytes on the wire; nil with copy = "meta"
----@field truncated boolean whether the copy lacks a part of the packet
+---@field truncated boolean whether the copy, or the capture, lacks a part of the packet
 ---@field malformed string? why its headers cannot be told for sure; nil where they can
 ---@field fragment "first"|"later"|nil nil where the packet is no fragment
 ---@field gso boolean
