@@ -417,7 +417,23 @@ describe("ipq_rewrite_finish", function()
         case[2](packet)
         assert_finished(craft.complete(p, case[1]), packet)
       end
+      -- Nor does the length of the packet before count.
+      local packet = arrive(whole)
+      store(packet, p.l4 + 6, "\1\2")
+      local other = craft.complete(p, whole)
+      packet = arrive(other)
+      store(packet, at, p.bytes:sub(at + 1, at + 2))
+      assert_finished(other, packet)
     end
+  end)
+
+  it("makes UDP's length that of all that is there where its header moves to too large a one", function()
+    local p = craft.packet { random = rewrite.random(18), version = 4, name = "udp", body = "\0\18........" }
+    local bytes = put(p.bytes .. "s", 2, be16(#p.bytes + 1))
+    local packet = arrive(bytes)
+    store(packet, 0, "\x46")
+    assert.equal(0, finish(packet))
+    assert.equal(#bytes - 24, craft.u16(bytes_of(packet), 28))
   end)
 
   it("leaves a packet as it came where it is set to the bytes that it came with", function()
@@ -434,9 +450,10 @@ describe("ipq_rewrite_finish", function()
     assert.equal(0, set(packet, p.bytes))
     assert.same({ p.bytes .. "padding", 0, 0 }, { bytes_of(packet), packet.dirty, packet.set })
     -- One that has changed is made right as a whole.
-    packet = arrive(put(p.bytes, 10, "\1\2"))
-    store(packet, 0, p.bytes:sub(1, 1))
-    assert.equal(0, set(packet, put(p.bytes, 10, "\1\2")))
+    local wrong = put(p.bytes, p.l4 + 6, "\1\2")
+    packet = arrive(wrong)
+    store(packet, 0, wrong:sub(1, 1))
+    assert.equal(0, set(packet, wrong))
     assert_finished(p.bytes, packet)
   end)
 

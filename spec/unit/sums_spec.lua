@@ -141,13 +141,16 @@ describe("A packet's checksums", function()
   end)
 
   it("are the same with either zero, but for what is all zeros", function()
-    local p = new("tcp", 4, "\0\0..0123")
-    local rest = 0xffff - u16(p.bytes, p.l4 + 16)
-    p.bytes = craft.complete(p, put(p.bytes, p.body + 2, be16((0x2e2e + 0xffff - rest) % 0xffff)))
-    local zero = craft.complete(p, put(p.bytes, p.body, be16(u16(p.bytes, p.l4 + 16))))
-    assert.equal(0, u16(zero, p.l4 + 16))
-    assert.equal(0, wrong(put(zero, p.l4 + 16, "\xff\xff")))
-    p = new("icmp", 4)
+    for name, field in pairs { tcp = "\0\0", udp = "\xff\xff", udplite = "\xff\xff" } do
+      local p = new(name, 4, "\0\0..0123")
+      local at = p.l4 + p.kind.field
+      local zero = craft.complete(p, put(p.bytes, p.body, p.bytes:sub(at + 1, at + 2)))
+      assert.equal(field, zero:sub(at + 1, at + 2))
+      assert.equal(0, wrong(zero))
+      assert.equal(0, wrong(put(zero, at, "\xff\xff")))
+      assert_mended(zero, put(zero, at, "\1\2"))
+    end
+    local p = new("icmp", 4)
     local zeros = p.bytes:sub(1, p.l4) .. ("\0"):rep(#p.bytes - p.l4)
     assert.equal(TRANSPORT, wrong(zeros))
     assert_mended(put(zeros, p.l4 + 2, "\xff\xff"), zeros)
