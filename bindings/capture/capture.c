@@ -35,6 +35,14 @@ struct held {
 	uint8_t bytes[];
 };
 
+/* A frame that is put together anew. */
+struct changed {
+	uint32_t link_len;
+	uint32_t caplen;
+	uint32_t len; /* on the wire */
+	uint8_t bytes[IPQ_LINK_ROOM + IPQ_PACKET_MAX];
+};
+
 struct ipq_capture {
 	struct ipq_source source;
 	struct ipq_capture_options options;
@@ -53,8 +61,7 @@ struct ipq_capture {
 	struct held **held_end;
 	struct ipq_output accepted;
 	struct ipq_output dropped;
-	/* A frame that is put together anew. */
-	uint8_t changed[IPQ_LINK_ROOM + IPQ_PACKET_MAX];
+	struct changed changed;
 	char comment[IPQ_COMMENT_SIZE];
 	char whys[IPQ_BATCH_MAX][IPQ_WHY_SIZE];
 	struct ipq_capture_counters counters;
@@ -62,6 +69,16 @@ struct ipq_capture {
 	uint16_t unknown_link;
 	char damage[IPQ_CAPTURE_TEXT];
 };
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
 
 /* The first one is told. */
 static void note_damage(struct ipq_capture *capture, const char *what)
@@ -95,47 +112,36 @@ static const char *comment(struct ipq_capture *capture, const struct ipq_output 
 	return capture->comment;
 }
 
-/* Bytes of a frame that is put together. */
-static uint32_t changed_caplen(const struct entry *entry, const struct ipq_packet *packet)
-{
-	uint32_t len = packet->set & IPQ_SET_PAYLOAD ? packet->data_len
-						     : entry->frame.caplen - entry->offset;
-
-	return entry->link_len + len;
-}
-
-/* Puts the frame together: the link header and the packet as the filter left them, and in a packet
- * that it left alone what lies behind it. */
+/* Puts a frame together: the link header and the packet, each as the filter left it or as it came,
+ * and behind a packet that was left alone what lay there. What is missing of a packet that is cut off
+ * stays so. */
 static void changed_fill(struct ipq_capture *capture, const struct entry *entry,
 			 const struct ipq_packet *packet)
 {
-	bool is_other = packet->set & IPQ_SET_PAYLOAD;
-	const uint8_t *bytes = is_other ? packet->data : entry->frame.bytes + entry->offset;
-	uint32_t len = changed_caplen(entry, packet) - entry->link_len;
+	const struct ipq_frame *frame = &entry->frame;
+	struct changed *changed = &capture->changed;
+	bool has_link = packet->set & IPQ_SET_LINK, has_packet = packet->set & IPQ_SET_PAYLOAD;
+	uint32_t len = has_packet ? packet->data_len : frame->caplen - entry->offset;
 
-	memcpy(capture->changed, entry->link, entry->link_len);
-	if (is_other)
-		ipq_link_set_length(entry->frame.link_type, capture->changed, entry->link_len,
+	changed->link_len = has_link ? entry->link_len : entry->offset;
+	memcpy(changed->bytes, has_link ? entry->link : frame->bytes, changed->link_len);
+	if (has_packet)
+		ipq_link_set_length(frame->link_type, changed->bytes, changed->link_len,
 				    packet->len);
-	memcpy(capture->changed + entry->link_len, bytes, len);
-}
-
-/* What the frame had on the wire. What is missing of a packet that is cut off stays so. */
-static uint32_t changed_len(const struct entry *entry, const struct ipq_packet *packet)
-{
-	uint32_t len =
-		packet->set & IPQ_SET_PAYLOAD ? packet->len : entry->frame.len - entry->offset;
-
-	return entry->link_len + len;
+	memcpy(changed->bytes + changed->link_len,
+	       has_packet ? packet->data : frame->bytes + entry->offset, len);
+	changed->caplen = changed->link_len + len;
+	changed->len = changed->link_len +
+		       (has_packet ? packet->len : most(frame->len, frame->caplen) - entry->offset);
 }
 
 static void accept_changed(struct ipq_capture *capture, const struct entry *entry,
 			   const struct ipq_packet *packet, bool is_mended)
 {
-	uint32_t len = changed_len(entry, packet), caplen = changed_caplen(entry, packet);
+	const struct changed *changed = &capture->changed;
 
-	ipq_output_changed(&capture->accepted, &entry->frame, capture->changed, caplen,
-			   len > caplen ? len : caplen,
+	ipq_output_changed(&capture->accepted, &entry->frame, changed->bytes, changed->caplen,
+			   most(changed->len, changed->caplen),
 			   comment(capture, &capture->accepted, entry, packet, is_mended));
 }
 
@@ -148,7 +154,7 @@ static bool changed_mend(struct ipq_capture *capture, const struct entry *entry,
 
 	if (entry->payload != IPQ_LINK_IP)
 		return false;
-	whole.data = capture->changed + entry->link_len;
+	whole.data = capture->changed.bytes + capture->changed.link_len;
 	whole.data_len = is_other ? packet->data_len : entry->whole;
 	whole.len = is_other ? packet->len : entry->wire_len;
 	whole.cut = IPQ_CUT_CAPTURE;
@@ -361,16 +367,6 @@ static void packet_fill(struct ipq_capture *capture, const struct ipq_batch *bat
 	link_fill(packet, entry, info->link);
 	bytes_fill(capture, packet, entry);
 	capture->counters.wrong_sums += came_wrong(packet, entry);
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint32_t most(uint32_t a, uint32_t b)
-{
-	return a > b ? a : b;
 }
 
 /* What of the frame is the packet's. */

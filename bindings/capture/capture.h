@@ -5,9 +5,10 @@
  * Called by   host/tools/replay.c; bindings/core_capture.c, for the test kit.
  *
  * How         reader.c reads frames, by what pcap.c and pcapng.c know of the formats, from the bytes
- *             that input.c has in memory; link.c finds the IP packet in a frame; capture.c makes
- *             batches of them, and gives frames to output.c when their packets are judged;
- *             comment.c says there what became of them. choice.c has libpcap's filters.
+ *             that input.c has in memory; link.c, and a file for each layer (layers.h), find the IP
+ *             packet in a frame; capture.c makes batches of them, and gives frames to output.c when
+ *             their packets are judged; comment.c says there what became of them. choice.c has
+ *             libpcap's filters.
  *
  * States      of a capture: reading one file after the other, stopped or at the end (receive() gives
  *             0). What is wrong with a file is kept as text (ipq_capture_damage()), and the next one
