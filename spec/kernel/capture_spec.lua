@@ -12,8 +12,8 @@ netns.describe("a capture of live packets", function()
         tcpdump -U %s -w "$DIR/in.pcap" 2> "$DIR/tcpdump" &
         tcpdump=$!
         wait_for grep -q listening "$DIR/tcpdump"
-        ping -W $REPLY -c 3 -l 3 -i $REPLY 127.0.0.1 > /dev/null
-        ping -W $REPLY -c 3 -l 3 -i $REPLY ::1 > /dev/null
+        ping -W $REPLY -c 3 -l 3 -i 0.01 127.0.0.1 > /dev/null
+        ping -W $REPLY -c 3 -l 3 -i 0.01 ::1 > /dev/null
         wait_for sh -c "test \$(tcpdump -r $DIR/in.pcap 2> /dev/null | wc -l) -ge 12"
         kill $tcpdump
         wait $tcpdump

@@ -8,7 +8,7 @@ netns.describe("held packets", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
       run delay scripts/delay.lua ms=40
-      ping -c 30 -l 30 -i $REPLY -q -W $REPLY 127.0.0.1
+      ping -c 30 -l 30 -i 0.01 -q -W $REPLY 127.0.0.1
       stop delay]]
     assert.equal(30, received(output))
     local slow = tonumber(os.getenv "IPQ_SLOW") or 1
@@ -24,7 +24,7 @@ netns.describe("held packets", function()
       filter hold --queue-maxlen 10 <<'END'
 return function(pkt) pkt:hold() end
 END
-      ping -c 8 -l 8 -i $REPLY -q -W $REPLY 127.0.0.1 > "$DIR/ping" &
+      ping -c 8 -l 8 -i 0.01 -q -W $REPLY 127.0.0.1 > "$DIR/ping" &
       ping=$!
       wait_for seen 8
       wait_for waiting 5
@@ -50,7 +50,7 @@ return { filter = function(pkt) held[#held + 1] = pkt:hold() end, stop = functio
   held[4]:verdict(ipq.DROP)
 end }
 END
-        ping -c 10 -l 10 -i $REPLY -q -W $REPLY 127.0.0.1 > "$DIR/ping" &
+        ping -c 10 -l 10 -i 0.01 -q -W $REPLY 127.0.0.1 > "$DIR/ping" &
         ping=$!
         wait_for seen 10
         stop hold
@@ -140,7 +140,7 @@ END
       LD_PRELOAD=$runtime luajit "$DIR/own.lua" > "$DIR/own.out" 2>&1 &
       own=$!
       wait_for queue_is_bound 0
-      ping -c 2 -l 2 -i $REPLY -q -W $REPLY 127.0.0.1
+      ping -c 2 -l 2 -i 0.01 -q -W $REPLY 127.0.0.1
       wait $own
       cat "$DIR/own.out"]]
     assert.equal(2, received(output))

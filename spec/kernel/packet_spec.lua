@@ -50,7 +50,7 @@ END
 ]] .. printing("hook_name", "family", "indev_name", "outdev_name", "hw_type", "queue_num") .. [[
 
 END
-        on a ping -W $REPLY -c 3 -l 3 -i $REPLY ]] .. (family == "4" and "10.2.0.2" or "-6 fd02::2") .. [[
+        on a ping -W $REPLY -c 3 -l 3 -i 0.01 ]] .. (family == "4" and "10.2.0.2" or "-6 fd02::2") .. [[
 
         stop forward
         ip link show to_a | sed -n 's/.*peer.*//p']])
@@ -103,7 +103,7 @@ return function(pkt)
   print("time", t == nil or (math.abs(t - os.time()) < 100 and t % 1 == pkt.timestamp % 1))
 end
 END
-      ping -W $REPLY -c 3 -l 3 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 3 -l 3 -i 0.01 127.0.0.1
       stop time]]
     assert.equal(3, select(2, output:gsub("time\ttrue", "")))
   end)
@@ -216,7 +216,7 @@ END
     local output = netns.run [[
       rule -A OUTPUT -j QUEUE
       run count scripts/count.lua
-      ping -W $REPLY -c 3 -l 3 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 3 -l 3 -i 0.01 127.0.0.1
       bash -c 'echo x > /dev/udp/127.0.0.1/9'
       wait_for judged 8
       stop count]]

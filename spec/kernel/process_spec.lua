@@ -28,7 +28,7 @@ END
       wait_for grep -q waiting "$DIR/talk.err"
       ping -c1 -W $REPLY -q 127.0.0.1 > /dev/null
       wait $reader
-      ping -c 3 -l 3 -i $REPLY -W $REPLY -q 127.0.0.1
+      ping -c 3 -l 3 -i 0.01 -W $REPLY -q 127.0.0.1
       kill -TERM $pid_talk
       wait $pid_talk
       echo "exit $?"
@@ -175,7 +175,7 @@ END
       own=$!
       wait_for queue_is_bound 0
       LD_PRELOAD=$runtime luajit "$DIR/own.lua" || echo "second $?"
-      ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 2 -l 2 -i 0.01 127.0.0.1
       kill $own]])
     assert.equal(2, received(output))
     assert.matches("cannot bind queue 0: it belongs to netlink port[^\n]*\nsecond 1\n", output)
@@ -211,7 +211,7 @@ END
       own=$!
       wait_for grep -q second "$DIR/own.out"
       unset LD_PRELOAD
-      ping -c 3 -l 3 -i $REPLY -W $REPLY 127.0.0.1
+      ping -c 3 -l 3 -i 0.01 -W $REPLY 127.0.0.1
       wait $own
       cat "$DIR/own.out"]]
     assert.equal(2, received(output))

@@ -101,7 +101,7 @@ END
         on a curl -gsS --max-time 300 -o "$DIR/got" http://%s:8080/file
         cmp "$DIR/file" "$DIR/got" && echo same
       ]]):format(public, address, family == 4 and public or "[" .. public .. "]")
-        .. echo(public, 7, "one") .. "on a ping -W $REPLY -c 2 -l 2 -i $REPLY " .. public .. "\nstop nat\n" .. check)
+        .. echo(public, 7, "one") .. "on a ping -W $REPLY -c 2 -l 2 -i 0.01 " .. public .. "\nstop nat\n" .. check)
       assert.matches("same\n", output)
       assert.matches("from " .. public .. " 7 one\n", output)
       assert.matches("2 received", output)
@@ -157,7 +157,7 @@ print("mss", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
     it("sets the hop count, IPv" .. family, function()
       local output = netns.run(server .. rule .. [[ -t mangle -A POSTROUTING -o to_a -j NFQUEUE --queue-num 0
         run ttl scripts/set_ttl.lua ttl=99
-        on a ping -W $REPLY -c 2 -l 2 -i $REPLY ]] .. address .. "\nstop ttl\n" .. check)
+        on a ping -W $REPLY -c 2 -l 2 -i 0.01 ]] .. address .. "\nstop ttl\n" .. check)
       assert.equal(2, select(2, output:gsub("ttl=99 ", "")))
       no_checksum_errors(output)
     end)

@@ -248,7 +248,7 @@ END
         ./ipq-lua accept.lua 2> told & pid=$!
         until grep -q waiting told; do sleep 0.01; done
         grep -E "^(Cap|NoNew|Seccomp:)" /proc/$(pgrep -P $pid -x ipq-lua)/status
-        ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
+        ping -W $REPLY -c 2 -l 2 -i 0.01 127.0.0.1
         kill $pid; wait; cat told']]
     assert_net_admin_alone(output)
     assert.equal("2", told(output, "Seccomp"))

@@ -8,7 +8,7 @@ netns.describe("live verdicts", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE
       run accept scripts/accept.lua
-      ping -W $REPLY -c 5 -l 5 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 5 -l 5 -i 0.01 127.0.0.1
       stop accept]]
     assert.equal(5, received(output))
     assert.matches("exit 0\n", output)
@@ -21,7 +21,7 @@ netns.describe("live verdicts", function()
       filter drop <<'END'
 return function() return require "ipq".DROP end
 END
-      ping -c 3 -l 3 -i $REPLY -W $REPLY 127.0.0.1
+      ping -c 3 -l 3 -i 0.01 -W $REPLY 127.0.0.1
       stop drop]]
     assert.equal(0, received(output))
     assert.matches("queue 0: 3 packets, 0 accepted, 3 dropped", output)
@@ -37,8 +37,8 @@ return { filter = function(pkt)
   seen[pkt.family .. " " .. pkt.hw_protocol] = (seen[pkt.family .. " " .. pkt.hw_protocol] or 0) + 1
 end, stop = function() for key, n in pairs(seen) do print(key, n) end end }
 END
-      ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
-      ping -W $REPLY -6 -c 3 -l 3 -i $REPLY ::1
+      ping -W $REPLY -c 2 -l 2 -i 0.01 127.0.0.1
+      ping -W $REPLY -6 -c 3 -l 3 -i 0.01 ::1
       stop both]]
     assert.matches("ip 2048\t2\n", output)
     assert.matches("ip6 34525\t3\n", output)
@@ -53,7 +53,7 @@ END
         filter mark <<'END'
 return function(pkt) assert(pkt.mark == 0) pkt.mark = %s end
 END
-        ping -W $REPLY -c 10 -l 10 -i $REPLY -q 127.0.0.1
+        ping -W $REPLY -c 10 -l 10 -i 0.01 -q 127.0.0.1
         stop mark
         iptables-legacy -t mangle -nvxL POSTROUTING | awk '/mark match/ { print "marked", $1 }']]):format(mark))
       assert.equal(10, received(output))
@@ -69,7 +69,7 @@ END
       filter mark <<'END'
 return function(pkt) print(("mark %x"):format(pkt.mark)) end
 END
-      ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 2 -l 2 -i 0.01 127.0.0.1
       stop mark
       iptables-legacy -t mangle -nvxL POSTROUTING | awk '/mark match/ { print "marked", $1 }']]
     assert.matches("mark fedcba98\nmark fedcba98\n", output)
@@ -88,7 +88,7 @@ return function(pkt)
   if seen[id] < 3 then return ipq.REPEAT end
 end
 END
-      ping -W $REPLY -c 4 -l 4 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 4 -l 4 -i 0.01 127.0.0.1
       stop again]]
     assert.equal(4, received(output))
     assert.matches("12 packets, 4 accepted, 0 dropped, 8 other verdicts", output)
@@ -102,7 +102,7 @@ END
         filter early <<'END'
 return function() return require "ipq".%s end
 END
-        ping -c 2 -l 2 -i $REPLY -W $REPLY 127.0.0.1
+        ping -c 2 -l 2 -i 0.01 -W $REPLY 127.0.0.1
         stop early]]):format(verdict))
       assert.equal(expected, received(output))
     end
@@ -117,7 +117,7 @@ END
       QUEUE=513 filter second -q 513 <<'END'
 return function(pkt) print("queue " .. pkt.queue_num) end
 END
-      ping -W $REPLY -c 2 -l 2 -i $REPLY 127.0.0.1
+      ping -W $REPLY -c 2 -l 2 -i 0.01 127.0.0.1
       stop first
       stop second]]
     assert.equal(2, received(output))
@@ -133,7 +133,7 @@ END
         filter first <<'END'
 return function(pkt) return require "ipq".queue(9, %s) end
 END
-        ping -c 2 -l 2 -i $REPLY -W $REPLY 127.0.0.1
+        ping -c 2 -l 2 -i 0.01 -W $REPLY 127.0.0.1
         stop first]]):format(bypass))
       assert.equal(expected, received(output))
     end
@@ -151,7 +151,7 @@ return function(pkt)
   return require "ipq".ACCEPT
 end
 END
-        ping -c 20 -l 20 -i $REPLY -W $REPLY 127.0.0.1
+        ping -c 20 -l 20 -i 0.01 -W $REPLY 127.0.0.1
         stop tenth]]):format(verdict))
       assert.equal(expected, received(output))
       assert.matches("error: packet 10 of queue 0: /[^\n]*/tenth.lua:4: every tenth\n\tstack traceback:\n", output)
@@ -169,7 +169,7 @@ END
         filter silent --default %s <<'END'
 return function() end
 END
-        ping -c 2 -l 2 -i $REPLY -W $REPLY 127.0.0.1
+        ping -c 2 -l 2 -i 0.01 -W $REPLY 127.0.0.1
         stop silent]]):format(verdict))
       assert.equal(expected, received(output))
     end

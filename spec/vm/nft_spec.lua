@@ -127,7 +127,7 @@ END
       "$PROGRAM" --rule 'OUTPUT -p icmp --icmp-type echo-request' --print-rules nft > "$DIR/rules" || fail rules
       nft -f "$DIR/rules" || fail "nft -f"
       run drop scripts/drop_icmp.lua
-      ping -c 2 -l 2 -i $REPLY -W $REPLY 127.0.0.1
+      ping -c 2 -l 2 -i 0.01 -W $REPLY 127.0.0.1
       stop drop]]
     assert.matches(" 0 received", output)
     assert.matches("queue 0: 2 packets, 0 accepted, 2 dropped", output)
