@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PCAP_MAGIC = 0xa1b2c3d4, PCAP_MAGIC_NANO = 0xa1b23c4d, PCAP_MAJOR = 2, PCAP_MINOR = 4 };
@@ -125,6 +126,23 @@ static void section_begin(struct ipq_output *output, uint32_t section, bool is_s
 	output->section = section;
 	output->is_swapped = is_swapped;
 	output->interface_count = 0;
+	output->added_count = 0;
+}
+
+/* A section's header. */
+static void put_section(struct ipq_output *output)
+{
+	const uint32_t len = IPQ_PCAPNG_LEAST + 16;
+
+	put32(output, IPQ_PCAPNG_SECTION);
+	put32(output, len);
+	put32(output, IPQ_PCAPNG_ORDER);
+	put16(output, 1);
+	put16(output, 0);
+	/* How long the section is, is not told. */
+	put32(output, UINT32_MAX);
+	put32(output, UINT32_MAX);
+	put32(output, len);
 }
 
 /* Of times in nanoseconds. Gives its number. */
@@ -148,21 +166,43 @@ static uint32_t put_interface(struct ipq_output *output, uint16_t link_type)
 
 void ipq_output_section(struct ipq_output *output, const struct ipq_reader *reader)
 {
-	const uint32_t len = IPQ_PCAPNG_LEAST + 16;
-
 	if (!output->is_ng)
 		return;
 	section_begin(output, reader->section, reader->is_swapped);
-	put32(output, IPQ_PCAPNG_SECTION);
-	put32(output, len);
-	put32(output, IPQ_PCAPNG_ORDER);
-	put16(output, 1);
-	put16(output, 0);
-	/* How long the section is, is not told. */
-	put32(output, UINT32_MAX);
-	put32(output, UINT32_MAX);
-	put32(output, len);
+	put_section(output);
 	(void)put_interface(output, reader->interfaces[0].link_type);
+}
+
+/* The number here of an interface that was added to the section, once for each link type. */
+static uint32_t added_number(struct ipq_output *output, uint16_t link_type)
+{
+	const uint32_t after = output->interface_count - output->added_count;
+	struct ipq_output_interface *added = output->added;
+
+	for (uint32_t i = 0; i < output->added_count; i++)
+		if (added[i].link_type == link_type)
+			return added[i].number;
+	added = realloc(added, (output->added_count + 1) * sizeof(*added));
+	if (!added) {
+		tell_errno(output);
+		return 0;
+	}
+	output->added = added;
+	added += output->added_count++;
+	added->link_type = link_type;
+	added->after = after;
+	added->number = put_interface(output, link_type);
+	return added->number;
+}
+
+/* The number here of the input's interface: behind what was added it is another one. */
+static uint32_t number_of(const struct ipq_output *output, uint32_t interface)
+{
+	uint32_t number = interface;
+
+	for (uint32_t i = 0; i < output->added_count; i++)
+		number += output->added[i].after <= interface;
+	return number;
 }
 
 /* A block with len bytes at offset at other than they came. */
@@ -195,6 +235,18 @@ static void interface_copy(struct ipq_output *output, const struct ipq_frame *bl
 	output->interface_count++;
 }
 
+static void statistics_copy(struct ipq_output *output, const struct ipq_frame *block)
+{
+	uint32_t interface;
+
+	if (block->block_len < IPQ_PCAPNG_LEAST + sizeof(interface))
+		return;
+	interface = number_of(output, block_u32(block, IPQ_PCAPNG_HEAD));
+	if (block->is_swapped)
+		interface = __builtin_bswap32(interface);
+	put_patched(output, block, IPQ_PCAPNG_HEAD, &interface, sizeof(interface));
+}
+
 void ipq_output_block(struct ipq_output *output, const struct ipq_frame *block)
 {
 	static const uint8_t unknown[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -207,6 +259,7 @@ void ipq_output_block(struct ipq_output *output, const struct ipq_frame *block)
 		put_patched(output, block, IPQ_PCAPNG_LENGTH_AT, unknown, sizeof(unknown));
 		break;
 	case IPQ_PCAPNG_INTERFACE: interface_copy(output, block); break;
+	case IPQ_PCAPNG_STATISTICS: statistics_copy(output, block); break;
 	/* Not to be copied into a file that is not the same. */
 	case IPQ_PCAPNG_CUSTOM_PRIVATE: break;
 	default: put(output, block->block, block->block_len);
@@ -263,7 +316,8 @@ static void ng_frame(struct ipq_output *output, const struct ipq_frame *frame, c
 {
 	bool is_own = frame->section == output->section;
 	bool is_changed = bytes != frame->bytes;
-	uint32_t interface = is_own ? frame->interface : put_interface(output, frame->link_type);
+	uint32_t interface = is_own ? number_of(output, frame->interface)
+				    : added_number(output, frame->link_type);
 	uint64_t ticks = is_own ? frame->ticks : frame->sec * 1000000000 + frame->nsec;
 	uint32_t options = options_size(output, frame, is_changed);
 	uint32_t total;
@@ -292,6 +346,7 @@ static void ng_frame(struct ipq_output *output, const struct ipq_frame *frame, c
 static bool is_whole(const struct ipq_output *output, const struct ipq_frame *frame)
 {
 	return frame->block && frame->section == output->section &&
+	       number_of(output, frame->interface) == frame->interface &&
 	       (block_u32(frame, 0) != IPQ_PCAPNG_SIMPLE_PACKET || frame->caplen == frame->len);
 }
 
@@ -340,4 +395,6 @@ void ipq_output_close(struct ipq_output *output)
 	if (output->file && output->file != stdout)
 		fclose(output->file);
 	output->file = NULL;
+	free(output->added);
+	output->added = NULL;
 }

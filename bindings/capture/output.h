@@ -13,6 +13,13 @@ enum {
 	IPQ_OUTPUT_TEXT = 512
 };
 
+/* An interface that the input's section does not have, for frames of one that is over. */
+struct ipq_output_interface {
+	uint16_t link_type;
+	uint32_t number;
+	uint32_t after; /* so many of the input's */
+};
+
 struct ipq_output {
 	FILE *file; /* NULL: not open */
 	const char *path;
@@ -23,6 +30,8 @@ struct ipq_output {
 	uint32_t section;   /* pcapng's, by the input's number; 0: none yet */
 	bool is_swapped;    /* that is in the other byte order than ours */
 	uint32_t interface_count;
+	struct ipq_output_interface *added; /* some of these */
+	uint32_t added_count;
 	uint64_t written;	    /* frames */
 	char text[IPQ_OUTPUT_TEXT]; /* what is wrong with it; empty: nothing is */
 	char buffer[IPQ_OUTPUT_BUFFER];

@@ -11,6 +11,7 @@ enum {
 	IPQ_PCAPNG_INTERFACE = 1,
 	IPQ_PCAPNG_OLD_PACKET = 2,
 	IPQ_PCAPNG_SIMPLE_PACKET = 3,
+	IPQ_PCAPNG_STATISTICS = 5, /* of an interface */
 	IPQ_PCAPNG_ENHANCED_PACKET = 6,
 	IPQ_PCAPNG_CUSTOM_PRIVATE = 0x40000bad, /* not to be copied into another file */
 

@@ -1,6 +1,7 @@
 -- What pcapng has and pcap has not, through a replay: sections, interfaces, options, other blocks.
 local capture = require "spec.support.capture"
 local document = require "spec.support.document"
+local m = require "spec.support.message"
 local netns = require "spec.support.netns"
 local packets = require "spec.support.packet"
 local pcapng = require "spec.support.pcapng"
@@ -201,6 +202,36 @@ end
     end
     assert.same({ 3, 5, 3, 4, 4 }, order)
     assert.matches("^1700000001.250", tshark(dir .. "/out.pcapng", "frame.time_epoch")[3][1])
+  end)
+
+  -- Frames of the second section come before and behind the held packet's, and the description of an interface, too.
+  it("has the frames behind it on their own interfaces, whose numbers may be others then", function()
+    for _, is_swapped in ipairs { false, true } do
+      local first = pcapng.section(not is_swapped):interface { link = capture.RAW }:packet(ip(17, udp "one"))
+        :packet(ip(17, udp "two"))
+      local second = pcapng.section(is_swapped):interface { link = capture.ETHERNET }
+        :packet(ethernet .. ip(17, udp "three")):packet(ethernet .. ip(17, udp "four"))
+        :interface { link = capture.RAW, options = { { RESOLUTION, "\3" } } }
+      second:packet(ip(17, udp "five"), { interface = 1, ticks = 5000 })
+        :old_packet(ip(17, udp "six"), { interface = 1, options = { { COMMENT, "the sixth" } } })
+        :simple_packet(ethernet .. ip(17, udp "seven"))
+        :block(5, second:u32(1) .. second:u64(0) .. second:options { { 4, second:u64(77) } })
+      local dir = folder(first:text() .. second:text())
+      local output, status = replay(dir, "-r in.pcapng -w out.pcapng", [[
+local held = {}
+return function(pkt)
+  if pkt.packet_id < 3 then held[pkt.packet_id] = pkt:hold() end
+  if pkt.packet_id == 4 then held[1]:verdict() held[2]:verdict() end
+end
+]])
+      assert(status == 0, output)
+      assert.same({ { "0", "13", "" }, { "1", "11", "" }, { "1", "11", "" }, { "0", "12", "" }, { "2", "12", "" },
+        { "2", "11", "the sixth" }, { "0", "13", "" } },
+        tshark(dir .. "/out.pcapng", "frame.interface_id", "udp.length", "frame.comment"))
+      assert.equal(5, tonumber(tshark(dir .. "/out.pcapng", "frame.time_epoch")[5][1]))
+      local n = is_swapped and m.be32 or m.host32
+      assert.is_truthy(document.read(dir .. "/out.pcapng"):find(n(5) .. n(40) .. n(2), 1, true))
+    end
   end)
 
   it("that mergecap makes of unlike files is read, and what editcap makes of ours", function()
