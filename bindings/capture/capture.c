@@ -438,6 +438,10 @@ static void take(struct ipq_capture *capture, struct ipq_batch *batch)
 /* A block of pcapng's that is no frame. */
 static void pass_block(struct ipq_capture *capture, const struct ipq_frame *block)
 {
+	const struct ipq_reader *reader = &capture->reader;
+
+	if (capture->counters.frames == 0 && reader->interface_count > 0)
+		capture->link_type = reader->interfaces[0].link_type;
 	ipq_output_block(&capture->accepted, block);
 	ipq_output_block(&capture->dropped, block);
 }

@@ -123,6 +123,7 @@ static void pcap_frame(struct ipq_output *output, const struct ipq_frame *frame,
 
 static void section_begin(struct ipq_output *output, uint32_t section, bool is_swapped)
 {
+	output->is_begun = true;
 	output->section = section;
 	output->is_swapped = is_swapped;
 	output->interface_count = 0;
@@ -385,8 +386,11 @@ void ipq_output_flush(struct ipq_output *output)
 
 void ipq_output_end(struct ipq_output *output, uint16_t link_type)
 {
-	if (!output->is_ng && !output->is_begun)
+	if (!output->is_begun && output->is_ng)
+		put_section(output);
+	else if (!output->is_begun)
 		pcap_begin(output, link_type);
+	output->is_begun = true;
 	ipq_output_flush(output);
 }
 

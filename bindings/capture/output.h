@@ -25,7 +25,7 @@ struct ipq_output {
 	const char *path;
 	bool is_ng;
 	bool is_nano;	    /* pcap's times have nanoseconds */
-	bool is_begun;	    /* pcap's header is written */
+	bool is_begun;	    /* its first header is written */
 	uint16_t link_type; /* pcap's */
 	uint32_t section;   /* pcapng's, by the input's number; 0: none yet */
 	bool is_swapped;    /* that is in the other byte order than ours */
@@ -65,7 +65,8 @@ void ipq_output_changed(struct ipq_output *output, const struct ipq_frame *frame
 /* Writes what is in memory. */
 void ipq_output_flush(struct ipq_output *output);
 
-/* No frame follows. A pcap file without one is for frames of that type. */
+/* No frame follows. A pcap file without one is for frames of that type, and a pcapng file of an input
+ * without a section has an empty one. */
 void ipq_output_end(struct ipq_output *output, uint16_t link_type);
 
 #endif

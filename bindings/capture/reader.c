@@ -84,6 +84,8 @@ static void tell_format(struct ipq_reader *reader, const char *path)
 	if (input->fault)
 		snprintf(reader->text, sizeof(reader->text), "cannot read the capture %s: %s", path,
 			 input->fault);
+	else if (ipq_input_left(input) == 0)
+		snprintf(reader->text, sizeof(reader->text), "%s is no capture: it is empty", path);
 	else if (program)
 		snprintf(reader->text, sizeof(reader->text),
 			 "%s is compressed: %s %s | ipq-lua -r - ...", path, program, path);

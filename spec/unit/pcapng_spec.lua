@@ -234,6 +234,18 @@ end
     end
   end)
 
+  it("is a capture, too, where its first section is damaged, or has nothing but interfaces", function()
+    local dir = folder(pcapng.section():text():sub(1, 20))
+    local output, status = replay(dir, "-r in.pcapng -w out.pcapng")
+    assert.equal(65, status, output)
+    assert.equal(pcapng.section():text(), document.read(dir .. "/out.pcapng"))
+    document.write(dir .. "/in.pcapng", pcapng.section():interface { link = capture.RAW }:text())
+    output, status = replay(dir, "-r in.pcapng -w out.pcap")
+    assert.equal(0, status, output)
+    local _, header = capture.read(dir .. "/out.pcap")
+    assert.equal(capture.RAW, header.link)
+  end)
+
   it("that mergecap makes of unlike files is read, and what editcap makes of ours", function()
     local dir = folder()
     capture.write(dir .. "/a.pcap", { { ethernet .. ip(17, udp "a"), sec = 1 } }, { link = capture.ETHERNET })
