@@ -10,13 +10,21 @@ enum {
 	MICROSECONDS = 6
 };
 
-bool ipq_pcapng_is(const uint8_t *bytes, size_t len)
+bool ipq_pcapng_begin(struct ipq_reader *reader)
 {
-	uint32_t type;
+	struct ipq_input *input = &reader->input;
+	uint32_t type, order = 0;
+	enum ipq_read why;
 
-	if (len < sizeof(type))
+	while (!ipq_reader_need(reader, IPQ_PCAPNG_LEAST, true, &why) &&
+	       why == IPQ_READ_INTERRUPTED)
+		;
+	if (ipq_input_left(input) < sizeof(type))
 		return false;
-	memcpy(&type, bytes, sizeof(type));
+	memcpy(&type, ipq_input_at(input), sizeof(type));
+	if (ipq_input_left(input) >= IPQ_PCAPNG_LEAST)
+		memcpy(&order, ipq_input_at(input) + IPQ_PCAPNG_HEAD, sizeof(order));
+	reader->is_swapped = order == IPQ_PCAPNG_ORDER_SWAPPED;
 	return type == IPQ_PCAPNG_SECTION;
 }
 

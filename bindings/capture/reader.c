@@ -99,7 +99,6 @@ static void tell_format(struct ipq_reader *reader, const char *path)
 bool ipq_reader_open(struct ipq_reader *reader, const char *path, uint32_t sections,
 		     bool *is_missing)
 {
-	enum ipq_read why;
 	int ret;
 
 	*reader = (struct ipq_reader){.section = sections};
@@ -110,10 +109,7 @@ bool ipq_reader_open(struct ipq_reader *reader, const char *path, uint32_t secti
 			 strerror(-ret));
 		return false;
 	}
-	while (!ipq_reader_need(reader, sizeof(uint32_t), true, &why) &&
-	       why == IPQ_READ_INTERRUPTED)
-		;
-	reader->is_ng = ipq_pcapng_is(ipq_input_at(&reader->input), ipq_input_left(&reader->input));
+	reader->is_ng = ipq_pcapng_begin(reader);
 	if (reader->is_ng || ipq_pcap_begin(reader))
 		return true;
 	tell_format(reader, path);

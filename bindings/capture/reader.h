@@ -89,8 +89,9 @@ enum ipq_read ipq_reader_damaged(struct ipq_reader *reader, const char *format, 
 bool ipq_pcap_begin(struct ipq_reader *reader);
 enum ipq_read ipq_pcap_next(struct ipq_reader *reader, struct ipq_frame *frame, bool may_read);
 
-/* Whether a file begins as pcapng's do; nothing is taken. */
-bool ipq_pcapng_is(const uint8_t *bytes, size_t len);
+/* Looks at what a file begins with, and in which byte order that is; nothing is taken. False: it is
+ * none of pcapng's. */
+bool ipq_pcapng_begin(struct ipq_reader *reader);
 enum ipq_read ipq_pcapng_next(struct ipq_reader *reader, struct ipq_frame *frame, bool may_read);
 
 #endif

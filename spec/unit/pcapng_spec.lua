@@ -246,6 +246,16 @@ end
     assert.equal(capture.RAW, header.link)
   end)
 
+  it("becomes pcap in its own byte order, in which the header of a log is", function()
+    for _, is_swapped in ipairs { false, true } do
+      local dir = folder(pcapng.section(is_swapped):interface { link = capture.RAW }:packet(ip(17, udp "a")):text())
+      local output, status = replay(dir, "-r in.pcapng -w out.pcap")
+      assert.equal(0, status, output)
+      local _, header = capture.read(dir .. "/out.pcap")
+      assert.equal(is_swapped, header.is_swapped)
+    end
+  end)
+
   it("that mergecap makes of unlike files is read, and what editcap makes of ours", function()
     local dir = folder()
     capture.write(dir .. "/a.pcap", { { ethernet .. ip(17, udp "a"), sec = 1 } }, { link = capture.ETHERNET })
