@@ -120,6 +120,19 @@ describe("several captures", function()
   end)
 end)
 
+describe("the captures that are written", function()
+  it("have no length that is nonsense where a shorter link header is in front of one that was", function()
+    local dir = folder()
+    capture.write(dir .. "/in.pcap", { { ethernet .. "\129\0\0\5\8\0" .. ip(17, udp "a"), len = 0 } },
+      { link = capture.ETHERNET })
+    document.write(dir .. "/untag.lua", "return function(pkt) pkt.vlan = nil end")
+    local output, status = run(dir, "$P -r in.pcap -w out.pcap untag.lua")
+    assert.equal(0, status, output)
+    local frame = capture.read(dir .. "/out.pcap")[1]
+    assert.same({ ethernet .. "\8\0" .. ip(17, udp "a"), #frame[1] }, { frame[1], frame.len })
+  end)
+end)
+
 describe("a replay", function()
   it("ends after --count frames, those that the expression takes", function()
     local dir = folder()
