@@ -115,9 +115,10 @@ static int capture_counters(lua_State *L)
 static int capture_flush(lua_State *L)
 {
 	struct ipq_capture *capture = capture_check(L);
+	const char *damage = ipq_capture_damage(capture);
 
 	ipq_capture_flush(capture);
-	lua_pushstring(L, ipq_capture_damage(capture));
+	lua_pushstring(L, damage ? damage : ipq_capture_failure(capture));
 	return 1;
 }
 

@@ -645,6 +645,14 @@ static enum ipq_capture_fault input_open(struct ipq_capture *capture, char *text
 	return IPQ_CAPTURE_BAD_FILE;
 }
 
+/* What is behind a name, for which "-" stands by that descriptor. False where it is no regular file:
+ * nothing is lost there where two names are of the same. */
+static bool stat_file(const char *path, int standard, struct stat *info)
+{
+	return (strcmp(path, "-") == 0 ? fstat(standard, info) : stat(path, info)) == 0 &&
+	       S_ISREG(info->st_mode);
+}
+
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -656,16 +664,21 @@ static bool is_input(const struct ipq_capture *capture, const char *path)
 	const struct ipq_capture_options *options = &capture->options;
 	struct stat in, out;
 
-	if (strcmp(path, "-") == 0 || stat(path, &out) < 0 || !S_ISREG(out.st_mode))
+	if (!stat_file(path, STDOUT_FILENO, &out))
 		return false;
-	for (unsigned int i = 0; i < options->read_count; i++) {
-		bool is_stdin = strcmp(options->read[i], "-") == 0;
-
-		if ((is_stdin ? fstat(STDIN_FILENO, &in) : stat(options->read[i], &in)) == 0 &&
-		    is_same(&in, &out))
+	for (unsigned int i = 0; i < options->read_count; i++)
+		if (stat_file(options->read[i], STDIN_FILENO, &in) && is_same(&in, &out))
 			return true;
-	}
 	return false;
+}
+
+/* Whether it is the file of what is accepted by another name. */
+static bool is_output(const struct ipq_capture *capture, const char *path)
+{
+	struct stat open, out;
+
+	return capture->accepted.file && stat_file(path, STDOUT_FILENO, &out) &&
+	       fstat(fileno(capture->accepted.file), &open) == 0 && is_same(&open, &out);
 }
 
 static bool ends_in(const char *path, const char *end)
@@ -699,6 +712,12 @@ static bool output_open(struct ipq_capture *capture, struct ipq_output *output, 
 		snprintf(text, IPQ_CAPTURE_TEXT,
 			 "cannot write the capture %s: it is one that is read; name another file",
 			 path);
+		return false;
+	}
+	if (is_output(capture, path)) {
+		snprintf(text, IPQ_CAPTURE_TEXT,
+			 "cannot write the capture %s: it is %s, too; name another file", path,
+			 capture->accepted.path);
 		return false;
 	}
 	ret = ipq_output_open(output, path, &capture->reader, is_pcapng(capture, path),
@@ -795,13 +814,17 @@ const char *ipq_capture_damage(const struct ipq_capture *capture)
 	return capture->damage[0] ? capture->damage : NULL;
 }
 
+const char *ipq_capture_failure(const struct ipq_capture *capture)
+{
+	if (capture->accepted.text[0])
+		return capture->accepted.text;
+	return capture->dropped.text[0] ? capture->dropped.text : NULL;
+}
+
 static void output_flush(struct ipq_capture *capture, struct ipq_output *output)
 {
-	if (!output->file)
-		return;
-	ipq_output_end(output, capture->link_type);
-	if (output->text[0])
-		note_damage(capture, output->text);
+	if (output->file)
+		ipq_output_end(output, capture->link_type);
 }
 
 enum ipq_capture_fault ipq_capture_flush(struct ipq_capture *capture)
@@ -810,8 +833,7 @@ enum ipq_capture_fault ipq_capture_flush(struct ipq_capture *capture)
 	output_flush(capture, &capture->dropped);
 	capture->counters.written = capture->accepted.written;
 	capture->counters.written_dropped = capture->dropped.written;
-	return capture->accepted.text[0] || capture->dropped.text[0] ? IPQ_CAPTURE_NO_OUTPUT
-								     : IPQ_CAPTURE_OK;
+	return ipq_capture_failure(capture) ? IPQ_CAPTURE_NO_OUTPUT : IPQ_CAPTURE_OK;
 }
 
 void ipq_capture_close(struct ipq_capture *capture)

@@ -94,8 +94,9 @@ uint16_t ipq_capture_unknown_link(const struct ipq_capture *capture);
 /* How much of the input was read, from 0 to 1; negative where its size is not known. */
 double ipq_capture_progress(const struct ipq_capture *capture);
 
-/* What is wrong with the input or the output, NULL where nothing was. */
+/* What is wrong with the input, NULL where nothing was; and with the output. */
 const char *ipq_capture_damage(const struct ipq_capture *capture);
+const char *ipq_capture_failure(const struct ipq_capture *capture);
 
 /* Writes what is still in memory to the outputs; after that nothing is to be written any more.
  * IPQ_CAPTURE_NO_OUTPUT where that fails, or failed before. */

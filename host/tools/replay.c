@@ -207,12 +207,15 @@ static int files_check(struct ipq_capture *capture, int code)
 	enum ipq_capture_fault fault = ipq_capture_flush(capture);
 	const char *damage = ipq_capture_damage(capture);
 
-	if (!damage)
-		return code;
-	log_write(LOG_LEVEL_ERROR, "%s", damage);
-	if (fault == IPQ_CAPTURE_NO_OUTPUT)
-		return EX_IOERR;
-	return code == EX_OK ? EX_DATAERR : code;
+	if (damage) {
+		log_write(LOG_LEVEL_ERROR, "%s", damage);
+		code = code == EX_OK ? EX_DATAERR : code;
+	}
+	if (fault == IPQ_CAPTURE_NO_OUTPUT) {
+		log_write(LOG_LEVEL_ERROR, "%s", ipq_capture_failure(capture));
+		code = EX_IOERR;
+	}
+	return code;
 }
 
 static bool is_stdout(const char *path)
