@@ -1,10 +1,11 @@
 #include "choice.h"
+#include "link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <pcap/pcap.h>
 
-enum { SNAPLEN = 262144, LINKTYPE_RAW = 101 };
+enum { SNAPLEN = 262144 };
 
 struct ipq_choice_program {
 	struct ipq_choice_program *next;
@@ -16,7 +17,8 @@ struct ipq_choice_program {
 /* libpcap's own number of a file's link type. */
 static int dlt_of(uint16_t link_type)
 {
-	return link_type == LINKTYPE_RAW ? DLT_RAW : link_type;
+	return link_type == IPQ_LINKTYPE_RAW || link_type == IPQ_LINKTYPE_RAW_OPENBSD ? DLT_RAW
+										      : link_type;
 }
 
 /* text is left alone where the expression is right. NULL where there is no memory. */

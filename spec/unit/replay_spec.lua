@@ -255,6 +255,9 @@ end
     assert.equal(0, status)
     assert.equal(1, #written)
     assert.equal(frames[2][1], written[1][1])
+    -- Raw IP has several numbers, of which libpcap knows one.
+    local _, chosen = replay(frames, "scripts/accept.lua", { link = 14 }, "-F 'udp dst port 2'")
+    assert.matches("frames read +1\n", chosen)
     -- Its number is the one that tcpdump and tshark have for it.
     local _, lines = replay(frames, "scripts/accept.lua", nil, "--json -F 'udp dst port 2'")
     assert.matches('{"number":2,', lines)
