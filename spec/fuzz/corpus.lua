@@ -4,6 +4,7 @@ local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
 local link_headers = require "spec.support.link"
 local m = require "spec.support.message"
+local pcapng = require "spec.support.pcapng"
 local rewrite = require "spec.support.rewrite"
 local tunnel = require "spec.support.tunnel"
 
@@ -116,7 +117,7 @@ end
 
 for i = 1, 20 do write("chain", i, "\0\0" .. string.char(i * 4) .. random.bytes(i * 40)) end
 
--- Captures of each link type, in each format, behind 16 bytes of choices.
+-- Captures of each link type, in each format, behind 32 bytes of choices.
 
 local links = {
   ETHERNET = ("\2"):rep(12) .. "\129\0\0\5\8\0", SLL = ("\0"):rep(14) .. "\8\0", SLL2 = "\8\0" .. ("\0"):rep(18),
@@ -129,10 +130,53 @@ for link, header in pairs(links) do
     capture.write(path, { { header .. packets[1].bytes }, { header .. "x" }, { header .. packets[2].bytes },
       { "" }, { header .. packets[3].bytes, len = 9000 } }, options)
     local file = assert(io.open(path, "rb"))
-    write("capture", link .. i, "\1" .. random.bytes(15) .. file:read "*a")
+    write("capture", link .. i, "\1" .. random.bytes(31) .. file:read "*a")
     file:close()
     os.remove(path)
   end
+end
+
+-- pcapng as it may be: unlike interfaces, all kinds of packets and their options, blocks between them, and a second
+-- section; in either byte order. With choices that write, hold packets, change them, or cut them off.
+local function pcapng_section(is_swapped)
+  local section = pcapng.section(is_swapped)
+  local frame = links.ETHERNET .. packets[1].bytes
+  return section:interface { link = capture.ETHERNET, snaplen = 65535 }
+    :interface { link = capture.RAW, options = { { 9, "\9" }, { 14, section:u64(3600) }, { 2, "eth0" } } }
+    :interface { link = capture.SLL2, snaplen = 96, options = { { 9, "\138" } } }
+    :packet(frame, { options = { { 1, "a comment" }, { 2, section:u32(1) }, { 3, "\2\1\2\3\4" } }, ticks = 2 ^ 50 })
+    :packet(packets[2].bytes, { interface = 1, len = 9000, ticks = 1700000000 * 2 ^ 20 })
+    :block(5, section:u32(1) .. section:u64(7))
+    :old_packet(packets[3].bytes, { interface = 1, options = { { 1, "old" } } })
+    :simple_packet(frame)
+    :interface { link = 239 }
+    :block(0x40000bad, section:u32(1) .. "secret")
+    :packet("\8\0" .. ("\0"):rep(18) .. packets[4].bytes, { interface = 2, ticks = 5 })
+end
+
+local both = pcapng_section(false):text() .. pcapng_section(true):text()
+for name, bytes in pairs { little = pcapng_section(false):text(), big = pcapng_section(true):text(), both = both } do
+  for _, choices in ipairs { "\1\0", "\1\9", "\9\15", "\13\1" } do
+    local file = ("ng-%s-%d-%d"):format(name, choices:byte(1, 2))
+    write("capture", file, choices .. "\60\0" .. ("\4\1\8\1\0\97\5"):rep(4) .. bytes)
+  end
+end
+
+-- What gzip has made: of one member, of two, and of no bytes.
+local function gzip(bytes)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(bytes)
+  file:close()
+  local pipe = assert(io.popen("gzip -n -c " .. path))
+  local packed = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  return packed
+end
+
+for i, bytes in ipairs { gzip(both), gzip(both:sub(1, 400)) .. gzip(both:sub(401)), gzip "" } do
+  write("capture", "gz" .. i, "\1" .. ("\0"):rep(31) .. bytes)
 end
 
 for i, link in ipairs(link_headers.list) do
