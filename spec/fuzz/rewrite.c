@@ -240,6 +240,8 @@ static void finish(struct ipq_packet *packet, uint32_t wrong)
 	CHECK(differ <= 12 && (differ == 0 || ret == IPQ_REWRITE_OK));
 	if (dirty == 0)
 		CHECK(ret == IPQ_REWRITE_OK && differ == 0);
+	else if (ret == IPQ_REWRITE_OK && ipq_header_is_arp(packet))
+		CHECK(packet->dirty == 0 && differ == 0);
 	else if (ret == IPQ_REWRITE_OK)
 		finished_check(packet, wrong, dirty);
 	else
