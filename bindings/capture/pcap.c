@@ -67,9 +67,14 @@ enum ipq_read ipq_pcap_next(struct ipq_reader *reader, struct ipq_frame *frame, 
 		return why;
 	*frame = (struct ipq_frame){.section = reader->section};
 	lengths(reader, ipq_input_at(input), frame);
+	/* Some systems' own had more in each frame's header, and the same number in the file's. */
 	if (frame->caplen > (uint32_t)IPQ_INPUT_MOST - reader->header)
-		return ipq_reader_damaged(reader, "frame %llu has %u bytes, which no frame has",
-					  (unsigned long long)reader->number + 1, frame->caplen);
+		return ipq_reader_damaged(
+			reader,
+			"frame %llu has %u bytes, which no frame has; if it is "
+			"Nokia's pcap, or that of Red Hat 6 or SuSE 6, editcap(1) "
+			"makes another of it",
+			(unsigned long long)reader->number + 1, frame->caplen);
 	if (!ipq_reader_need(reader, reader->header + frame->caplen, may_read, &why))
 		return why;
 	p = ipq_input_at(input);

@@ -511,6 +511,22 @@ end }
     end)
   end
 
+  it("says what makes a capture of other kinds of pcap, which only editcap tells from this one", function()
+    local frames = {}
+    for i = 1, 20 do frames[i] = { ethernet .. "\8\0" .. ip(17, udp("x" .. i)), sec = 1700000000 + i, sub = i } end
+    local path, made = os.tmpname(), os.tmpname()
+    finally(function() os.remove(path) os.remove(made) end)
+    capture.write(path, frames, { link = capture.ETHERNET })
+    for _, kind in ipairs { "nokiapcap", "rh6_1pcap", "suse6_3pcap" } do
+      local output, status = netns.shell(([[
+        LD_PRELOAD= editcap -F %s %s %s && LD_PRELOAD= %s -r %s scripts/accept.lua]])
+        :format(kind, path, made, netns.program, made))
+      assert.equal(65, status, output)
+      assert.matches("bytes, which no frame has; if it is Nokia's pcap, or that of Red Hat 6 or SuSE 6, editcap%(1%) "
+        .. "makes another of it\n", output)
+    end
+  end)
+
   it("reads what text2pcap and tcpdump write", function()
     local text, made, again, out = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
     finally(function()
