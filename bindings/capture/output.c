@@ -398,6 +398,11 @@ void ipq_output_close(struct ipq_output *output)
 {
 	if (output->file && output->file != stdout)
 		fclose(output->file);
+	/* What is wrong has been told, and whoever ends the program need not find it again. */
+	if (output->file == stdout && !is_good(output)) {
+		__fpurge(stdout);
+		clearerr(stdout);
+	}
 	output->file = NULL;
 	free(output->added);
 	output->added = NULL;

@@ -145,6 +145,14 @@ describe("the captures that are written", function()
     assert.equal(74, status)
   end)
 
+  it("are told once to fail, where standard output is one of them", function()
+    local dir = folder()
+    local output, status = run(dir, "$P -r a.pcap -w - show.lua 2>&1 > /dev/full")
+    assert.equal(74, status)
+    assert.matches("error: cannot write the capture %-: No space left on device\n", output)
+    assert.is_nil(output:find "cannot be written")
+  end)
+
   it("have no length that is nonsense where a shorter link header is in front of one that was", function()
     local dir = folder()
     capture.write(dir .. "/in.pcap", { { ethernet .. "\129\0\0\5\8\0" .. ip(17, udp "a"), len = 0 } },
