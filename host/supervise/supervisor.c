@@ -339,8 +339,10 @@ static int prepare(struct supervisor *s)
 	takeover_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
-	if (code == EX_OK && trial_loses(&lost))
+	if (code == EX_OK) {
+		(void)trial_loses(&lost);
 		queues->kernel_loses = lost;
+	}
 	if (code == EX_OK)
 		control_open(&s->control, s->options->name, commands_answer, s);
 	queues->control = &s->control;

@@ -133,10 +133,9 @@ static void changes_check(struct findings *findings)
 			finding(findings, FINDING_WARNING,
 				"kernel: whether it takes every change to a packet could not be "
 				"tried; that needs root, and iptables or nft");
-		return;
-	}
-	if (!lost)
+	} else if (!lost) {
 		finding(findings, FINDING_OK, "kernel: it takes every change to a packet");
+	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (lost & kinds[i].bit)
 			finding(findings, FINDING_WARNING, "kernel: %s; such a change is an error",

@@ -296,9 +296,6 @@ int ipq_rewrite_finish(struct ipq_packet *packet)
 		inner_checksum(packet, &inner);
 	if (follows)
 		transport_checksum(packet, &t);
-	if (is_segmented(packet,
-			 packet->unready == IPQ_UNREADY_INNER ? inner.protocol : packet->protocol))
-		packet->set |= IPQ_SET_SEGMENTED;
 	packet->dirty = 0;
 	return IPQ_REWRITE_OK;
 }

@@ -154,8 +154,8 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  * computed then, before the packet's own. Else nothing inside of a tunnel is touched.
  *
  * UDP that segmentation is to cut up (IPQ_SKB_GSO) gets the sum of its pseudo-header in place of a
- * checksum, and IPQ_SET_SEGMENTED: the kernel makes the segments' of that (Linux 6.18 does, 6.1
- * makes wrong ones).
+ * checksum: the kernel makes the segments' of that (Linux 6.12 does; 6.1 makes wrong ones, and 5.10
+ * stops). IPQ_SET_SEGMENTED is set from its first change on.
  *
  * ARP has neither lengths nor checksums that could follow: it is complete as it is.
  *

@@ -24,6 +24,18 @@ END
   -- What it says of this kernel, on other days.
   local LOSES = "file: (loses:[ %l]*) 644 root\n"
 
+  -- Before 6.12 what becomes of changed UDP segments is known, and not tried: Linux 5.10 stops for it.
+  local function is_old()
+    local major, minor = netns.shell "uname -r":match "^(%d+)%.(%d+)"
+    return tonumber(major) < 6 or tonumber(major) == 6 and tonumber(minor) < 12
+  end
+
+  it("does not try what an old kernel stops for, and has it lost", function()
+    if not is_old() then return pending "this kernel takes it" end
+    local output = run ""
+    assert.matches("file: loses:[ %l]* segments 644 root\n", output)
+  end)
+
   it("finds what becomes of a changed packet", function()
     local output = run ""
     local lost = assert(output:match(LOSES), output)
@@ -45,7 +57,8 @@ END
     assert.matches("warning +kernel: this kernel drops a packet whose IPv4 options[^\n]*; such a change is an error\n"
       .. "warning +kernel: this kernel makes wrong checksums of a large UDP packet[^\n]*; such a change is an error\n",
       output)
-    for lost, count in pairs { [""] = 0, [" layout"] = 1, [" segments"] = 1 } do
+    local known = is_old() and 1 or 0
+    for lost, count in pairs { [""] = known, [" layout"] = 1 + known, [" segments"] = 1 } do
       output = run(("kept '%s' > /run/ipq-lua.kernel"):format(lost),
         '"$PROGRAM" --doctor | grep -c "such a change" || :')
       assert.matches("file: loses:" .. lost .. " 644 root\n", output)
