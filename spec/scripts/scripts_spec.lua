@@ -132,10 +132,10 @@ describe("every filter in scripts/ that has arguments", function()
       local takes = assert(text:match "\nipq%.takes([^\n]*)\n")
       local named = {}
       -- Not what is in the braces of one.
-      for name in takes:gsub("^ {(.*)}$", "%1"):gsub("%b{}", ""):gmatch "(%w+) =" do named[name] = true end
-      for name in text:gmatch "ipq%.args%.(%w+)" do assert.is_true(named[name], name) end
-      local example = text:match "%-%-   ipq%-lua (%S+%.lua[^\n]*)"
-      for name in example:gmatch " (%w+)=" do assert.is_true(named[name], name) end
+      for name in takes:gsub("^ {(.*)}$", "%1"):gsub("%b{}", ""):gmatch "([%w_]+) =" do named[name] = true end
+      for name in text:gmatch "%f[%w]args%.([%w_]+)" do assert.is_true(named[name], name) end
+      local example = text:match "%-%-   ipq%-lua ([^\n]*%.lua[^\n]*)"
+      for name in example:gmatch " ([%w_]+)=" do assert.is_true(named[name], name) end
       local s, message_ = script.load(path, { "nonsense=1" })
       assert.is_nil(s)
       assert.matches("^%S+%.lua:%d+: 'nonsense=1' is no argument of this script", message_)
