@@ -422,9 +422,10 @@ install-module: module
 	$(foreach module,$(LUA_MODULES),install -m 644 bindings/ipq/$(module) $(DESTDIR)$(LUA_LMOD)/ipq/$(module) &&) :
 
 install-share:
-	install -d $(DESTDIR)$(DATADIR)/scripts $(DESTDIR)$(DATADIR)/types/ipq $(DESTDIR)$(COMPLETIONDIR) \
+	install -d $(DESTDIR)$(DATADIR)/scripts/anonymise $(DESTDIR)$(DATADIR)/types/ipq $(DESTDIR)$(COMPLETIONDIR) \
 		$(DESTDIR)$(UNITDIR) $(sort $(foreach page,$(MAN_PAGES),$(call man_place,$(page))))
 	install -m 644 scripts/*.lua $(DESTDIR)$(DATADIR)/scripts/
+	install -m 644 scripts/anonymise/*.lua $(DESTDIR)$(DATADIR)/scripts/anonymise/
 	install -m 644 bindings/types/ipq.lua $(DESTDIR)$(DATADIR)/types/
 	install -m 644 bindings/types/ipq/test.lua $(DESTDIR)$(DATADIR)/types/ipq/
 	$(SUBSTITUTE) bindings/types/luarc.json.in > $(DESTDIR)$(DATADIR)/luarc.json
