@@ -1,10 +1,9 @@
 -- Anonymises a capture, so that it can be given away: addresses become others, and payloads zeros.
 --
---   ipq-lua -r in.pcap -w out.pcap --other drop anonymise.lua key_file=secret.txt
+--   ipq-lua -r in.pcap -w out.pcap anonymise.lua key_file=secret.txt
 --
--- Name the file out.pcap: a pcapng keeps comments and the names of hosts, and tells what was changed. Leave out
--- --write-dropped and --on-error, which let through what was not anonymised. Without "--other drop" frames that are
--- neither IP nor ARP are written as they are. --fix-checksums makes checksums right that never were.
+-- What is written has frames and nothing else (private = true): no comments, no names of hosts, and no frames that are
+-- neither IP nor ARP. --fix-checksums makes checksums right that never were.
 --
 -- Addresses are mapped by a key: key=TEXT, or what key_file=PATH has, the same ones in all files. Without either it is
 -- a random one that nobody is told, so that nobody can undo it.
@@ -143,6 +142,7 @@ end
 
 return {
   arp = true,
+  private = true,
   filter = anonymise,
   stop = function()
     for reason, count in pairs(dropped) do ipq.log.warn(("%d packets were dropped: %s"):format(count, reason)) end

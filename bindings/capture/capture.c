@@ -106,7 +106,7 @@ static const char *comment(struct ipq_capture *capture, const struct ipq_output 
 		.after_len = entry->link_len,
 	};
 
-	if (!output->file || !output->is_ng)
+	if (!output->file || !output->is_ng || output->is_bare)
 		return NULL;
 	ipq_comment(capture->comment, packet, &link, is_mended);
 	return capture->comment;
@@ -722,6 +722,7 @@ static bool output_open(struct ipq_capture *capture, struct ipq_output *output, 
 	}
 	ret = ipq_output_open(output, path, &capture->reader, is_pcapng(capture, path),
 			      is_nano(capture));
+	output->is_bare = capture->options.is_private;
 	if (ret == 0)
 		return true;
 	snprintf(text, IPQ_CAPTURE_TEXT, "cannot write the capture %s: %s", path, strerror(-ret));

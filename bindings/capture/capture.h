@@ -46,6 +46,7 @@ struct ipq_capture_options {
 	bool takes_arp;	     /* ARP, too */
 	bool drops_other;    /* frames that are no packets are not accepted */
 	bool mends;	     /* checksums of what is accepted are made right */
+	bool is_private;     /* pcapng that is written tells nothing but frames */
 };
 
 enum ipq_capture_fault {

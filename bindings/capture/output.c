@@ -165,10 +165,23 @@ static uint32_t put_interface(struct ipq_output *output, uint16_t link_type)
 	return output->interface_count++;
 }
 
+/* A bare file is one section, whose interfaces are there for their link types alone. */
+static void bare_begin(struct ipq_output *output)
+{
+	if (output->is_begun)
+		return;
+	section_begin(output, IPQ_OUTPUT_OF_NONE, output->is_swapped);
+	put_section(output);
+}
+
 void ipq_output_section(struct ipq_output *output, const struct ipq_reader *reader)
 {
 	if (!output->is_ng)
 		return;
+	if (output->is_bare) {
+		bare_begin(output);
+		return;
+	}
 	section_begin(output, reader->section, reader->is_swapped);
 	put_section(output);
 	(void)put_interface(output, reader->interfaces[0].link_type);
@@ -254,6 +267,10 @@ void ipq_output_block(struct ipq_output *output, const struct ipq_frame *block)
 
 	if (!output->is_ng)
 		return;
+	if (output->is_bare) {
+		bare_begin(output);
+		return;
+	}
 	switch (block_u32(block, 0)) {
 	case IPQ_PCAPNG_SECTION:
 		section_begin(output, block->section, block->is_swapped);
@@ -273,12 +290,19 @@ static bool is_kept(const struct ipq_pcapng_option *option, bool is_changed)
 	return !is_changed || option->code != IPQ_PCAPNG_HASH;
 }
 
-/* Bytes of the frame's own options. Of a section of the other byte order there are none. */
+/* Bytes of the frame's own options. In a bare file there are none, nor of a section of the other byte
+ * order. */
+static uint32_t options_len(const struct ipq_output *output, const struct ipq_frame *frame)
+{
+	return frame->is_swapped == output->is_swapped && !output->is_bare ? frame->options_len : 0;
+}
+
+/* As many as are kept. */
 static uint32_t options_size(const struct ipq_output *output, const struct ipq_frame *frame,
 			     bool is_changed)
 {
 	const uint8_t *p = frame->options;
-	uint32_t left = frame->is_swapped == output->is_swapped ? frame->options_len : 0;
+	uint32_t left = options_len(output, frame);
 	struct ipq_pcapng_option option;
 	uint32_t size = 0;
 
@@ -291,7 +315,7 @@ static void put_options(struct ipq_output *output, const struct ipq_frame *frame
 			const char *comment)
 {
 	const uint8_t *p = frame->options;
-	uint32_t left = frame->is_swapped == output->is_swapped ? frame->options_len : 0;
+	uint32_t left = options_len(output, frame);
 	struct ipq_pcapng_option option;
 	uint32_t len = comment ? (uint32_t)strlen(comment) : 0;
 

@@ -10,7 +10,8 @@ enum {
 	IPQ_OUTPUT_BUFFER = 64 << 10, /* stdio's own is a page */
 	/* What tcpdump and tshark write. A packet that has grown can be read back. */
 	IPQ_OUTPUT_SNAPLEN = 262144,
-	IPQ_OUTPUT_TEXT = 512
+	IPQ_OUTPUT_TEXT = 512,
+	IPQ_OUTPUT_OF_NONE = 0 /* a section that is none of the input's */
 };
 
 /* An interface that the input's section does not have, for frames of one that is over. */
@@ -24,6 +25,7 @@ struct ipq_output {
 	FILE *file; /* NULL: not open */
 	const char *path;
 	bool is_ng;
+	bool is_bare;	    /* pcapng has frames and nothing else */
 	bool is_nano;	    /* pcap's times have nanoseconds */
 	bool is_begun;	    /* its first header is written */
 	uint16_t link_type; /* pcap's */

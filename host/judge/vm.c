@@ -332,6 +332,11 @@ bool vm_takes_arp(struct vm *vm)
 	return script_has(vm, "arp");
 }
 
+bool vm_is_private(struct vm *vm)
+{
+	return script_has(vm, "private");
+}
+
 bool vm_replay(struct vm *vm, enum vm_record record, enum output_stream events)
 {
 	struct replay replay = {vm, record, events};

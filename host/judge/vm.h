@@ -42,6 +42,9 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 /* Whether the script asks for the ARP of a capture. */
 bool vm_takes_arp(struct vm *vm);
 
+/* Whether what it writes of a capture must tell nothing of the one that came. */
+bool vm_is_private(struct vm *vm);
+
 /* What standard output gets of each packet that was judged, a line or nothing: see
  * bindings/core_calls.h. */
 enum vm_record { VM_RECORD_NONE, VM_RECORD_JSON, VM_RECORD_PRINT };

@@ -102,6 +102,18 @@ static void progress_end(struct progress *progress)
 
 /* The capture */
 
+/* Whether nothing goes out but what the filter has seen and accepted, as a script says whose output
+ * is private. */
+static bool private_check(const struct options *options)
+{
+	if (!options->capture.write_dropped && options->error_verdict == IPQ_DROP)
+		return true;
+	log_write(LOG_LEVEL_ERROR,
+		  "--%s would write what came, and the output of %s is private (private = true)",
+		  options->capture.write_dropped ? "write-dropped" : "on-error", options->script);
+	return false;
+}
+
 /* The filter sees as much of each packet as it would live. */
 static int capture_open(struct ipq_capture **capture, const struct options *options, struct vm *vm)
 {
@@ -112,6 +124,10 @@ static int capture_open(struct ipq_capture **capture, const struct options *opti
 
 	settings.is_meta = queue.copy_mode == NFQNL_COPY_META;
 	settings.takes_arp = vm_takes_arp(vm);
+	settings.is_private = vm_is_private(vm);
+	settings.drops_other = settings.drops_other || settings.is_private;
+	if (settings.is_private && !private_check(options))
+		return EX_USAGE;
 	/* The most that a queue copies is no limit here: a capture may have longer packets. */
 	settings.copy_range =
 		queue.copy_range < IPQ_PAYLOAD_MAX ? queue.copy_range : IPQ_PACKET_MAX;
@@ -141,12 +157,12 @@ static void tell_some(const char *name, uint64_t count)
 }
 
 /* To standard error: the output may be a capture. */
-static void tell_end(const struct options *options, const struct ipq_counters *judged,
-		     const struct ipq_capture_counters *frames, double seconds)
+static void tell_end(const struct options *options, bool drops_other,
+		     const struct ipq_counters *judged, const struct ipq_capture_counters *frames,
+		     double seconds)
 {
 	tell_row("frames read", frames->frames);
-	tell_row(options->capture.drops_other ? "dropped unjudged (no IP)"
-					      : "passed unjudged (no IP)",
+	tell_row(drops_other ? "dropped unjudged (no IP)" : "passed unjudged (no IP)",
 		 frames->other);
 	tell_some("link header cut off", frames->cut_off);
 	tell_some("too long to be judged", frames->too_long);
@@ -265,8 +281,8 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		progress_end(&progress);
 		code = errors_check(&batch->counters, files_check(capture, code));
 		warn_unread(capture);
-		tell_end(options, &batch->counters, ipq_capture_counters(capture),
-			 clock_seconds() - start);
+		tell_end(options, options->capture.drops_other || vm_is_private(vm),
+			 &batch->counters, ipq_capture_counters(capture), clock_seconds() - start);
 		tell_counters(counters);
 	}
 	signals_forget();

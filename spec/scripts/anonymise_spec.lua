@@ -75,7 +75,7 @@ local function anonymise(frames, options)
   for i, each in ipairs(frames) do list[i] = type(each) == "table" and each or { each } end
   capture.write(dir .. "/in.pcap", list, { link = options.link or capture.ETHERNET })
   local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 timeout 100 %s -r %s/in.pcap "
-    .. "-w %s/out.pcap --other drop scripts/anonymise.lua %s"):format(netns.program, dir, dir,
+    .. "-w %s/out.pcap scripts/anonymise.lua %s"):format(netns.program, dir, dir,
     options.arguments or "key=spec"))
   local file = assert(io.open(dir .. "/out.pcap", "rb"))
   local bytes = file:read "*a"

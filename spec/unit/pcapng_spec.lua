@@ -307,3 +307,37 @@ end
     assert.equal(2, count(output, "frames written"))
   end)
 end)
+
+describe("a script whose output is private", function()
+  local SCRIPT = "return { private = true, filter = function(pkt) pkt.saddr = '192.0.2.1' pkt.fix = true end }\n"
+
+  it("has frames and nothing else in pcapng, and no frame that it has not seen", function()
+    local first = unlike()
+    local section = pcapng.section():interface { link = capture.ETHERNET, options = { { NAME, "eth9" } } }
+      :packet(ethernet:sub(1, 12) .. "\136\204" .. "lldp", { options = { { COMMENT, "a neighbour" } } })
+    local dir = folder(first .. section:text())
+    local output, status = replay(dir, "-r in.pcapng -w out.pcapng", SCRIPT)
+    assert.equal(0, status, output)
+    assert.equal(1, count(output, "dropped unjudged %(no IP%)"))
+    local out = document.read(dir .. "/out.pcapng")
+    for _, secret in ipairs { "eth7", "tun3", "eth9", "the first", "the fifth", "ipq-lua", "neighbour", "lldp",
+      "\10\0\0\1" } do
+      assert.truthy(secret == "ipq-lua" or (first .. section:text()):find(secret, 1, true), secret)
+      assert.falsy(out:find(secret, 1, true), secret)
+    end
+    local frames = tshark(dir .. "/out.pcapng", "ip.src", "frame.time_epoch", "udp.dstport")
+    assert.equal(5, #frames)
+    assert.same({ "192.0.2.1", "53" }, { frames[5][1], frames[5][3] })
+    assert.matches("^1700000001.250", frames[2][2])
+  end)
+
+  it("refuses what would write what came", function()
+    local dir = folder(unlike())
+    for option, more in pairs { ["write-dropped"] = "--write-dropped x.pcap", ["on-error"] = "--on-error accept" } do
+      local output, status = replay(dir, "-r in.pcapng -w out.pcapng " .. more, SCRIPT)
+      assert.matches(("error: --%s would write what came, and the output of filter.lua is private (private = true)\n")
+        :format(option), output, 1, true)
+      assert.equal(64, status)
+    end
+  end)
+end)

@@ -19,13 +19,14 @@ local M = {}
 ---@field stop? fun(reason: "reload"|"exit")
 ---@field queue {copy?: "packet"|"meta", range?: integer}
 ---@field arp boolean whether the ARP of a capture comes to the filter
+---@field private boolean whether a capture that it writes must tell nothing of the one that came
 ---@field args table<string, any>
 ---@field path string
 ---@field chunk function the file as a function, which has been run
 
 local known = {
   filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
-  needs = "string", arp = "boolean",
+  needs = "string", arp = "boolean", private = "boolean",
 }
 local known_of_queue = { copy = true, range = true }
 
@@ -55,7 +56,7 @@ end
 
 --- What the script returned, as a table. nil, message where it is no filter.
 local function check(returned)
-  if type(returned) == "function" then return { filter = returned, queue = {}, arp = false } end
+  if type(returned) == "function" then return { filter = returned, queue = {}, arp = false, private = false } end
   if type(returned) ~= "table" then
     return nil, "the script must return a function (or a table with a function 'filter'), not "
       .. (returned == nil and "nothing" or "a " .. type(returned))
@@ -67,7 +68,7 @@ local function check(returned)
     local kind = known[key]
     if not kind then
       return nil, ("the script's table has an unknown field '%s'%s"):format(tostring(key),
-        instead(key, known, "filter, start, save, restore, stop, queue, arp and needs"))
+        instead(key, known, "filter, start, save, restore, stop, queue, arp, private and needs"))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
@@ -79,7 +80,7 @@ local function check(returned)
   if not ok then return nil, message end
   return {
     filter = returned.filter, start = returned.start, save = returned.save, restore = returned.restore,
-    stop = returned.stop, queue = queue, arp = returned.arp or false,
+    stop = returned.stop, queue = queue, arp = returned.arp or false, private = returned.private or false,
   }
 end
 
