@@ -451,13 +451,13 @@ describe("where the kernel drops what was laid out anew, a change", function()
   end)
 
   it("of a large UDP packet is another error", function()
-    local function large(loses)
+    local function large(loses, change)
       lines = {}
       log.sink = function(_, text) lines[#lines + 1] = text end
       local src = source.new { m.packet(m.hdr(1, 0x0800) .. m.attr(m.SKB_INFO, m.be32(3))
         .. m.attr(m.PAYLOAD, unfinished(samples.UDP)), { family = 2 }) }
       src.batch.loses = loses
-      local verdicts = src:verdicts(function(pkt) pkt.ip.ttl = 9 end)
+      local verdicts = src:verdicts(change or function(pkt) pkt.ip.ttl = 9 end)
       log.sink = original_sink
       return verdicts[1], lines[1]
     end
@@ -465,6 +465,18 @@ describe("where the kernel drops what was laid out anew, a change", function()
     assert.equal(ipq.DROP, verdict)
     assert.matches("packet changed: this kernel makes wrong checksums of a large UDP packet", line)
     assert.equal(ipq.ACCEPT, (large(E.IPQ_SET_LAYOUT)))
+    -- Some kernels stop for such a packet: whatever a script does, and whether its sums are made right or not.
+    for _, change in ipairs { function(pkt) pkt.udp.payload:set_u8(0, 1) end, function(pkt) pkt.dport = 9 end,
+      function(pkt) pkt.udp.payload:replace(0, 0, "more") end, function(pkt) return nil, pkt:copy() .. "more" end,
+      function() return nil, samples.TCP end } do
+      for _, fix in ipairs { true, false } do
+        verdict = large(E.IPQ_SET_SEGMENTED, function(pkt)
+          pkt.fix = fix
+          return change(pkt)
+        end)
+        assert.equal(ipq.DROP, verdict)
+      end
+    end
   end)
 
   it("of anything else is none, nor is one where the kernel takes it", function()
