@@ -32,6 +32,8 @@
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
 	M(packet_link, "ipq.packet.link", "packet/link.lua")                      \
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
+	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
+	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
 	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \

@@ -159,6 +159,19 @@ struct ipq_packet {
 	char *why;
 	const char *prefix; /* NFLOG: what the rule says, prefix_len bytes; NULL: nothing */
 	uint16_t prefix_len;
+	/* Of a packet that is a part of another one's bytes: see ipq_inside_open(). */
+	uint16_t at;   /* where it begins in the outermost one's data; 0: it is that one */
+	uint8_t depth; /* how many packets are around it */
+	uint8_t part;  /* of its transport header only the first bytes are there, up to body */
+	struct ipq_packet *outer; /* the one around it; NULL: there is none */
+};
+
+/* How many packets inside of each other are looked into. */
+enum { IPQ_INSIDE_MAX = 8 };
+
+/* Memory for ipq_inside_open(). */
+struct ipq_inside {
+	struct ipq_packet levels[IPQ_INSIDE_MAX]; /* from the outermost's next one on */
 };
 
 /* What a link header is. */
@@ -173,7 +186,8 @@ enum ipq_link {
 enum ipq_cut {
 	IPQ_CUT_QUEUE = 0,   /* the queue copies no more of it */
 	IPQ_CUT_CAPTURE = 1, /* the capture has no more of it */
-	IPQ_CUT_MOST = 2     /* more than IPQ_PAYLOAD_MAX bytes: no queue can copy it whole */
+	IPQ_CUT_MOST = 2,    /* more than IPQ_PAYLOAD_MAX bytes: no queue can copy it whole */
+	IPQ_CUT_QUOTE = 3    /* the ICMP error that quotes it has no more of it */
 };
 
 enum ipq_fragment {
@@ -193,7 +207,8 @@ enum ipq_malformed {
 	IPQ_MALFORMED_CHAIN = 4,  /* an IPv6 extension header is not all there, or too short */
 	IPQ_MALFORMED_TRANSPORT = 5, /* the same of the transport header, or of UDP's length */
 	IPQ_MALFORMED_FRAGMENT = 6,  /* a first fragment without all of its transport header */
-	IPQ_MALFORMED_CAPTURE = 7 /* not malformed, but a capture has only a part of the headers */
+	IPQ_MALFORMED_CAPTURE = 7, /* not malformed, but a capture has only a part of the headers */
+	IPQ_MALFORMED_QUOTE = 8	   /* the same of the ICMP error that quotes it */
 };
 
 /* Whose checksum the network card or the segmentation was to finish. */
@@ -321,16 +336,25 @@ struct ipq_batch {
  * the others), or bytes of it (struct ipq_buffer *). These pointers lead nowhere. The pointer's
  * bits are the handle:
  *
- *   63 ... 17   a serial number, which no other packet of the Lua state has
+ *   63 ... 18   a serial number, which no other packet of the Lua state has
+ *   17          IPQ_INSIDE: the buffer is of a packet inside of the packet: with IPQ_BODY of the
+ *               last one that begins before it, without of the one that begins there
  *   16          IPQ_BODY: the buffer ends with the IP packet, not with the bytes behind it
- *   15 ... 0    IPQ_OFFSET_MASK: where the buffer begins in the packet; 0 in a view
+ *   15 ... 0    IPQ_OFFSET_MASK: where the buffer begins in the packet; in a view of a packet inside,
+ *               or of its headers, where that one begins; 0 in others
  *
  * There is nothing that a script could follow or change, and as the whole view is one immutable
  * word, LuaJIT never needs memory for it. bindings/ipq/engine/live.lua makes and checks handles.
  */
-enum ipq_handle_bits { IPQ_OFFSET_MASK = 0xffff, IPQ_BODY = 0x10000, IPQ_SERIAL_STEP = 0x20000 };
+enum ipq_handle_bits {
+	IPQ_OFFSET_MASK = 0xffff,
+	IPQ_BODY = 0x10000,
+	IPQ_INSIDE = 0x20000,
+	IPQ_SERIAL_STEP = 0x40000
+};
 
 struct ipq_view;
+struct ipq_view_inside;
 struct ipq_buffer;
 struct ipq_view_ether;
 struct ipq_view_arp;

@@ -229,8 +229,35 @@ function Netset:has_daddr(pkt) end
 ---@field esp ipq.ESP?
 ---@field ah ipq.AH?
 ---@field arp ipq.ARP? of a capture where the script says arp = true; of a bridge
+---@field inner ipq.Inside? the packet that this one carries: in IPIP, 6in4, GRE, VXLAN, GENEVE, GTP-U
 ---@field ether ipq.Ether? of a bridge, and of a capture; nil where its link header has no Ethernet address
 local Packet = {}
+
+---A packet inside of another one: what a tunnel carries, or what an ICMP error quotes. Checksums follow, its own and those
+---around it; a change of its length, or of where its headers are, raises.
+---@class ipq.Inside
+---@field inner ipq.Inside? the packet that this one carries, at most 8 deep
+---@field truncated boolean whether a part of it is not there: not quoted, or not copied
+---@field malformed string? why its headers cannot be told for sure
+---@field fragment "first"|"later"|nil
+---@field payload ipq.Buffer the IP packet
+---@field saddr string can be assigned
+---@field daddr string can be assigned
+---@field protocol integer IPPROTO_*, behind all extension headers
+---@field sport integer? can be assigned; of TCP, UDP, UDP-Lite, SCTP or DCCP
+---@field dport integer? can be assigned
+---@field ip ipq.IP?
+---@field ip6 ipq.IP6?
+---@field tcp ipq.TCP? of what is quoted in part, fields behind that are nil
+---@field udp ipq.UDP?
+---@field udplite ipq.UDPLite?
+---@field icmp ipq.ICMP?
+---@field icmpv6 ipq.ICMPv6?
+---@field sctp ipq.SCTP?
+---@field dccp ipq.DCCP?
+---@field gre ipq.GRE?
+---@field esp ipq.ESP?
+---@field ah ipq.AH?
 
 ---The packet's raw bytes as they are now: they outlive the call. A checksum that is not ready (csum_ready) is not in
 ---them, nor one that has yet to follow a change.
@@ -367,6 +394,7 @@ function TCP:set_option(kind, data) end
 ---@field checksum integer can be assigned
 ---@field id integer can be assigned; of echo messages
 ---@field sequence integer can be assigned; of echo messages
+---@field inner ipq.Inside? the packet that an error quotes
 ---@field payload ipq.Buffer
 
 ---RFC 4443
@@ -376,6 +404,7 @@ function TCP:set_option(kind, data) end
 ---@field checksum integer can be assigned
 ---@field id integer can be assigned; of echo messages
 ---@field sequence integer can be assigned; of echo messages
+---@field inner ipq.Inside? the packet that an error quotes
 ---@field payload ipq.Buffer
 
 ---RFC 9260

@@ -91,3 +91,37 @@ void ipq_checksum_ipv4(uint8_t *header)
 	checksum = ipq_checksum_fold(ipq_checksum_add(0, header, (header[0] & 15U) * 4));
 	memcpy(header + 10, &checksum, sizeof(checksum));
 }
+
+/* The part of the change from offset from up to offset to: where it begins, and how long it is. */
+static uint32_t change_part(const struct ipq_change *change, uint32_t *from, uint32_t to)
+{
+	if (*from < change->at)
+		*from = change->at;
+	if (to > change->at + change->len)
+		to = change->at + change->len;
+	return to > *from ? to - *from : 0;
+}
+
+bool ipq_change_touches(const struct ipq_change *change, uint32_t from, uint32_t to)
+{
+	uint32_t len = change_part(change, &from, to);
+
+	return len > 0 &&
+	       memcmp(change->data + from, change->bytes + (from - change->at), len) != 0;
+}
+
+/* A byte at an odd offset is the other half of its word. */
+uint16_t ipq_change_delta(const struct ipq_change *change, uint32_t from, uint32_t to)
+{
+	uint32_t len = change_part(change, &from, to);
+	const uint8_t *after;
+	uint16_t was, is, delta;
+
+	if (!ipq_change_touches(change, from, to))
+		return 0;
+	after = change->bytes + (from - change->at);
+	was = ipq_checksum_fold(ipq_checksum_add(0, change->data + from, len));
+	is = (uint16_t)~ipq_checksum_fold(ipq_checksum_add(0, after, len));
+	delta = ipq_checksum_plus(was, is);
+	return from & 1 ? __builtin_bswap16(delta) : delta;
+}

@@ -2,6 +2,7 @@
 #ifndef IPQ_CHECKSUM_H
 #define IPQ_CHECKSUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,20 @@ static inline uint16_t ipq_checksum_minus(uint16_t a, uint16_t b)
 /* What a checksum field has to hold when the sum of what it covers has grown by delta: RFC 1624,
  * equation 3. */
 uint16_t ipq_checksum_next(uint16_t checksum, uint16_t delta);
+
+/* Bytes that come over others, at offset at of what a checksum counts. */
+struct ipq_change {
+	const uint8_t *data; /* all that is counted, as it was, from offset 0 on */
+	uint32_t at;
+	const uint8_t *bytes;
+	uint32_t len;
+};
+
+/* Whether they change any of the bytes from offset from up to offset to. */
+bool ipq_change_touches(const struct ipq_change *change, uint32_t from, uint32_t to);
+
+/* What the sum of those bytes grows by: RFC 1624, ~m + m'. 0 where they stay as they are. */
+uint16_t ipq_change_delta(const struct ipq_change *change, uint32_t from, uint32_t to);
 
 /* Makes the checksum of the IPv4 header right whose options are all there, too (RFC 791). In full: 20
  * bytes cost no more than keeping account of changes. */

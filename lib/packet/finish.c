@@ -146,9 +146,7 @@ static void crc_store(const struct ipq_packet *packet, const struct ipq_transpor
 static void sum_store(const struct ipq_packet *packet, const struct ipq_transport *t,
 		      uint16_t checksum)
 {
-	if (checksum == 0 &&
-	    (packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE))
-		checksum = 0xffff;
+	checksum = ipq_transport_stored(packet, checksum);
 	memcpy(packet->data + t->field, &checksum, sizeof(checksum));
 }
 
@@ -158,20 +156,6 @@ static void full_store(const struct ipq_packet *packet, const struct ipq_transpo
 	uint16_t wrong = (uint16_t)~ipq_checksum_fold(packet->l4_wrong);
 
 	sum_store(packet, t, wrong ? ipq_checksum_plus(checksum, wrong) : checksum);
-}
-
-/* By what bytes have changed. */
-static void delta_store(const struct ipq_packet *packet, const struct ipq_transport *t)
-{
-	uint16_t checksum;
-
-	memcpy(&checksum, packet->data + t->field, sizeof(checksum));
-	checksum = ipq_checksum_next(checksum, packet->l4_delta);
-	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One
-	 * that was wrong and has come to 0 stays so. */
-	if (checksum == 0 && t->sum == IPQ_SUM_PLAIN && ipq_transport_sum(packet, t) == 0xffff)
-		checksum = 0xffff;
-	sum_store(packet, t, checksum);
 }
 
 /* Whether segmentation will make each segment's checksum of what the field holds: the sum of the
@@ -193,7 +177,7 @@ static void transport_checksum(const struct ipq_packet *packet, const struct ipq
 	else if (packet->dirty & IPQ_DIRTY_ALL || packet->unready || has_no_sum(packet, t))
 		full_store(packet, t);
 	else
-		delta_store(packet, t);
+		sum_store(packet, t, ipq_transport_next(packet, t, packet->l4_delta));
 }
 
 /* The checksum that others were to finish in a packet inside. */

@@ -30,7 +30,9 @@ static void doubt(struct ipq_packet *packet, enum ipq_malformed reason, bool is_
 	if (packet->malformed)
 		return;
 	if (is_at_end && ends_with_copy(packet))
-		reason = ipq_cut_by_capture(packet) ? IPQ_MALFORMED_CAPTURE : IPQ_MALFORMED_COPY;
+		reason = packet->cut == IPQ_CUT_QUOTE ? IPQ_MALFORMED_QUOTE
+			 : ipq_cut_by_capture(packet) ? IPQ_MALFORMED_CAPTURE
+						      : IPQ_MALFORMED_COPY;
 	else if (is_at_end && packet->fragment == IPQ_FRAGMENT_FIRST)
 		reason = IPQ_MALFORMED_FRAGMENT;
 	packet->malformed = (uint8_t)reason;
@@ -401,6 +403,8 @@ const char *ipq_header_strmalformed(int malformed)
 	case IPQ_MALFORMED_CAPTURE:
 		return "the capture has only a part of the packet, which ends in its headers: a "
 		       "larger snapshot length (tcpdump -s) shows them";
+	case IPQ_MALFORMED_QUOTE:
+		return "the ICMP error quotes only a part of the packet, which ends in its headers";
 	default: return "unknown";
 	}
 }

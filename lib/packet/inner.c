@@ -1,4 +1,5 @@
 /* What tunnels carry, and whose checksum is not finished. */
+#include "cut.h"
 #include "inner.h"
 #include "packet.h"
 #include "transport.h"
@@ -9,34 +10,42 @@
 #include <linux/if_ether.h>
 
 enum {
-	DEPTH_MAX = 8, /* packets inside of each other; Linux itself gives up at as many */
+	DEPTH_MAX = IPQ_INSIDE_MAX, /* Linux itself gives up at as many */
 	MAC_ADDRESSES = 12,
+	FRAME_LEAST = 64, /* IEEE 802.3, with a tag: shorter frames are padded */
 	VLAN_TAG = 4,
 	TUNNEL_HEADER = 8 /* VXLAN, GENEVE without options, GTP-U without extensions */
 };
 
 bool ipq_inner_view(struct ipq_packet *inner, const struct ipq_packet *packet, uint32_t at)
 {
+	bool is_cut = ipq_cut_off(packet) && packet->end == packet->data_len;
+
 	if (at >= packet->end)
 		return false;
 	*inner = (struct ipq_packet){
 		.data = packet->data + at,
 		.data_len = packet->end - at,
-		.len = packet->end - at,
+		.len = (is_cut ? packet->len : packet->end) - at,
+		.cut = packet->cut,
 	};
 	ipq_header_parse(inner);
 	return inner->ip_version != 0;
 }
 
-/* at, if an IP packet begins there and ends with this one. */
-static uint32_t ip_at(const struct ipq_packet *packet, uint32_t at)
+/* at, if an IP packet begins there and ends with this one, or may_pad, which has more bytes then. */
+static uint32_t padded_at(const struct ipq_packet *packet, uint32_t at, bool may_pad)
 {
 	struct ipq_packet inner;
 
-	if (!ipq_inner_view(&inner, packet, at) || inner.end != inner.data_len ||
-	    inner.malformed == IPQ_MALFORMED_LENGTH)
+	if (!ipq_inner_view(&inner, packet, at) || inner.malformed == IPQ_MALFORMED_LENGTH)
 		return 0;
-	return at;
+	return inner.end == inner.data_len || may_pad ? at : 0;
+}
+
+static uint32_t ip_at(const struct ipq_packet *packet, uint32_t at)
+{
+	return padded_at(packet, at, false);
 }
 
 static uint32_t typed_at(const struct ipq_packet *packet, uint16_t type, uint32_t at);
@@ -45,17 +54,19 @@ static uint32_t typed_at(const struct ipq_packet *packet, uint16_t type, uint32_
 static uint32_t ethernet_at(const struct ipq_packet *packet, uint32_t at)
 {
 	const uint8_t *p = packet->data;
+	bool may_pad;
 	uint16_t type;
 
 	if (at > packet->end || packet->end - at < MAC_ADDRESSES + 2)
 		return 0;
+	may_pad = packet->end - at <= FRAME_LEAST;
 	at += MAC_ADDRESSES;
 	type = ipq_load16(p + at);
 	while ((type == ETH_P_8021Q || type == ETH_P_8021AD) && packet->end - at >= VLAN_TAG + 2) {
 		at += VLAN_TAG;
 		type = ipq_load16(p + at);
 	}
-	return type == ETH_P_IP || type == ETH_P_IPV6 ? ip_at(packet, at + 2) : 0;
+	return type == ETH_P_IP || type == ETH_P_IPV6 ? padded_at(packet, at + 2, may_pad) : 0;
 }
 
 static uint32_t typed_at(const struct ipq_packet *packet, uint16_t type, uint32_t at)
@@ -137,7 +148,24 @@ static uint32_t udp_at(const struct ipq_packet *packet)
 	return found;
 }
 
-uint32_t ipq_inner_start(const struct ipq_packet *packet)
+/* By its port, as IANA has them. */
+static uint32_t udp_port_at(const struct ipq_packet *packet)
+{
+	enum { VXLAN = 4789, GENEVE = 6081, GTP_U = 2152 };
+	const uint8_t *p = packet->data + packet->body;
+
+	if (packet->end - packet->body < TUNNEL_HEADER)
+		return 0;
+	switch (ipq_load16(packet->data + packet->l4 + 2)) {
+	case VXLAN: return vxlan_at(packet, p, packet->body);
+	case GENEVE: return geneve_at(packet, p, packet->body);
+	case GTP_U: return gtp_at(packet, p, packet->body);
+	default: return 0;
+	}
+}
+
+static uint32_t start_of(const struct ipq_packet *packet,
+			 uint32_t (*in_udp)(const struct ipq_packet *packet))
 {
 	if (packet->ip_version == 0 || packet->fragment || packet->malformed)
 		return 0;
@@ -146,9 +174,19 @@ uint32_t ipq_inner_start(const struct ipq_packet *packet)
 	case IPPROTO_IPV6: return ip_at(packet, packet->upper);
 	case IPPROTO_GRE:
 		return typed_at(packet, ipq_load16(packet->data + packet->l4 + 2), packet->body);
-	case IPPROTO_UDP: return udp_at(packet);
+	case IPPROTO_UDP: return in_udp(packet);
 	default: return 0;
 	}
+}
+
+uint32_t ipq_inner_start(const struct ipq_packet *packet)
+{
+	return start_of(packet, udp_at);
+}
+
+uint32_t ipq_inner_known(const struct ipq_packet *packet)
+{
+	return start_of(packet, udp_port_at);
 }
 
 /* Whether the transport's checksum is left to others. The sum of a pseudo-header is never 0, which is

@@ -53,6 +53,37 @@ const char *ipq_header_strmalformed(int malformed);
 bool ipq_header_is_extension(uint8_t type);
 uint32_t ipq_header_extension_len(uint8_t type, const uint8_t *p);
 
+/*
+ * Packets inside of a packet: the one that an ICMP error quotes (RFC 792, RFC 4443; up to where the
+ * length of RFC 4884 says), and the one that a tunnel carries: IP in IP, GRE, Ethernet over GRE, and UDP
+ * to port 4789 (VXLAN), 6081 (GENEVE) or 2152 (GTP-U). Inside of these there may be others, at most
+ * IPQ_INSIDE_MAX. They share the bytes of the outermost one, and are good until any of these change.
+ *
+ * Of a quoted TCP, SCTP or DCCP header the first 8 bytes may be all that is there: then l4 is set as if it
+ * were whole, part as well, and body where the quote ends.
+ *
+ * The functions that change packets take them, too: ipq_rewrite_store() has the checksums follow at once
+ * that are in the packet, and those of the packets around it; what the outermost one's needs is noted
+ * there. It follows by what has changed: a checksum that is wrong stays as wrong. One that the quote does
+ * not have, or a CRC32c of what is not all quoted, cannot follow, and a checksum that is stored itself
+ * is what was stored. Nothing follows while the outermost packet's fix is 0. A change of the length, or
+ * of where headers are, is refused: IPQ_REWRITE_INSIDE.
+ */
+
+/* Where in the outermost packet the one begins that this one, an ICMP error, quotes, or that it carries.
+ * 0 where there is none. The packet must be parsed. */
+uint32_t ipq_inside_quoted(const struct ipq_packet *packet);
+uint32_t ipq_inside_carried(const struct ipq_packet *packet);
+
+/* The packet inside of the outermost one that begins at offset at, in the memory of inside; NULL where
+ * there is none. */
+struct ipq_packet *ipq_inside_open(struct ipq_inside *inside, struct ipq_packet *packet,
+				   uint32_t at);
+
+/* The last one that begins before that offset. */
+struct ipq_packet *ipq_inside_around(struct ipq_inside *inside, struct ipq_packet *packet,
+				     uint32_t offset);
+
 /* The packet in a line, as tcpdump(1) prints it, but without what its applications say:
  * "IP 10.0.0.1.1024 > 10.0.0.2.80: Flags [S], seq 1, win 64240, length 0". Addresses are text as of
  * inet_ntop(3). Writes at most IPQ_SUMMARY_SIZE bytes, visible ASCII and blanks, without a 0 byte
@@ -73,6 +104,7 @@ enum ipq_rewrite_error {
 	IPQ_REWRITE_GSO = -8,	    /* what segmentation would make of it does not arrive */
 	IPQ_REWRITE_CUT = -11,	    /* a capture has only a part of the packet (IPQ_CUT_CAPTURE) */
 	IPQ_REWRITE_MOST = -12,	    /* it has more bytes than can be copied (IPQ_CUT_MOST) */
+	IPQ_REWRITE_INSIDE = -13,   /* a packet inside of it would have another length or layout */
 	/* For who knows what the kernel does, as no function here. */
 	IPQ_REWRITE_LAYOUT = -9,   /* it loses packets with IPQ_SET_LAYOUT */
 	IPQ_REWRITE_SEGMENTS = -10 /* the same of IPQ_SET_SEGMENTED */

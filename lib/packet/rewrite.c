@@ -3,6 +3,7 @@
 #include "checksum.h"
 #include "cut.h"
 #include "inner.h"
+#include "inside.h"
 #include "packet.h"
 #include "transport.h"
 #include "lib/bytes.h"
@@ -10,16 +11,6 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <linux/netfilter.h>
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint32_t most(uint32_t a, uint32_t b)
-{
-	return a > b ? a : b;
-}
 
 /* Bytes that a change may reach. Padding behind the IP packet is none of them. */
 static uint32_t reach(struct ipq_packet *packet)
@@ -155,34 +146,18 @@ static void begin_all(struct ipq_packet *packet, bool lays_out)
 	packet->parsed = 0;
 }
 
-/* RFC 1624: what the sum grows by where bytes become others, ~m + m', for those of them that lie
- * from offset from up to offset to. A byte at an odd offset is the other half of its word. */
-static void add_delta(struct ipq_packet *packet, uint32_t from, uint32_t to, uint32_t offset,
-		      const uint8_t *bytes, uint32_t len)
+static void add_delta(struct ipq_packet *packet, const struct ipq_change *change, uint32_t from,
+		      uint32_t to)
 {
-	uint32_t start = most(from, offset);
-	uint32_t stop = least(to, offset + len);
-	const uint8_t *before = packet->data + start;
-	const uint8_t *after;
-	uint16_t delta;
-
-	if (start >= stop)
+	if (!ipq_change_touches(change, from, to))
 		return;
-	after = bytes + (start - offset);
-	len = stop - start;
-	if (memcmp(before, after, len) == 0)
-		return;
-	delta = (uint16_t)~ipq_checksum_fold(
-		ipq_checksum_fold(ipq_checksum_add(0, before, len)) +
-		(uint32_t)(uint16_t)~ipq_checksum_fold(ipq_checksum_add(0, after, len)));
-	if (start & 1)
-		delta = __builtin_bswap16(delta);
-	packet->l4_delta = (uint16_t)~ipq_checksum_fold(packet->l4_delta + delta);
+	packet->l4_delta = ipq_checksum_plus(packet->l4_delta, ipq_change_delta(change, from, to));
 	packet->dirty |= IPQ_DIRTY_TRANSPORT;
 }
 
 static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes, uint32_t len)
 {
+	const struct ipq_change change = {packet->data, offset, bytes, len};
 	struct ipq_transport t;
 	bool moves;
 
@@ -200,11 +175,11 @@ static void track(struct ipq_packet *packet, uint32_t offset, const uint8_t *byt
 		begin_anew(packet);
 	else if (t.sum == IPQ_SUM_CRC32C && offset + len > t.start)
 		note_wrong(packet);
-	add_delta(packet, t.start, t.covered, offset, bytes, len);
+	add_delta(packet, &change, t.start, t.covered);
 	/* Of a later fragment they are none of its own business, but the first one's. */
 	if (t.sum == IPQ_SUM_PSEUDO && packet->fragment != IPQ_FRAGMENT_LATER) {
-		add_delta(packet, t.source, t.source + t.address_len, offset, bytes, len);
-		add_delta(packet, t.destination, t.destination + t.address_len, offset, bytes, len);
+		add_delta(packet, &change, t.source, t.source + t.address_len);
+		add_delta(packet, &change, t.destination, t.destination + t.address_len);
 	}
 	if (moves)
 		packet->parsed = 0;
@@ -216,6 +191,8 @@ int ipq_rewrite_store(struct ipq_packet *packet, uint32_t offset, const void *by
 		return IPQ_REWRITE_BOUNDS;
 	if (len == 0)
 		return IPQ_REWRITE_OK;
+	if (packet->outer)
+		return ipq_inside_store(packet, offset, bytes, len);
 	begin(packet);
 	track(packet, offset, bytes, len);
 	memmove(packet->data + offset, bytes, len);
@@ -297,6 +274,8 @@ int ipq_rewrite_replace(struct ipq_packet *packet, uint32_t offset, uint32_t len
 		return IPQ_REWRITE_BOUNDS;
 	if (new_len == len)
 		return ipq_rewrite_store(packet, offset, bytes, len);
+	if (packet->outer)
+		return IPQ_REWRITE_INSIDE;
 	if (new_len > IPQ_PAYLOAD_MAX || reach(packet) - len > IPQ_PAYLOAD_MAX - new_len)
 		return IPQ_REWRITE_TOO_LONG;
 	begin_all(packet, offset < packet->upper);
@@ -391,6 +370,9 @@ const char *ipq_rewrite_strerror(int error)
 		return "this kernel makes wrong checksums of a large UDP packet that was changed "
 		       "(one that is many datagrams: GSO), and loses it or even stops (before "
 		       "Linux 6.12): --no-gso has it cut first";
+	case IPQ_REWRITE_INSIDE:
+		return "the length of a packet inside of another one, and where its headers are, "
+		       "cannot be changed: only what leaves both as they are";
 	case IPQ_REWRITE_BOUNDS: return "offset and length are outside of the packet";
 	default: return "unknown error";
 	}

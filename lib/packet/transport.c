@@ -146,7 +146,7 @@ static uint16_t dccp_end(const struct ipq_packet *packet)
 	return (uint16_t)(packet->body + (coverage - 1) * 4);
 }
 
-/* Of a header that a capture has cut off: the checksum, where that is there. It covers what is there
+/* Of a header that is cut off: the checksum, where that is there. It covers what is there
  * behind it, all of which is the header's. */
 static uint16_t cut_field(const struct ipq_packet *packet, const struct ipq_transport *t)
 {
@@ -182,7 +182,7 @@ void ipq_transport_find(const struct ipq_packet *packet, struct ipq_transport *t
 		addresses_find_6(packet, t);
 	if (t->sum == IPQ_SUM_NONE)
 		return;
-	if (packet->l4 == 0) {
+	if (packet->l4 == 0 || packet->part) {
 		t->field = cut_field(packet, t);
 		return;
 	}
@@ -246,6 +246,27 @@ uint32_t ipq_transport_sum(const struct ipq_packet *packet, const struct ipq_tra
 	}
 	memcpy(field, &was, size);
 	return sum;
+}
+
+uint16_t ipq_transport_stored(const struct ipq_packet *packet, uint16_t checksum)
+{
+	bool is_udp = packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE;
+
+	return checksum == 0 && is_udp ? 0xffff : checksum;
+}
+
+uint16_t ipq_transport_next(const struct ipq_packet *packet, const struct ipq_transport *t,
+			    uint16_t delta)
+{
+	uint16_t checksum;
+
+	memcpy(&checksum, packet->data + t->field, sizeof(checksum));
+	checksum = ipq_checksum_next(checksum, delta);
+	/* ICMP has no pseudo-header, so it may be all zeros, of which the sum does not tell. One
+	 * that was wrong and has come to 0 stays so. */
+	if (checksum == 0 && t->sum == IPQ_SUM_PLAIN && ipq_transport_sum(packet, t) == 0xffff)
+		checksum = 0xffff;
+	return ipq_transport_stored(packet, checksum);
 }
 
 /* A byte of a header, and the bits of it that other things hang on. A mask of 0 ends a list. */

@@ -35,6 +35,14 @@ uint16_t ipq_transport_pseudo(const struct ipq_packet *packet, const struct ipq_
  * packet must have a field, and legal coverage; the field is as it was afterwards. */
 uint32_t ipq_transport_sum(const struct ipq_packet *packet, const struct ipq_transport *t);
 
+/* What a field of 2 bytes has to hold that was right until the sum of what it covers has grown by delta
+ * (RFC 1624), or as wrong as it was. The bytes are as they are now. */
+uint16_t ipq_transport_next(const struct ipq_packet *packet, const struct ipq_transport *t,
+			    uint16_t delta);
+
+/* A checksum as its field has it: UDP's and UDP-Lite's 0 is 0xffff. (RFC 768, RFC 3828) */
+uint16_t ipq_transport_stored(const struct ipq_packet *packet, uint16_t checksum);
+
 /* Whether len bytes over those at offset change where headers are, what a checksum covers, or a
  * checksum itself. */
 bool ipq_transport_moves(const struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes,

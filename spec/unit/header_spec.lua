@@ -152,7 +152,7 @@ for name, view in pairs(views) do
 
     it("names all its fields here", function()
       for field in pairs(packet.header_fields(name)) do
-        assert.truthy(view.fields[field] or field == "payload" or field == "options", field)
+        assert.truthy(view.fields[field] or field == "payload" or field == "options" or field == "inner", field)
       end
     end)
   end)

@@ -47,6 +47,20 @@ describe("ipq.test's names of fields", function()
   end)
 end)
 
+describe("ipq.test's packets", function()
+  it("have a packet inside as one of the kit's, of the bytes that are there", function()
+    local inner = t.tcp { sport = 7, dport = 8, payload = "hello" }
+    local outer = t.ip { protocol = 4, payload = inner.bytes }
+    assert.equal(inner.bytes, outer.inner.bytes)
+    assert.equal(7, outer.inner.tcp.sport)
+    assert.is_nil(outer.inner.inner)
+    local error = t.icmp { type = 3, payload = t.udp { dport = 53 }.bytes }
+    assert.equal(53, error.icmp.inner.dport)
+    assert.is_nil(error.inner)
+    assert.matches("UDP", tostring(error.icmp.inner))
+  end)
+end)
+
 describe("ipq.test's builders", function()
   for _, name in ipairs(builders) do
     for _, header in ipairs { "ip", "ip6" } do

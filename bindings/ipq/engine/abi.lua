@@ -17,9 +17,11 @@ local M = {
   C = core.C,
   --- The cache of interfaces, for C.ipq_device_get().
   devices = ffi.cast("struct ipq_devices *", core.devices),
+  inside = ffi.typeof "struct ipq_inside",
   live = ffi.typeof "struct ipq_live",
   scripted = ffi.typeof "struct ipq_scripted",
   view_pointer = ffi.typeof "struct ipq_view *",
+  inside_pointer = ffi.typeof "struct ipq_view_inside *",
   buffer_pointer = ffi.typeof "struct ipq_buffer *",
   driver_pointer = ffi.typeof "struct ipq_driver *",
 }

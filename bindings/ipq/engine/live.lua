@@ -7,14 +7,16 @@ local error, tonumber, type = error, tonumber, type -- a script may overwrite gl
 
 local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
 local u64 = ffi.typeof "uint64_t"
-local OFFSET, BODY = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY)
-local SERIAL = bit.bnot(bor(OFFSET, BODY))
+local OFFSET, BODY, INSIDE = u64(ffi.C.IPQ_OFFSET_MASK), u64(ffi.C.IPQ_BODY), u64(ffi.C.IPQ_INSIDE)
+local SERIAL = bit.bnot(bor(OFFSET, BODY, INSIDE))
 local STEP = u64(ffi.C.IPQ_SERIAL_STEP)
 
 -- One for the Lua state, however often this module is loaded (see engine/abi.lua).
 if core.live then return core.live end
 
 local live = ffi.new(abi.live)
+-- The packets inside of it, as they were looked for last.
+local inside = ffi.new(abi.inside)
 
 local M = {}
 
@@ -51,11 +53,50 @@ function M.packet_of(view)
   return live.packet
 end
 
---- The same behind a buffer, where the buffer begins in it, and where it ends.
+local function gone() error("there is no packet any more where this one was inside of the packet", script_level()) end
+
+--- The packet inside of the packet whose filter runs that this view is of: parsed, and good until another one is asked
+--- for.
+local function inside_of(handle)
+  local first = live.handle
+  local at = handle - first
+  if at > OFFSET or first == 0 then ended() end
+  local p = C.ipq_inside_open(inside, live.packet, at)
+  if p == nil then gone() end
+  return p
+end
+
+--- The struct ipq_packet behind a view of a packet inside of another one, or of a header of either.
+function M.any_packet_of(view)
+  if type(view) ~= "cdata" then misused(view) end
+  local handle = cast(u64, view)
+  if handle ~= live.handle or handle == 0 then return (inside_of(handle)) end
+  return live.packet
+end
+
+--- What bounds_of() gives of a buffer of a packet inside.
+local function inside_bounds(handle)
+  local start = tonumber(band(handle, OFFSET))
+  local p
+  if band(handle, BODY) ~= 0 then
+    p = C.ipq_inside_around(inside, live.packet, start)
+  else
+    p = C.ipq_inside_open(inside, live.packet, start)
+  end
+  if p == nil then gone() end
+  local first, stop = start - p.at, p["end"]
+  return p, first, stop < first and first or stop
+end
+
+--- The packet behind a buffer, where the buffer begins in it, and where it ends.
 function M.bounds_of(buffer)
   if type(buffer) ~= "cdata" then misused(buffer) end
   local handle = cast(u64, buffer)
   if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
+  if band(handle, INSIDE) ~= 0 then
+    local inner, first, last = inside_bounds(handle)
+    return inner, first, last
+  end
   local p = live.packet
   local start = tonumber(band(handle, OFFSET))
   local stop = p.data_len
@@ -67,8 +108,18 @@ function M.bounds_of(buffer)
   return p, start, stop < start and start or stop
 end
 
---- The bits of a view of the packet whose filter runs.
-function M.view_handle() return live.handle end
+--- The bits of a view of the packet whose filter runs, or of the one inside of it that begins at that offset.
+function M.view_handle(at)
+  if at then return live.handle + at end
+  return live.handle
+end
+
+--- The bits of a buffer of a packet inside, from offset in the packet whose filter runs: with is_body of what is in the
+--- last that begins before it, else of the one that begins there.
+function M.inside_handle(offset, is_body)
+  if is_body then return (bor(live.handle + offset, bor(BODY, INSIDE))) end
+  return (bor(live.handle + offset, INSIDE))
+end
 
 --- The bits of a buffer from offset (0 to 65535) of that packet on, to the end of its bytes, or with
 --- is_body to the end of the IP packet.

@@ -268,10 +268,20 @@ M.HINT = ": its methods change it, write(off, text) and replace(off, len, text)"
 ---@return ipq.Buffer
 function M.new(offset) return (cast(abi.buffer_pointer, live.buffer_handle(offset, false))) end
 
---- The same, up to the end of the IP packet: bytes behind it (padding of the link) are left out.
+--- The bytes from offset on of p, that packet or one inside of it, up to the end of the IP packet: bytes behind it
+--- (padding of the link) are left out.
+---@param p any struct ipq_packet *
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer
-function M.body(offset) return (cast(abi.buffer_pointer, live.buffer_handle(offset, true))) end
+function M.body(p, offset)
+  if p.at ~= 0 then return (cast(abi.buffer_pointer, live.inside_handle(p.at + offset, true))) end
+  return (cast(abi.buffer_pointer, live.buffer_handle(offset, true)))
+end
+
+--- All of the packet inside that begins at that offset in the one whose filter runs.
+---@param offset integer
+---@return ipq.Buffer
+function M.inside(offset) return (cast(abi.buffer_pointer, live.inside_handle(offset, false))) end
 
 --- Whether value is a Buffer; and the address of its first byte and its length, at the time.
 function M.is_buffer(value) return (ffi.istype(abi.buffer_pointer, value)) end

@@ -16,7 +16,7 @@ local assert, concat, error, ipairs, loadstring, pairs = assert, table.concat, e
 local setfenv, tostring, type = setfenv, tostring, type
 
 local C, cast = abi.C, ffi.cast
-local packet_of = live.packet_of
+local packet_of = live.any_packet_of
 
 local M = {}
 
@@ -61,6 +61,9 @@ local function store_text(offset, size, where)
   return (concat(lines, "\n"))
 end
 
+--- What makes a field gives of a name and a place its reader, its writer, and where in the header it ends; nil where
+--- that takes the whole header.
+
 --- A number: width bits, shift bits from the right of the size bytes at offset (network order).
 ---@param size 1|2|4
 function M.number(offset, size, shift, width)
@@ -80,7 +83,7 @@ function M.number(offset, size, shift, width)
           error(refusal(NAME, %.0f), LEVEL)
         end
         local raw = %s
-        %s]]):format(min, max, max, raw, store_text(offset, size, where)), name, level)
+        %s]]):format(min, max, max, raw, store_text(offset, size, where)), name, level), offset + size
   end
 end
 
@@ -91,7 +94,7 @@ function M.flag(offset, mask)
       compile_writer(([[
         if type(v) ~= "boolean" then error(NAME .. " must be true or false", LEVEL) end
         local raw = v and bor(h[%d], %d) or band(h[%d], %d)
-        %s]]):format(offset, mask, offset, 255 - mask, store_text(offset, 1, where)), name, level)
+        %s]]):format(offset, mask, offset, 255 - mask, store_text(offset, 1, where)), name, level), offset + 1
   end
 end
 
@@ -141,10 +144,11 @@ local views = core.views
 
 --- Makes the view type "struct ipq_view_NAME": fields by name, where their header begins (the member of
 --- struct ipq_packet that is its offset, or "l2hdr", its address), and a condition on p that says that there is such a
---- header, as text or as a function. Gives a function of p that gives the view, or nil.
+--- header, as text or as a function. Gives a function of p that gives the view, or nil; of a packet inside of another
+--- one it takes where that begins (p.at), too.
 function M.define(name, where, condition, fields, methods)
-  local get, set = {}, {}
-  for field, make in pairs(fields) do get[field], set[field] = make(name .. "." .. field, where) end
+  local get, set, ends = {}, {}, {}
+  for field, make in pairs(fields) do get[field], set[field], ends[field] = make(name .. "." .. field, where) end
   local there = type(condition) == "function" and condition
     or compile("return function(p) return " .. condition .. " end", name)
   local begin = where == "l2hdr" and "p.l2hdr" or "p.data + p." .. where
@@ -168,10 +172,20 @@ function M.define(name, where, condition, fields, methods)
     return p, header_of(p)
   end
 
+  --- Whether the field is among what is quoted of a header that is not all quoted.
+  local function is_quoted(p, key)
+    local stop = ends[key]
+    return where ~= "l4" or stop ~= nil and stop <= p.body - p.l4
+  end
+
   ffi.metatype("struct ipq_view_" .. name, {
     __index = function(view, key)
       local read = get[key]
-      if read ~= nil then return (read(open(view))) end
+      if read ~= nil then
+        local p, h = open(view)
+        if p.part ~= 0 and not is_quoted(p, key) then return nil end
+        return (read(p, h))
+      end
       local method = methods and methods[key]
       if method == nil then no_field(key, 2) end
       return method
@@ -183,13 +197,16 @@ function M.define(name, where, condition, fields, methods)
         error(("pkt.%s.%s cannot be assigned%s"):format(name, key, key == "payload" and buffer.HINT or ""), 2)
       end
       local p, h = open(view)
+      if p.part ~= 0 and not is_quoted(p, key) then
+        error(("pkt.%s.%s cannot be assigned: the ICMP error does not quote it"):format(name, key), 2)
+      end
       write(p, h, value)
     end,
   })
 
-  return function(p)
+  return function(p, at)
     if p.parsed == 0 then C.ipq_header_parse(p) end
-    if there(p) then return (cast(pointer, live.view_handle())) end
+    if there(p) then return (cast(pointer, live.view_handle(at))) end
   end, open
 end
 
@@ -198,6 +215,15 @@ function M.fields(name)
   local names = {}
   for field in pairs(views[name].get) do names[field] = views[name].set[field] ~= nil end
   return names, views[name].methods
+end
+
+--- A function that finds a field of that name in one of those headers: "ip.ttl", or nil.
+function M.hint(headers)
+  return function(name)
+    for _, each in ipairs(headers) do
+      if views[each].get[name] ~= nil then return each .. "." .. name end
+    end
+  end
 end
 
 --- A function of (struct ipq_packet *, address of the header, value) that assigns a field. Its errors are at that level

@@ -4,19 +4,21 @@ local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
+local ffi = require "ffi"
 local header = require "ipq.packet.header"
+local live = require "ipq.engine.live"
 local tcp_options = require "ipq.packet.tcp_options"
 local error, ipairs = error, ipairs -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.transport then return core.transport end
 
-local C = abi.C
+local C, cast = abi.C, ffi.cast
 local number, flag, computed = header.number, header.flag, header.computed
 
 local M = {}
 
-local payload = computed(function(p) return (buffer.body(p.body)) end)
+local payload = computed(function(p) return (buffer.body(p, p.body)) end)
 
 local function at_l4(protocol) return "p.protocol == " .. protocol .. " and p.l4 ~= 0" end
 
@@ -74,9 +76,15 @@ M.udplite = header.define("udplite", "l4", at_l4(136), {
 
 -- RFC 792, RFC 4443: id and sequence are those of echo messages
 
+--- The packet that an error quotes; nil where there is none.
+local function quoted(p)
+  local at = C.ipq_inside_quoted(p)
+  if at ~= 0 then return (cast(abi.inside_pointer, live.view_handle(at))) end
+end
+
 local icmp = {
   type = number(0, 1), code = number(1, 1), checksum = number(2, 2), id = number(4, 2), sequence = number(6, 2),
-  payload = payload,
+  inner = computed(quoted), payload = payload,
 }
 M.icmp = header.define("icmp", "l4", at_l4(1), icmp)
 M.icmpv6 = header.define("icmpv6", "l4", at_l4(58), icmp)

@@ -2,9 +2,10 @@
 ---
 --- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
 --- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
---- link.lua, arp.lua, ip.lua and transport.lua those of its headers, which header.lua generates. buffer.lua is for
---- bytes, address.lua for addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a
---- header; record.lua tells what became of a packet.
+--- link.lua, arp.lua, ip.lua and transport.lua those of its headers, which header.lua generates. inside.lua is for
+--- packets inside of it, either.lua for what is the same in several headers, buffer.lua for bytes, address.lua for
+--- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; record.lua tells
+--- what became of a packet.
 --- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always, but that
 --- of the link header, which is no part of the packet.
 local abi = require "ipq.engine.abi"
@@ -12,12 +13,14 @@ local address = require "ipq.packet.address"
 local arp = require "ipq.packet.arp"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
+local either = require "ipq.packet.either"
 local ffi = require "ffi"
 local bit = require "bit"
 local ip = require "ipq.packet.ip"
 local header = require "ipq.packet.header"
 local held = require "ipq.engine.held"
 local link = require "ipq.packet.link"
+local inside = require "ipq.packet.inside"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
 local setting = require "ipq.engine.setting"
@@ -224,45 +227,14 @@ for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp
   get[name] = transport[name]
 end
 
+--- The packet that this one carries in a tunnel.
+get.inner = inside.inner
+
 -- The same without asking which header it is
 get.saddr, get.daddr = ip.saddr, ip.daddr
 get.sport, get.dport, get.protocol = transport.sport, transport.dport, transport.protocol
 
-local writer = header.writer
-
---- The level of error() at which a writer's caller's caller's caller is: the script, which assigned a packet's field.
-local SCRIPT = 4
-
---- Assigns an address of either version.
-local function set_address(field)
-  local write4, write6 = writer("ip", field, SCRIPT), writer("ip6", field, SCRIPT)
-  set[field] = function(p, value)
-    if p.parsed == 0 then C.ipq_header_parse(p) end
-    if p.ip_version == 4 then
-      write4(p, p.data + p.l3, value)
-    elseif p.ip_version == 6 then
-      write6(p, p.data + p.l3, value)
-    else
-      error("the packet has no " .. field, 3)
-    end
-  end
-end
-
-local function set_port(field)
-  local write = {
-    [6] = writer("tcp", field, SCRIPT), [17] = writer("udp", field, SCRIPT), [33] = writer("dccp", field, SCRIPT),
-    [132] = writer("sctp", field, SCRIPT), [136] = writer("udplite", field, SCRIPT),
-  }
-  set[field] = function(p, value)
-    if get[field](p) == nil then error("the packet has no " .. field, 3) end
-    write[p.protocol](p, p.data + p.l4, value)
-  end
-end
-
-set_address "saddr"
-set_address "daddr"
-set_port "sport"
-set_port "dport"
+set.saddr, set.daddr, set.sport, set.dport = either.set_saddr, either.set_daddr, either.set_sport, either.set_dport
 
 -- What a filter may assign
 
@@ -334,15 +306,8 @@ for _, list in ipairs { get, methods } do
   for name in pairs(list) do all_names[name] = true end
 end
 
-local headers = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah", "arp",
-  "ether" }
-
---- A field of that name in a header: "ip.ttl".
-local function in_header(name)
-  for _, each in ipairs(headers) do
-    if header.fields(each)[name] ~= nil then return each .. "." .. name end
-  end
-end
+local in_header = header.hint { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp",
+  "ah", "arp", "ether" }
 
 local function no_field(key, level)
   error(("a packet has no field '%s'%s"):format(tostring(key), spelling.hint(key, all_names, in_header)), level + 1)

@@ -11,9 +11,9 @@ M.meta = {
 
 --- What is read from the bytes, but for the headers.
 M.derived = { "truncated", "malformed", "fragment", "payload", "saddr", "daddr", "protocol", "sport",
-  "dport", "fix" }
+  "dport", "fix", "inner" }
 
-local echo = { "type", "code", "checksum", "id", "sequence", "payload" }
+local echo = { "type", "code", "checksum", "id", "sequence", "inner", "payload" }
 
 --- The headers, and their fields in the order of the wire.
 M.headers = { "ether", "arp", "ip", "ip6", "ah", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre",

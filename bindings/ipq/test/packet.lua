@@ -20,6 +20,8 @@ local mt = {}
 local function value_of(view, field)
   local value = view[field]
   if live_buffer.is_buffer(value) then return buffer.new(tostring(value)) end
+  -- A packet inside: one of its own, of the bytes that are there.
+  if field == "inner" and value then return M.new(tostring(value.payload)) end
   return value
 end
 

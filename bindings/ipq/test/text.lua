@@ -57,7 +57,9 @@ local function rows_of(packet)
   for _, header in ipairs(fields.headers) do
     local view = packet[header]
     for _, field in ipairs(view and fields.of[header] or {}) do
-      add(rows, header .. "." .. field, view[field], header == "tcp" and field == "flags" and flags_text(view) or nil)
+      local text = header == "tcp" and field == "flags" and flags_text(view)
+        or field == "inner" and view.inner and tostring(view.inner) or nil
+      add(rows, header .. "." .. field, view[field], text)
     end
   end
   if not (packet.protocol or packet.arp) then add(rows, "payload", packet.payload) end
