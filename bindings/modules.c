@@ -10,7 +10,9 @@
 	M(event, "ipq.event", "event.lua")                                        \
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
+	M(checksum, "ipq.checksum", "checksum.lua")                               \
 	M(netset, "ipq.netset", "netset.lua")                                     \
+	M(seq, "ipq.seq", "seq.lua")                                              \
 	M(spelling, "ipq.spelling", "spelling.lua")                               \
 	M(test, "ipq.test", "test.lua")                                           \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \

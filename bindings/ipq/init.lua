@@ -33,6 +33,8 @@ local M = {
   event = event.event,
   counter = counter.counter,
   netset = require "ipq.netset".new,
+  checksum = require "ipq.checksum".checksum,
+  seq = require "ipq.seq",
   after = timer.after,
   every = timer.every,
 }

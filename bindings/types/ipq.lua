@@ -31,6 +31,26 @@ function ipq.now() end
 ---@return number
 function ipq.monotonic() end
 
+---The Internet checksum (RFC 1071) of a string or a Buffer, as a field that holds it is read: 0 to 65535.
+---@param bytes string|ipq.Buffer
+---@return integer
+function ipq.checksum(bytes) end
+
+---TCP's numbers, which go on from 2^32 - 1 to 0.
+ipq.seq = {}
+
+---The number n behind a, or before it where n is negative: 0 to 2^32 - 1.
+---@param a integer
+---@param n integer
+---@return integer
+function ipq.seq.add(a, n) end
+
+---How far a is behind b, -2^31 to 2^31 - 1; negative where it is before it.
+---@param a integer
+---@param b integer
+---@return integer
+function ipq.seq.diff(a, b) end
+
 ---Calls fn(value) once, when so many seconds have passed: between packets, by the clock, or in replay by the packets' time.
 ---An error in it is logged. Raises unless seconds is a number from 0 to 1e9.
 ---@param seconds number

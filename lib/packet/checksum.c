@@ -1,7 +1,10 @@
 /* The Internet checksum (RFC 1071). */
 #include "checksum.h"
+#include "packet.h"
 
 #include <arpa/inet.h>
+
+#include <endian.h>
 #include <string.h>
 
 static uint64_t word_at(const uint8_t *p)
@@ -124,4 +127,9 @@ uint16_t ipq_change_delta(const struct ipq_change *change, uint32_t from, uint32
 	is = (uint16_t)~ipq_checksum_fold(ipq_checksum_add(0, after, len));
 	delta = ipq_checksum_plus(was, is);
 	return from & 1 ? __builtin_bswap16(delta) : delta;
+}
+
+uint16_t ipq_checksum_read(const void *bytes, size_t len)
+{
+	return be16toh(ipq_checksum_fold(ipq_checksum_add(0, bytes, len)));
 }

@@ -214,6 +214,9 @@ int ipq_rewrite_set(struct ipq_packet *packet, const void *bytes, uint32_t len);
  */
 int ipq_rewrite_finish(struct ipq_packet *packet);
 
+/* The Internet checksum (RFC 1071) of any bytes, in host order. */
+uint16_t ipq_checksum_read(const void *bytes, size_t len);
+
 /* Which of a packet's checksums are wrong: bits. */
 enum ipq_sum_wrong { IPQ_SUM_WRONG_IP = 1, IPQ_SUM_WRONG_TRANSPORT = 2 };
 
