@@ -30,8 +30,10 @@ local function length_of(bytes)
   if version == 4 and #bytes >= 20 then
     local header, total = bytes:byte(1) % 16 * 4, u16(bytes, 2)
     if header >= 20 and header <= #bytes and total >= header then return math.min(total, #bytes) end
-  elseif version == 6 and #bytes >= 40 and u16(bytes, 4) > 0 then
-    return math.min(u16(bytes, 4) + 40, #bytes)
+  elseif version == 6 and #bytes >= 40 then
+    local payload, nexthdr = u16(bytes, 4), bytes:byte(7)
+    -- Nothing follows, but segmentation's TCP, or hop-by-hop options, whose jumbogram would be longer than this.
+    if payload > 0 or nexthdr ~= 6 and nexthdr ~= 0 then return math.min(payload + 40, #bytes) end
   end
   return #bytes
 end
