@@ -166,16 +166,12 @@ static bool moves(const struct ipq_packet *packet, const struct ipq_transport *t
 	       ipq_transport_moves(packet, at, change->bytes + (at - change->at), end - at);
 }
 
-static int follow(struct ipq_packet *packet, const struct ipq_change *change);
-
-/* Stores them in the packet around this one. */
+/* Stores them in the packet around this one, whose checksums follow. */
 static int pass(struct ipq_packet *packet, uint32_t offset, const uint8_t *bytes, uint32_t len)
 {
 	struct ipq_packet *outer = packet->outer;
-	struct ipq_change change = {outer->data, packet->at - outer->at + offset, bytes, len};
 
-	return outer->outer ? follow(outer, &change)
-			    : ipq_rewrite_store(outer, change.at, bytes, len);
+	return ipq_rewrite_store(outer, (uint32_t)packet->at - outer->at + offset, bytes, len);
 }
 
 static int pass_sum(struct ipq_packet *packet, uint32_t field, uint16_t checksum)

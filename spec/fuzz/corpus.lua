@@ -2,6 +2,7 @@
 -- luajit spec/fuzz/corpus.lua FOLDER TARGET...
 local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
+local inside = require "spec.support.inside"
 local link_headers = require "spec.support.link"
 local m = require "spec.support.message"
 local pcapng = require "spec.support.pcapng"
@@ -54,6 +55,24 @@ for i, packet in ipairs(packets) do
       .. m.attr(m.VLAN, m.attr(1, be16(0x8100)) .. m.attr(2, be16(5))) .. m.attr(m.HWADDR, be16(6) .. ("\1"):rep(10))
     write("attr", i, m.simple(i, bytes, more))
     write("message", i, "\4\0\100" .. m.simple(i, bytes, more))
+  end
+end
+
+-- Packets inside of others, as a filter looks into them.
+
+for _, kind in ipairs { "tcp", "udp", "sctp", "gre_sum" } do
+  for _, version in ipairs { 4, 6 } do
+    local p = inside.packet(kind, version)
+    local list = {}
+    for _, name in ipairs(inside.tunnels) do list[#list + 1] = inside.tunnel(name, version, p) end
+    list[#list + 1] = inside.tunnel("GENEVE", 4, { version = 4, bytes = inside.tunnel("VXLAN", 4, p) })
+    for error in pairs(inside.errors[version]) do
+      list[#list + 1] = inside.error(version, error, p.bytes)
+      list[#list + 1] = inside.error(version, error, p.bytes:sub(1, p.l4 + 8))
+    end
+    for i, bytes in ipairs(list) do
+      write("fields", ("inside-%s-%d-%d"):format(kind, version, i), "\0" .. be16(#bytes) .. bytes .. random.bytes(200))
+    end
   end
 end
 

@@ -1,6 +1,7 @@
 -- Fields of headers with any values, against what their bytes say by a table of their own.
 local bit = require "bit"
 local judge = require "spec.fuzz.judge"
+local look = require "spec.support.look"
 
 -- Offset, bytes, bits (all), shift from the right; true instead of bits: a flag.
 local fields = {
@@ -32,6 +33,8 @@ for header, list in pairs(fields) do
   table.sort(names[header])
 end
 table.sort(headers)
+
+local headers_of_payload = { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp" }
 
 local function number_at(bytes, at, size)
   local n = 0
@@ -313,6 +316,69 @@ local function play_link(c, m, pkt)
   if c.byte() % 2 == 1 then set_tags(c, m, pkt) else set_ether(c, m, pkt) end
 end
 
+-- Packets inside. What checksums become is specs' business: here the length stays, what is refused changes nothing, and
+-- what is assigned is read back.
+
+--- One of those inside, or nil.
+local function pick_inside(c, pkt)
+  local inner = pkt.inner or pkt.icmp and pkt.icmp.inner or pkt.icmpv6 and pkt.icmpv6.inner
+  while inner and c.byte() % 2 == 1 do
+    local icmp = inner.icmp or inner.icmpv6
+    local next_one = inner.inner or icmp and icmp.inner
+    if not next_one then return inner end
+    inner = next_one
+  end
+  return inner
+end
+
+local expected_refusals = { "where its headers are, cannot be changed", "does not quote it$", "must be ",
+  "offset out of bounds" }
+
+--- Does it; the model follows the bytes where it does not raise.
+local function try_inside(m, what, work, ...)
+  local ok, why = pcall(work, ...)
+  local now = m.pkt:copy()
+  if ok then
+    judge.equal(m:reach(), #now, what .. ": bytes")
+    m.bytes, m.is_changed = now, true
+    return true
+  end
+  judge.equal(true, m.bytes == now, what .. ": nothing changed")
+  for _, pattern in ipairs(expected_refusals) do
+    if tostring(why):find(pattern) then return false end
+  end
+  error(what .. ": " .. tostring(why), 0)
+end
+
+local function assign_inside(c, m, inner)
+  local header = c.pick(headers)
+  local view = header ~= "arp" and inner[header]
+  if not view then return end
+  local name = c.pick(names[header])
+  local value = c.pick(values)
+  if c.byte() % 2 == 1 and type(value) == "number" then value = c.u16() end
+  if not try_inside(m, header .. "." .. name, function() view[name] = value end) then return end
+  if type(value) == "number" then value = value % 2 ^ 32 end
+  judge.equal(value, view[name], header .. "." .. name)
+end
+
+local function play_inside(c, m, pkt)
+  local inner = pick_inside(c, pkt)
+  if not inner then return end
+  look.read_all(inner)
+  if c.byte() % 2 == 1 then
+    assign_inside(c, m, inner)
+    return
+  end
+  local header = inner[c.pick(headers_of_payload)]
+  local payload = header and header.payload or inner.payload
+  local at, text = c.u16() % 200, c.bytes(1 + c.byte() % 8)
+  -- An empty text is no change.
+  if #text > 0 and try_inside(m, "a Buffer", payload.write, payload, at, text) then
+    judge.equal(text, payload:string(at, #text), "what was written")
+  end
+end
+
 local acts = { "assign", "assign", "assign", "options", "exthdr", "address" }
 local acts_of_arp = { "assign", "arp" }
 
@@ -325,6 +391,7 @@ return judge.player(function(c, m, pkt)
       act[c.pick(header == "arp" and acts_of_arp or acts)](c, m, view, header, place_of(m, view, header))
     end
     if m.l2hdr then play_link(c, m, pkt) end
+    if c.byte() % 2 == 1 then play_inside(c, m, pkt) end
   end
   m:does(true, "tostring", tostring, pkt)
 end)

@@ -1,5 +1,4 @@
 -- Packets inside of packets, made in plain Lua: tunnels around one, and ICMP errors that quote one.
-local bit = require "bit"
 local craft = require "spec.support.craft"
 local m = require "spec.support.message"
 local packets = require "spec.support.packet"
@@ -122,30 +121,6 @@ M.kinds = { "tcp", "udp", "udp_without", "udplite", "icmp", "icmpv6", "sctp", "d
 function M.exists(name, version)
   return not (name == "icmp" and version == 6 or name == "icmpv6" and version == 4)
     and not (name == "udp_without" and version == 6)
-end
-
---- Reads all that there is of a packet inside, and of those inside of it. Gives how many there were.
-function M.read_all(inner, fields)
-  local count = 0
-  while inner do
-    count = count + 1
-    for _, name in ipairs { "saddr", "daddr", "sport", "dport", "protocol", "fragment", "malformed", "truncated" } do
-      tostring(inner[name])
-    end
-    local next_one = inner.inner
-    assert(bit.band(#inner.payload:string(), 0xffff) == #inner.payload)
-    for _, header in ipairs(fields.headers) do
-      local view = header ~= "ether" and header ~= "arp" and inner[header]
-      if view then
-        for _, field in ipairs(fields.of[header]) do tostring(view[field]) end
-        if header == "tcp" then view:option(2) end
-        if header == "ip6" then view:exthdr(43) end
-        if header:find "^icmp" then next_one = next_one or view.inner end
-      end
-    end
-    inner = next_one
-  end
-  return count
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Packets inside of packets: what a tunnel carries, and what an ICMP error quotes.
 local craft = require "spec.support.craft"
-local fields = require "ipq.test.fields"
 local inside = require "spec.support.inside"
+local look = require "spec.support.look"
 local m = require "spec.support.message"
 local memory = require "ipq.test.memory"
 local packets = require "spec.support.packet"
@@ -133,6 +133,29 @@ describe("pkt.inner", function()
       assert.equal(6, pkt.inner.inner.protocol)
       assert.equal(p.bytes, pkt.inner.inner.payload:string())
       assert.equal(p.bytes, pkt.inner.gre.payload:string())
+    end)
+  end)
+end)
+
+describe("A Buffer of a packet in a tunnel", function()
+  local p = inside.packet("tcp", 4)
+  local bytes = inside.tunnel("VXLAN", 6, { version = 6, bytes = inside.tunnel("GRE", 6, p) })
+
+  it("is of the packet whose header it is from, not of the next one that begins there", function()
+    local after = judged(bytes, function(pkt)
+      pkt.fix = false
+      pkt.inner.gre.payload:set_u8(0, 0x55)
+      assert.is_nil(pkt.inner.inner)
+    end)
+    assert.equal(hex(put(bytes, #bytes - #p.bytes, "\x55")), hex(after))
+  end)
+
+  it("ends where that packet does", function()
+    judged(bytes, function(pkt)
+      for _, payload in ipairs { pkt.inner.gre.payload, pkt.inner.inner.payload } do
+        assert.equal(#p.bytes, #payload)
+        assert.error_matches(function() payload:u8(#p.bytes) end, "offset out of bounds")
+      end
     end)
   end)
 end)
@@ -425,9 +448,9 @@ describe("A view of a packet inside", function()
       local inner, tcp, payload, body = pkt.inner, pkt.inner.tcp, pkt.inner.payload, pkt.inner.tcp.payload
       pkt.udp.dport = 53
       assert.is_nil(pkt.inner)
-      for _, look in ipairs { function() return inner.saddr end, function() inner.saddr = "1.2.3.4" end,
+      for _, use in ipairs { function() return inner.saddr end, function() inner.saddr = "1.2.3.4" end,
         function() return tcp.sport end, function() return payload:u8(0) end, function() return #body end } do
-        local ok, why = pcall(look)
+        local ok, why = pcall(use)
         assert.is_false(ok)
         assert.matches("inside_spec.lua:%d+: there is no packet any more where this one was inside of the packet", why)
       end
@@ -451,13 +474,13 @@ describe("A view of a packet inside", function()
   it("never raises when it is read, whatever the bytes are, and however many of them there are", function()
     local r = rewrite.random(5)
     local seen = 0
-    local function look(each)
+    local function try(each)
       local problem
       memory.judge(each, {}, function(pkt)
         local ok, why = pcall(function()
-          seen = seen + inside.read_all(pkt.inner, fields)
+          seen = seen + look.read_all(pkt.inner)
           for _, name in ipairs { "icmp", "icmpv6" } do
-            if pkt[name] then seen = seen + inside.read_all(pkt[name].inner, fields) end
+            if pkt[name] then seen = seen + look.read_all(pkt[name].inner) end
           end
         end)
         problem = not ok and why
@@ -467,14 +490,14 @@ describe("A view of a packet inside", function()
     for _, name in ipairs(inside.tunnels) do
       local inner = inside.packet(r.pick { "tcp", "sctp", "gre_sum" }, r.pick { 4, 6 })
       local whole = inside.tunnel(name, r.pick { 4, 6 }, inner)
-      for len = 0, #whole do look(whole:sub(1, len)) end
-      for _ = 1, 200 do look(put(whole, r.number(0, #whole - 1), r.bytes(1))) end
+      for len = 0, #whole do try(whole:sub(1, len)) end
+      for _ = 1, 200 do try(put(whole, r.number(0, #whole - 1), r.bytes(1))) end
     end
     for version, types in pairs(inside.errors) do
       for kind in pairs(types) do
         local whole = inside.error(version, kind, inside.packet("tcp", version).bytes)
-        for len = 0, #whole do look(whole:sub(1, len)) end
-        for _ = 1, 200 do look(put(whole, r.number(0, #whole - 1), r.bytes(1))) end
+        for len = 0, #whole do try(whole:sub(1, len)) end
+        for _ = 1, 200 do try(put(whole, r.number(0, #whole - 1), r.bytes(1))) end
       end
     end
     assert.is_true(seen > 1000, seen)
