@@ -39,6 +39,7 @@ local synonyms = {
   mark = "fwmark nfmark", ct = "conntrack ctinfo",
   packet_id = "id", queue_num = "queue queue_number num qnum",
   timestamp = "time ts",
+  inner = "inside encap encapsulated tunneled embedded quoted quote original",
   ether = "eth ethernet", vlan = "vlan_id vid dot1q tags", operation = "opcode op oper",
   indev = "iif ifindex", outdev = "oif",
   indev_name = "iifname iface interface in_interface input_interface", outdev_name = "oifname out_interface",

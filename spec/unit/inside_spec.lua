@@ -1,5 +1,6 @@
 -- Packets inside of packets: what a tunnel carries, and what an ICMP error quotes.
 local craft = require "spec.support.craft"
+local ffi = require "ffi"
 local inside = require "spec.support.inside"
 local look = require "spec.support.look"
 local m = require "spec.support.message"
@@ -227,6 +228,29 @@ describe("What is assigned to a packet in a tunnel", function()
       assert.equal(hex(around(inside.with(p, at, bytes), inside.tunnel)), hex(judged(unfinished, function(pkt)
         change.assign(pkt.inner.inner)
       end, { csum_ready = false })), what)
+    end
+  end)
+
+  it("is followed in what a capture has of a packet", function()
+    local C, E = rewrite.C, ffi.C
+    local p = inside.packet("tcp", 4)
+    local at, new = inside.place(inside.changes.saddr, "tcp", p)
+    for _, name in ipairs(inside.tunnels) do
+      for _, version in ipairs { 4, 6 } do
+        local bytes = inside.tunnel(name, version, p)
+        local expected = inside.tunnel(name, version, inside.with(p, at, new))
+        -- From where the checksum is there on.
+        for len = #bytes - #p.bytes + p.l4 + 18, #bytes do
+          local packet, levels, own = ffi.new "struct ipq_packet", ffi.new "struct ipq_inside", rewrite.own(bytes)
+          packet.data, packet.data_len, packet.len, packet.cut, packet.fix = own, len, #bytes, E.IPQ_CUT_CAPTURE, 1
+          C.ipq_header_parse(packet)
+          local inner = C.ipq_inside_open(levels, packet, C.ipq_inside_carried(packet))
+          assert.is_true(inner ~= nil, name)
+          assert.equal(0, C.ipq_rewrite_store(inner, at, new, #new))
+          assert.equal(0, C.ipq_rewrite_finish(packet))
+          assert.equal(hex(expected:sub(1, len)), hex(ffi.string(own, len)), ("%s, %d bytes"):format(name, len))
+        end
+      end
     end
   end)
 

@@ -263,7 +263,7 @@ describe("packet", function()
     ttl = "ip.ttl", seq = "tcp.sequence", ack_seq = "tcp.ackseq", flags = "tcp.flags", syn = "tcp.syn", tos = "ip.dscp",
     hoplimit = "ip6.hoplimit", spi = "esp.spi", vtag = "sctp.vtag",
     operation = "arp.operation", opcode = "arp.operation", saddr_ether = "arp.saddr_ether", eth = "ether",
-    vlan_id = "vlan",
+    vlan_id = "vlan", encapsulated = "inner",
   }
   for word, name in pairs(meant) do
     it(("names the field that was meant by pkt.%s"):format(word), function()
