@@ -12,10 +12,14 @@
 #include <netinet/ip_icmp.h>
 #include <string.h>
 
-enum { PART_LEAST = 8, IPV4_SUM = 10 }; /* bytes of RFC 792; the checksum's offset */
+enum {
+	PART_LEAST = 8,	   /* bytes of a transport's header that RFC 792 has quoted */
+	QUOTE_LEAST = 128, /* bytes that RFC 4884 has quoted where it tells their length */
+	IPV4_SUM = 10	   /* the checksum's offset */
+};
 
-/* Bytes of the packet that an ICMP error quotes, by its length field where it has one that says so; 0
- * where it quotes none. (RFC 4884 section 4) */
+/* Bytes of the packet that an ICMP error quotes, by its length field where it has one that can be; 0
+ * where it quotes none. (RFC 4884 sections 4 and 5) */
 static uint32_t quote_len(const struct ipq_packet *packet)
 {
 	const uint8_t *p = packet->data + packet->l4;
@@ -41,7 +45,7 @@ static uint32_t quote_len(const struct ipq_packet *packet)
 	} else {
 		return 0;
 	}
-	return said && said < left ? said : left;
+	return said >= QUOTE_LEAST && said < left ? said : left;
 }
 
 /* Makes inner the packet that this one quotes; false where it quotes none. */

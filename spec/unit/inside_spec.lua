@@ -404,6 +404,10 @@ describe("pkt.icmp.inner and pkt.icmpv6.inner", function()
         judged(inside.error(version, kind, quote, (version == 4 and "\0\255\0\0" or "\255\0\0\0")), function(pkt)
           assert.equal(128, #quoted(pkt).payload)
         end)
+        -- Nor does one that is less than the 128 bytes that there have to be.
+        judged(inside.error(version, kind, quote, (version == 4 and "\0\31\0\0" or "\15\0\0\0")), function(pkt)
+          assert.equal(128, #quoted(pkt).payload)
+        end)
       end
     end
   end)
