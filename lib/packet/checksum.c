@@ -3,7 +3,6 @@
 #include "packet.h"
 
 #include <arpa/inet.h>
-
 #include <endian.h>
 #include <string.h>
 
