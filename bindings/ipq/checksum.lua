@@ -12,10 +12,10 @@ local M = {}
 ---@param bytes string|ipq.Buffer
 ---@return integer
 function M.checksum(bytes)
-  if type(bytes) == "string" then return C.ipq_checksum_read(bytes, #bytes) end
+  if type(bytes) == "string" then return (C.ipq_checksum_read(bytes, #bytes)) end
   if not buffer.is_buffer(bytes) then error("ipq.checksum() takes a string or a Buffer", 2) end
   local start, len = buffer.open(bytes)
-  return C.ipq_checksum_read(start, len)
+  return (C.ipq_checksum_read(start, len))
 end
 
 return M

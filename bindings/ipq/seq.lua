@@ -32,6 +32,8 @@ function M.diff(a, b)
   return (a % WRAP - b % WRAP + HALF) % WRAP - HALF
 end
 
-return setmetatable(M, { __index = function(_, name)
+setmetatable(M, { __index = function(_, name)
   error(("ipq.seq has no '%s'%s"):format(tostring(name), spelling.hint(name, M)), 2)
 end })
+
+return M

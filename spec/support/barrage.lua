@@ -9,6 +9,7 @@ local M = {}
 
 -- What makes a filter do as much as it can. %s is a folder.
 local arguments = {
+  ["scripts/anonymise.lua"] = "key=barrage",
   ["scripts/blocklist.lua"] = "file=%s/networks",
   ["scripts/bypass_flow.lua"] = "bytes=60 deny=hello",
   ["scripts/clamp_mss.lua"] = "mss=500",
@@ -27,6 +28,7 @@ local CANNOT_BE = {
   "packet changed: the packet is not of the IP version that it came with",
 }
 local refusals = {
+  ["scripts/anonymise.lua"] = CANNOT_BE,
   ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE, ["scripts/set_ttl.lua"] = CANNOT_BE,
 }
 
@@ -182,6 +184,7 @@ local function log_lacks(path, output, queued)
     local is_told = why and is_allowed(path, why)
       or refusals[path] and line:match "^error: %d+ more filter errors were not written$"
       or line:match "^queue 0: waiting for packets" or line:match "^queue 0: %d+ packets, "
+      or line:match "^warning: %d+ packets were dropped: " -- the anonymiser counts what it drops
       or line:match "^queue 0: no packet has come within " -- the first comes late on a busy machine
     if not is_told then return line end
   end

@@ -75,7 +75,7 @@ end, stop = function() print("steps", steps) end }
     assert.matches("^ipq%-lua: error: frame 3 of the capture: interpreted.lua:4: takes longer than the time limit\n",
       output)
     assert.matches("accepted +4\n.*errors +1\n", output)
-    assert.equal(0, status)
+    assert.equal(2, status)
   end)
 
   it("interrupts a timer", function()
@@ -157,6 +157,6 @@ end
         output)
     end
     assert.matches("accepted +3\n.*errors +2\n", output)
-    assert.equal(0, status)
+    assert.equal(2, status)
   end)
 end)
