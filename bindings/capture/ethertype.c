@@ -19,12 +19,12 @@ static bool is_tag(uint16_t protocol)
 	       protocol == ETHERTYPE_QINQ_OLD;
 }
 
-static bool tag_read(struct ipq_frame *frame)
+static bool tag_read(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
-	const uint8_t *tag = ipq_frame_here(frame);
+	const uint8_t *tag = ipq_layers_here(frame);
 
-	if (!ipq_frame_has(frame, VLAN_TAG))
+	if (!ipq_layers_has(frame, VLAN_TAG))
 		return false;
 	if (!info->vlan_proto) {
 		info->vlan_proto = info->protocol;
@@ -52,13 +52,13 @@ static bool is_ethertype(const uint8_t *snap)
 	return snap[3] == 0 && snap[4] == 0 && (snap[5] == 0 || snap[5] == 0xf8);
 }
 
-static enum ipq_link_payload llc_read(struct ipq_frame *frame)
+static enum ipq_link_payload llc_read(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
-	const uint8_t *llc = ipq_frame_here(frame);
+	const uint8_t *llc = ipq_layers_here(frame);
 
-	if (!ipq_frame_has(frame, LLC_HEADER))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, LLC_HEADER))
+		return ipq_layers_lacks(frame);
 	if (llc[0] == 0x06 && llc[1] == 0x06 && llc[2] == 0x03) {
 		info->offset += LLC_HEADER;
 		info->protocol = ETH_P_IP;
@@ -66,8 +66,8 @@ static enum ipq_link_payload llc_read(struct ipq_frame *frame)
 	}
 	if (llc[0] != 0xaa || llc[1] != 0xaa || llc[2] != 0x03)
 		return IPQ_LINK_NO_IP;
-	if (!ipq_frame_has(frame, SNAP_HEADER))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, SNAP_HEADER))
+		return ipq_layers_lacks(frame);
 	if (!is_ethertype(llc))
 		return IPQ_LINK_NO_IP;
 	info->offset += SNAP_HEADER;
@@ -75,28 +75,28 @@ static enum ipq_link_payload llc_read(struct ipq_frame *frame)
 	return IPQ_LINK_IP;
 }
 
-static enum ipq_link_payload length_and_llc_read(struct ipq_frame *frame)
+static enum ipq_link_payload length_and_llc_read(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
 
 	if (info->link == IPQ_LINK_ETHER)
-		ipq_frame_end(frame,
-			      (struct ipq_link_length){.at = info->offset - 2,
-						       .from = info->offset,
-						       .most = LENGTH_MOST},
-			      info->protocol);
+		ipq_layers_end(frame,
+			       (struct ipq_link_length){.at = info->offset - 2,
+							.from = info->offset,
+							.most = LENGTH_MOST},
+			       info->protocol);
 	return llc_read(frame);
 }
 
 /* Behind SNAP no LLC follows again. */
-static enum ipq_link_payload types_parse(struct ipq_frame *frame, bool is_snap)
+static enum ipq_link_payload types_parse(struct ipq_layers *frame, bool is_snap)
 {
 	for (;;) {
 		uint16_t protocol = frame->info->protocol;
 
 		if (is_tag(protocol)) {
 			if (!tag_read(frame))
-				return ipq_frame_lacks(frame);
+				return ipq_layers_lacks(frame);
 		} else if (!is_snap && has_llc(frame->info)) {
 			enum ipq_link_payload carried = length_and_llc_read(frame);
 
@@ -113,12 +113,12 @@ static enum ipq_link_payload types_parse(struct ipq_frame *frame, bool is_snap)
 	}
 }
 
-enum ipq_link_payload ipq_ethertype_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_ethertype_parse(struct ipq_layers *frame)
 {
 	return types_parse(frame, false);
 }
 
-enum ipq_link_payload ipq_llc_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_llc_parse(struct ipq_layers *frame)
 {
 	enum ipq_link_payload carried = llc_read(frame);
 
@@ -128,19 +128,19 @@ enum ipq_link_payload ipq_llc_parse(struct ipq_frame *frame)
 /* Nothing says what is behind the labels. A pseudowire begins with a control word, whose first four
  * bits are 0 or 1 so that it is not taken for IP (RFC 4385, section 3); or with an Ethernet address,
  * which is not taken for IPv4 where it cannot be (RFC 4928). */
-enum ipq_link_payload ipq_mpls_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_mpls_parse(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
 	const uint8_t *label;
 
 	do {
-		label = ipq_frame_here(frame);
-		if (!ipq_frame_has(frame, MPLS_LABEL))
-			return ipq_frame_lacks(frame);
+		label = ipq_layers_here(frame);
+		if (!ipq_layers_has(frame, MPLS_LABEL))
+			return ipq_layers_lacks(frame);
 		info->offset += MPLS_LABEL;
 	} while (!(label[2] & 1));
-	if (!ipq_frame_has(frame, 1))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, 1))
+		return ipq_layers_lacks(frame);
 	if (label[4] >= 0x45 && label[4] <= 0x4f)
 		info->protocol = ETH_P_IP;
 	else if (label[4] >> 4 == 6)

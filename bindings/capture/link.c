@@ -13,13 +13,13 @@ enum {
 	FLAG_CHECKED = 0x10 /* of radiotap: a frame check sequence is at the end */
 };
 
-enum ipq_link_payload ipq_raw_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_raw_parse(struct ipq_layers *frame)
 {
 	uint8_t version;
 
-	if (!ipq_frame_has(frame, 1))
-		return ipq_frame_lacks(frame);
-	version = *ipq_frame_here(frame) >> 4;
+	if (!ipq_layers_has(frame, 1))
+		return ipq_layers_lacks(frame);
+	version = *ipq_layers_here(frame) >> 4;
 	frame->info->protocol = version == 6 ? ETH_P_IPV6 : version == 4 ? ETH_P_IP : 0;
 	return IPQ_LINK_IP;
 }
@@ -38,11 +38,11 @@ static uint16_t family_protocol(uint32_t family)
 	}
 }
 
-static enum ipq_link_payload null_parse(struct ipq_frame *frame)
+static enum ipq_link_payload null_parse(struct ipq_layers *frame)
 {
 	uint32_t family;
 
-	if (!ipq_frame_has(frame, NULL_HEADER))
+	if (!ipq_layers_has(frame, NULL_HEADER))
 		return IPQ_LINK_CUT_OFF;
 	memcpy(&family, frame->bytes, sizeof(family));
 	if (family > 0xffff) /* captured by a machine of the other byte order */
@@ -52,9 +52,9 @@ static enum ipq_link_payload null_parse(struct ipq_frame *frame)
 	return IPQ_LINK_IP;
 }
 
-static enum ipq_link_payload loop_parse(struct ipq_frame *frame)
+static enum ipq_link_payload loop_parse(struct ipq_layers *frame)
 {
-	if (!ipq_frame_has(frame, NULL_HEADER))
+	if (!ipq_layers_has(frame, NULL_HEADER))
 		return IPQ_LINK_CUT_OFF;
 	frame->info->offset = NULL_HEADER;
 	frame->info->protocol = family_protocol(ipq_load32(frame->bytes));
@@ -62,35 +62,35 @@ static enum ipq_link_payload loop_parse(struct ipq_frame *frame)
 }
 
 /* A family begins with a 0 byte, and no IP packet does. */
-static enum ipq_link_payload raw_or_loop_parse(struct ipq_frame *frame)
+static enum ipq_link_payload raw_or_loop_parse(struct ipq_layers *frame)
 {
-	return ipq_frame_has(frame, 1) && frame->bytes[0] == 0 ? loop_parse(frame)
-							       : ipq_raw_parse(frame);
+	return ipq_layers_has(frame, 1) && frame->bytes[0] == 0 ? loop_parse(frame)
+								: ipq_raw_parse(frame);
 }
 
-static enum ipq_link_payload header_parse(struct ipq_frame *frame, uint32_t header,
+static enum ipq_link_payload header_parse(struct ipq_layers *frame, uint32_t header,
 					  uint32_t protocol_at)
 {
-	if (!ipq_frame_has(frame, header))
+	if (!ipq_layers_has(frame, header))
 		return IPQ_LINK_CUT_OFF;
 	frame->info->offset = header;
 	frame->info->protocol = ipq_load16(frame->bytes + protocol_at);
 	return ipq_ethertype_parse(frame);
 }
 
-static enum ipq_link_payload ethernet_parse(struct ipq_frame *frame)
+static enum ipq_link_payload ethernet_parse(struct ipq_layers *frame)
 {
 	frame->info->link = IPQ_LINK_ETHER;
 	return header_parse(frame, ETHERNET_HEADER, 12);
 }
 
-static enum ipq_link_payload sll_parse(struct ipq_frame *frame)
+static enum ipq_link_payload sll_parse(struct ipq_layers *frame)
 {
 	frame->info->link = IPQ_LINK_SLL;
 	return header_parse(frame, SLL_HEADER, 14);
 }
 
-static enum ipq_link_payload sll2_parse(struct ipq_frame *frame)
+static enum ipq_link_payload sll2_parse(struct ipq_layers *frame)
 {
 	frame->info->link = IPQ_LINK_SLL2;
 	return header_parse(frame, SLL2_HEADER, 0);
@@ -99,7 +99,7 @@ static enum ipq_link_payload sll2_parse(struct ipq_frame *frame)
 /* The most frequent ones come first. */
 static const struct link {
 	int type; /* enum ipq_linktype */
-	enum ipq_link_payload (*parse)(struct ipq_frame *frame);
+	enum ipq_link_payload (*parse)(struct ipq_layers *frame);
 } links[] = {
 	{IPQ_LINKTYPE_ETHERNET, ethernet_parse},
 	{IPQ_LINKTYPE_RAW, ipq_raw_parse},
@@ -151,7 +151,7 @@ enum ipq_link_payload ipq_link_parse(int type, const uint8_t *frame, uint32_t le
 				     struct ipq_link_info *info)
 {
 	const struct link *link = link_find(type);
-	struct ipq_frame reader = {.bytes = frame, .len = len, .info = info};
+	struct ipq_layers reader = {.bytes = frame, .len = len, .info = info};
 	enum ipq_link_payload carried;
 
 	*info = (struct ipq_link_info){.end = UINT32_MAX, .hook = NF_INET_PRE_ROUTING};

@@ -132,21 +132,21 @@ static void attr_read(struct log *log, const struct attr *attr)
 
 /* A packet that an Ethernet device is about to send (netdev, hook egress) is logged with its link
  * layer header in front. */
-static void l2hdr_skip(struct ipq_frame *frame, const struct log *log)
+static void l2hdr_skip(struct ipq_layers *frame, const struct log *log)
 {
-	if (log->l2hdr && ipq_frame_has(frame, log->l2hdr_len) &&
-	    memcmp(ipq_frame_here(frame), log->l2hdr, log->l2hdr_len) == 0)
+	if (log->l2hdr && ipq_layers_has(frame, log->l2hdr_len) &&
+	    memcmp(ipq_layers_here(frame), log->l2hdr, log->l2hdr_len) == 0)
 		frame->info->offset += log->l2hdr_len;
 }
 
 /* The length that the IP header gives; 0 where it gives none. */
-static uint32_t ip_len(const struct ipq_frame *frame)
+static uint32_t ip_len(const struct ipq_layers *frame)
 {
-	const uint8_t *ip = ipq_frame_here(frame);
+	const uint8_t *ip = ipq_layers_here(frame);
 
-	if (frame->info->protocol == ETH_P_IP && ipq_frame_has(frame, IPV4_HEADER))
+	if (frame->info->protocol == ETH_P_IP && ipq_layers_has(frame, IPV4_HEADER))
 		return ipq_load16(ip + 2);
-	if (frame->info->protocol == ETH_P_IPV6 && ipq_frame_has(frame, IPV6_HEADER) &&
+	if (frame->info->protocol == ETH_P_IPV6 && ipq_layers_has(frame, IPV6_HEADER) &&
 	    ipq_load16(ip + 4))
 		return IPV6_HEADER + (uint32_t)ipq_load16(ip + 4);
 	return 0;
@@ -154,7 +154,7 @@ static uint32_t ip_len(const struct ipq_frame *frame)
 
 /* Of what the kernel's IP has received, which looks at lengths, less than its length means that the
  * rule logs no more of it. What comes by a bridge or a device may be anything. */
-static void missing_note(struct ipq_frame *frame)
+static void missing_note(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
 	uint32_t logged = info->end - info->offset;
@@ -164,7 +164,7 @@ static void missing_note(struct ipq_frame *frame)
 		info->missing = len - logged;
 }
 
-static enum ipq_link_payload payload_parse(struct ipq_frame *frame, const struct log *log)
+static enum ipq_link_payload payload_parse(struct ipq_layers *frame, const struct log *log)
 {
 	struct ipq_link_info *info = frame->info;
 	enum ipq_link_payload carried;
@@ -188,21 +188,21 @@ static bool is_little_endian(const uint8_t *type)
 	return type[0] != 0 && (type[1] & ~(NLA_F_NESTED >> 8 | NLA_F_NET_BYTEORDER >> 8)) == 0;
 }
 
-enum ipq_link_payload ipq_nflog_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_nflog_parse(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
-	const uint8_t *p = ipq_frame_here(frame);
+	const uint8_t *p = ipq_layers_here(frame);
 	struct log log = {.info = info};
 	struct attr attr;
 
-	if (!ipq_frame_has(frame, NFLOG_HEADER + ATTR_HEADER))
+	if (!ipq_layers_has(frame, NFLOG_HEADER + ATTR_HEADER))
 		return IPQ_LINK_CUT_OFF;
 	if (p[1] != 0) /* its version */
 		return IPQ_LINK_NO_IP;
 	info->family = p[0];
 	info->offset = NFLOG_HEADER;
 	log.is_little_endian = is_little_endian(p + NFLOG_HEADER + 2);
-	while (attr_load(&log, ipq_frame_here(frame), frame->len - info->offset, &attr)) {
+	while (attr_load(&log, ipq_layers_here(frame), frame->len - info->offset, &attr)) {
 		uint32_t step = NLA_ALIGN(ATTR_HEADER + (uint32_t)attr.len);
 
 		if (attr.type == NFULA_PAYLOAD) {
@@ -214,13 +214,13 @@ enum ipq_link_payload ipq_nflog_parse(struct ipq_frame *frame)
 			};
 
 			info->offset += ATTR_HEADER;
-			ipq_frame_end(frame, length, ATTR_HEADER + (uint32_t)attr.len);
+			ipq_layers_end(frame, length, ATTR_HEADER + (uint32_t)attr.len);
 			return payload_parse(frame, &log);
 		}
-		if (!ipq_frame_has(frame, ATTR_HEADER + (uint32_t)attr.len))
+		if (!ipq_layers_has(frame, ATTR_HEADER + (uint32_t)attr.len))
 			break;
 		attr_read(&log, &attr);
-		info->offset += ipq_frame_has(frame, step) ? step : frame->len - info->offset;
+		info->offset += ipq_layers_has(frame, step) ? step : frame->len - info->offset;
 	}
 	/* A log without a packet in it is of one all the same. */
 	return IPQ_LINK_CUT_OFF;

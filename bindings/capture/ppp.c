@@ -56,7 +56,7 @@ static bool is_hidden(uint16_t protocol)
 	}
 }
 
-static enum ipq_link_payload protocol_parse(struct ipq_frame *frame, uint16_t protocol)
+static enum ipq_link_payload protocol_parse(struct ipq_layers *frame, uint16_t protocol)
 {
 	switch (protocol) {
 	case PPP_IP: frame->info->protocol = ETH_P_IP; return IPQ_LINK_IP;
@@ -67,59 +67,59 @@ static enum ipq_link_payload protocol_parse(struct ipq_frame *frame, uint16_t pr
 	}
 }
 
-enum ipq_link_payload ipq_ppp_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_ppp_parse(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
-	const uint8_t *p = ipq_frame_here(frame);
+	const uint8_t *p = ipq_layers_here(frame);
 
 	/* No protocol begins with this byte, so that it is an address: RFC 1661, section 2. */
-	if (ipq_frame_has(frame, 2) && p[0] == ALL_STATIONS && p[1] == UNNUMBERED) {
+	if (ipq_layers_has(frame, 2) && p[0] == ALL_STATIONS && p[1] == UNNUMBERED) {
 		info->offset += 2;
 		p += 2;
 	}
 	/* Of a compressed number the first byte, which is 0, is left out: the last one is odd, and
 	 * a first one is even. */
-	if (ipq_frame_has(frame, 1) && p[0] & 1 && p[0] != ALL_STATIONS) {
+	if (ipq_layers_has(frame, 1) && p[0] & 1 && p[0] != ALL_STATIONS) {
 		info->offset += 1;
 		return protocol_parse(frame, p[0]);
 	}
-	if (!ipq_frame_has(frame, 2))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, 2))
+		return ipq_layers_lacks(frame);
 	info->offset += 2;
 	return protocol_parse(frame, ipq_load16(p));
 }
 
-enum ipq_link_payload ipq_pppoe_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_pppoe_parse(struct ipq_layers *frame)
 {
 	struct ipq_link_info *info = frame->info;
-	const uint8_t *p = ipq_frame_here(frame);
+	const uint8_t *p = ipq_layers_here(frame);
 
-	if (!ipq_frame_has(frame, PPPOE_HEADER))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, PPPOE_HEADER))
+		return ipq_layers_lacks(frame);
 	if (p[0] != PPPOE_VERSION_AND_TYPE || p[1] != PPPOE_SESSION)
 		return IPQ_LINK_NO_IP;
 	info->offset += PPPOE_HEADER;
-	ipq_frame_end(frame,
-		      (struct ipq_link_length){
-			      .at = info->offset - 2, .from = info->offset, .most = UINT16_MAX},
-		      ipq_load16(p + 4));
+	ipq_layers_end(frame,
+		       (struct ipq_link_length){
+			       .at = info->offset - 2, .from = info->offset, .most = UINT16_MAX},
+		       ipq_load16(p + 4));
 	return ipq_ppp_parse(frame);
 }
 
-enum ipq_link_payload ipq_cisco_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_cisco_parse(struct ipq_layers *frame)
 {
-	const uint8_t *p = ipq_frame_here(frame);
+	const uint8_t *p = ipq_layers_here(frame);
 
-	if (!ipq_frame_has(frame, CISCO_HEADER))
-		return ipq_frame_lacks(frame);
+	if (!ipq_layers_has(frame, CISCO_HEADER))
+		return ipq_layers_lacks(frame);
 	frame->info->protocol = ipq_load16(p + 2);
 	frame->info->offset += CISCO_HEADER;
 	return ipq_ethertype_parse(frame);
 }
 
-enum ipq_link_payload ipq_hdlc_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_hdlc_parse(struct ipq_layers *frame)
 {
-	uint8_t address = ipq_frame_has(frame, 1) ? *ipq_frame_here(frame) : 0;
+	uint8_t address = ipq_layers_has(frame, 1) ? *ipq_layers_here(frame) : 0;
 
 	return address == CISCO_UNICAST || address == CISCO_BROADCAST ? ipq_cisco_parse(frame)
 								      : ipq_ppp_parse(frame);

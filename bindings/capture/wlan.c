@@ -48,12 +48,12 @@ static bool is_part(const uint8_t *header)
 	       (header[0] >> 4 & SUBTYPE_QOS && header[qos_at] & AGGREGATED);
 }
 
-static enum ipq_link_payload data_parse(struct ipq_frame *frame, bool is_padded)
+static enum ipq_link_payload data_parse(struct ipq_layers *frame, bool is_padded)
 {
-	const uint8_t *header = ipq_frame_here(frame);
+	const uint8_t *header = ipq_layers_here(frame);
 	uint32_t len;
 
-	if (!ipq_frame_has(frame, FRAME_CONTROL))
+	if (!ipq_layers_has(frame, FRAME_CONTROL))
 		return IPQ_LINK_CUT_OFF;
 	if ((header[0] & 3) != 0 || (header[0] >> 2 & 3) != TYPE_DATA ||
 	    header[0] >> 4 & SUBTYPE_NULL)
@@ -61,7 +61,7 @@ static enum ipq_link_payload data_parse(struct ipq_frame *frame, bool is_padded)
 	if (header[1] & PROTECTED)
 		return IPQ_LINK_HIDDEN;
 	len = header_len(header);
-	if (!ipq_frame_has(frame, is_padded ? (len + 3) & ~3U : len))
+	if (!ipq_layers_has(frame, is_padded ? (len + 3) & ~3U : len))
 		return IPQ_LINK_CUT_OFF;
 	if (is_part(header))
 		return IPQ_LINK_HIDDEN;
@@ -69,7 +69,7 @@ static enum ipq_link_payload data_parse(struct ipq_frame *frame, bool is_padded)
 	return ipq_llc_parse(frame);
 }
 
-enum ipq_link_payload ipq_wlan_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_wlan_parse(struct ipq_layers *frame)
 {
 	return data_parse(frame, false);
 }
@@ -90,18 +90,18 @@ static uint16_t flags_at(const uint8_t *header, uint32_t len)
 	return at < len ? (uint16_t)at : 0;
 }
 
-enum ipq_link_payload ipq_radiotap_parse(struct ipq_frame *frame)
+enum ipq_link_payload ipq_radiotap_parse(struct ipq_layers *frame)
 {
-	const uint8_t *header = ipq_frame_here(frame);
+	const uint8_t *header = ipq_layers_here(frame);
 	struct ipq_link_info *info = frame->info;
 	uint32_t len;
 
-	if (!ipq_frame_has(frame, RADIOTAP_HEADER))
+	if (!ipq_layers_has(frame, RADIOTAP_HEADER))
 		return IPQ_LINK_CUT_OFF;
 	len = (uint32_t)(header[2] | header[3] << 8);
 	if (header[0] != 0 || len < RADIOTAP_HEADER)
 		return IPQ_LINK_NO_IP;
-	if (!ipq_frame_has(frame, len))
+	if (!ipq_layers_has(frame, len))
 		return IPQ_LINK_CUT_OFF;
 	info->flags_at = flags_at(header, len);
 	info->offset += len;
