@@ -264,8 +264,8 @@ end
     local output, status = replay(dir, "-r in.pcapng -w out.pcapng", "return function(pkt) pkt.ip.ttl = 3 end\n")
     assert(status == 0, output)
     assert.equal(2, count(output, "changed"))
-    local again = netns.shell(("cd %s && LD_PRELOAD= editcap out.pcapng again.pcapng && capinfos -c again.pcapng")
-      :format(dir))
+    local again = netns.shell(("cd %s && export LD_PRELOAD= && editcap out.pcapng again.pcapng && "
+      .. "capinfos -c again.pcapng"):format(dir))
     assert.matches("Number of packets:%s+2\n", again)
     assert.same({ { "3" }, { "3" } }, tshark(dir .. "/again.pcapng", "ip.ttl"))
   end)
