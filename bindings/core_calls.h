@@ -47,11 +47,6 @@ enum { IPQ_RECORD_SIZE = 512, IPQ_RECORD_ESCAPE = 6 };
 size_t ipq_record_json(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
 size_t ipq_record_print(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
 
-/* The verdict for people, "accept" or "queue 3 bypass": at most IPQ_VERDICT_SIZE bytes, without a 0
- * byte behind them. Gives how many. */
-enum { IPQ_VERDICT_SIZE = 32 };
-size_t ipq_verdict_text(uint32_t verdict, char *to);
-
 /* Writes bytes to standard output, behind what print() has written there. A failure is stdio's to
  * keep. */
 void ipq_stdout_write(const char *bytes, size_t len);

@@ -70,7 +70,7 @@ int ipq_core_capture(lua_State *L)
 		return fail_open(L, fault, text);
 	object->of = capture;
 	object->driver.source = ipq_capture_source(capture);
-	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_capture_slot_size()) < 0)
+	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, IPQ_CAPTURE_SLOT_SIZE) < 0)
 		return ipq_object_fail(L, "not enough memory for a batch", "ENOMEM");
 	object->driver.batch->default_verdict = default_verdict;
 	object->driver.batch->error_verdict = error_verdict;

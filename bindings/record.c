@@ -2,37 +2,15 @@
 #include "core_calls.h"
 #include "lib/json.h"
 #include "lib/packet/packet.h"
+#include "lib/queue/queue.h"
 #include "lib/text.h"
 
 #include <stdbool.h>
 #include <time.h>
 
-static const char *verdict_name(uint32_t verdict)
-{
-	switch (verdict) {
-	case IPQ_DROP: return "drop";
-	case IPQ_ACCEPT: return "accept";
-	case IPQ_REPEAT: return "repeat";
-	case IPQ_STOP: return "stop";
-	default: return NULL;
-	}
-}
-
 static char *put_verdict(char *to, uint32_t verdict)
 {
-	const char *name = verdict_name(verdict);
-
-	if (name)
-		return ipq_put_text(to, name);
-	if ((verdict & IPQ_VERDICT_MASK) != IPQ_QUEUE)
-		return ipq_put_number(ipq_put_text(to, "verdict "), verdict);
-	to = ipq_put_number(ipq_put_text(to, "queue "), verdict >> IPQ_QUEUE_SHIFT);
-	return verdict & IPQ_QUEUE_BYPASS ? ipq_put_text(to, " bypass") : to;
-}
-
-size_t ipq_verdict_text(uint32_t verdict, char *to)
-{
-	return (size_t)(put_verdict(to, verdict) - to);
+	return to + ipq_verdict_text(verdict, to);
 }
 
 /* Whether it goes on otherwise than it came. */

@@ -783,12 +783,6 @@ struct ipq_source *ipq_capture_source(struct ipq_capture *capture)
 	return &capture->source;
 }
 
-uint32_t ipq_capture_slot_size(void)
-{
-	/* Frames lie in the input's memory, and a filter works on the packet's spare memory. */
-	return 1;
-}
-
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture)
 {
 	return &capture->counters;

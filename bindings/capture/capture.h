@@ -84,8 +84,9 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
  * gives 0 at the end of the last file, and waits only for what standard input has to give. */
 struct ipq_source *ipq_capture_source(struct ipq_capture *capture);
 
-/* Bytes that a batch's slot must have. */
-uint32_t ipq_capture_slot_size(void);
+/* Bytes of a batch's slot, which is not used: frames lie in the input's memory, and a filter works on
+ * the packet's spare memory. */
+enum { IPQ_CAPTURE_SLOT_SIZE = 1 };
 
 const struct ipq_capture_counters *ipq_capture_counters(const struct ipq_capture *capture);
 

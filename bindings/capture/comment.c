@@ -1,6 +1,7 @@
 #include "comment.h"
 #include "lib/bytes.h"
 #include "lib/packet/packet.h"
+#include "lib/queue/queue.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -202,24 +203,13 @@ static void add_link(struct text *text, uint8_t link, const struct ipq_comment_l
 		add(text, ", vlan");
 }
 
-static void add_verdict(struct text *text, uint32_t verdict)
-{
-	switch (verdict & IPQ_VERDICT_MASK) {
-	case IPQ_DROP: add(text, "drop"); break;
-	case IPQ_QUEUE: add(text, "queue %u", verdict >> IPQ_QUEUE_SHIFT); break;
-	case IPQ_REPEAT: add(text, "repeat"); break;
-	case IPQ_STOP: add(text, "stop"); break;
-	default: add(text, "accept");
-	}
-}
-
 void ipq_comment(char comment[IPQ_COMMENT_SIZE], const struct ipq_packet *packet,
 		 const struct ipq_comment_link *header, bool is_mended)
 {
 	struct text text = {comment, IPQ_COMMENT_SIZE};
+	char verdict[IPQ_VERDICT_SIZE];
 
-	add(&text, "ipq-lua: ");
-	add_verdict(&text, packet->verdict);
+	add(&text, "ipq-lua: %.*s", (int)ipq_verdict_text(packet->verdict, verdict), verdict);
 	if (packet->why && packet->why[0])
 		add(&text, ", error: %s", packet->why);
 	if (packet->set & IPQ_SET_MARK)

@@ -264,7 +264,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	int code = capture_open(&capture, options, vm);
 
 	if (code == EX_OK)
-		code = session_batch_new(&batch, options, ipq_capture_slot_size());
+		code = session_batch_new(&batch, options, IPQ_CAPTURE_SLOT_SIZE);
 	if (code == EX_OK)
 		code = session_open(&session, options, batch, SIGNALS_ALONE);
 	if (code == EX_OK && !vm_replay(vm, record_of(options), events_to(options)))

@@ -251,6 +251,10 @@ uint32_t ipq_queue_flags(const struct ipq_queue *queue);
 
 /* Whether the kernel takes this verdict. (verdict.c) */
 bool ipq_verdict_valid(uint32_t verdict);
+/* The verdict for people, "accept" or "queue 3 bypass": at most IPQ_VERDICT_SIZE bytes, without a 0
+ * byte behind them. Gives how many. (verdict.c) */
+enum { IPQ_VERDICT_SIZE = 32 };
+size_t ipq_verdict_text(uint32_t verdict, char *to);
 
 /* Whether CAP_NET_ADMIN is among this process's effective capabilities, in its own user namespace.
  * (netlink.c) */

@@ -1,6 +1,7 @@
 /* Verdicts of a batch as netlink messages. */
 #include "messages.h"
 #include "queue.h"
+#include "lib/text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,6 +35,34 @@ bool ipq_verdict_valid(uint32_t verdict)
 	case IPQ_QUEUE: return (verdict & 0x7f00) == 0;
 	default: return false;
 	}
+}
+
+static const char *name_of(uint32_t verdict)
+{
+	switch (verdict) {
+	case IPQ_DROP: return "drop";
+	case IPQ_ACCEPT: return "accept";
+	case IPQ_REPEAT: return "repeat";
+	case IPQ_STOP: return "stop";
+	default: return NULL;
+	}
+}
+
+size_t ipq_verdict_text(uint32_t verdict, char *to)
+{
+	const char *name = name_of(verdict);
+	char *at = to;
+
+	if (name) {
+		at = ipq_put_text(at, name);
+	} else if ((verdict & IPQ_VERDICT_MASK) == IPQ_QUEUE) {
+		at = ipq_put_number(ipq_put_text(at, "queue "), verdict >> IPQ_QUEUE_SHIFT);
+		if (verdict & IPQ_QUEUE_BYPASS)
+			at = ipq_put_text(at, " bypass");
+	} else {
+		at = ipq_put_number(ipq_put_text(at, "verdict "), verdict);
+	}
+	return (size_t)(at - to);
 }
 
 static bool is_same(const struct ipq_packet *a, const struct ipq_packet *b)

@@ -98,7 +98,7 @@ static void run(struct ipq_capture *capture, struct input *in)
 	uint64_t packets = 0;
 	int count;
 
-	CHECK(ipq_batch_new(&batch, 4, ipq_capture_slot_size()) == 0);
+	CHECK(ipq_batch_new(&batch, 4, IPQ_CAPTURE_SLOT_SIZE) == 0);
 	while ((count = source->receive(source, batch)) > 0) {
 		CHECK((uint32_t)count == batch->count && batch->count <= batch->capacity);
 		packets += batch->count;
@@ -136,7 +136,7 @@ static void read_back(const char *path, uint64_t count)
 	struct ipq_source *source;
 	struct ipq_batch *batch;
 
-	CHECK(ipq_batch_new(&batch, 4, ipq_capture_slot_size()) == 0);
+	CHECK(ipq_batch_new(&batch, 4, IPQ_CAPTURE_SLOT_SIZE) == 0);
 	CHECK(ipq_capture_open(&capture, &options, text) == IPQ_CAPTURE_OK);
 	source = ipq_capture_source(capture);
 	while (source->receive(source, batch) > 0)

@@ -19,7 +19,7 @@ local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a scrip
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.inside then return core.inside end
 
-local C, E, cast = abi.C, ffi.C, ffi.cast
+local C, cast = abi.C, ffi.cast
 local packet_of = live.any_packet_of
 
 local M = {}
@@ -35,7 +35,7 @@ local HEADERS = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp"
 
 --- Readers and writers: field name → function(struct ipq_packet *, its at or the value).
 local get = {
-  inner = M.inner,
+  inner = M.inner, malformed = either.malformed, fragment = either.fragment,
   saddr = ip.saddr, daddr = ip.daddr,
   sport = transport.sport, dport = transport.dport, protocol = transport.protocol,
 }
@@ -50,17 +50,6 @@ function get.payload(_, at) return (buffer.inside(at)) end
 
 --- Whether a part of it is not there: not quoted, or not copied with the packet around it.
 function get.truncated(p) return p.data_len < p.len end
-
-function get.malformed(p)
-  if p.malformed ~= 0 then return (ffi.string(C.ipq_header_strmalformed(p.malformed))) end
-end
-
-local FIRST, LATER = E.IPQ_FRAGMENT_FIRST, E.IPQ_FRAGMENT_LATER
-
-function get.fragment(p)
-  if p.fragment == FIRST then return "first" end
-  if p.fragment == LATER then return "later" end
-end
 
 local in_header = header.hint(HEADERS)
 

@@ -206,21 +206,7 @@ end
 
 -- Headers
 
---- Why the headers cannot be told for sure, as text; nil where they can.
-function get.malformed(p)
-  if p.parsed == 0 then C.ipq_header_parse(p) end
-  if p.malformed ~= 0 then return (ffi.string(C.ipq_header_strmalformed(p.malformed))) end
-end
-
-local FIRST, LATER = E.IPQ_FRAGMENT_FIRST, E.IPQ_FRAGMENT_LATER
-
---- "first" of a packet's fragments, or a "later" one, which has no transport header; nil where it is none.
-function get.fragment(p)
-  if p.parsed == 0 then C.ipq_header_parse(p) end
-  if p.fragment == FIRST then return "first" end
-  if p.fragment == LATER then return "later" end
-end
-
+get.malformed, get.fragment = either.malformed, either.fragment
 get.ether, get.vlan, set.vlan, get.arp = link.ether, link.vlan, link.set_vlan, arp.arp
 get.ip, get.ip6 = ip.ip, ip.ip6
 for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" } do
