@@ -149,7 +149,9 @@ for link, header in pairs(links) do
     capture.write(path, { { header .. packets[1].bytes }, { header .. "x" }, { header .. packets[2].bytes },
       { "" }, { header .. packets[3].bytes, len = 9000 } }, options)
     local file = assert(io.open(path, "rb"))
-    write("capture", link .. i, "\1" .. random.bytes(31) .. file:read "*a")
+    local bytes = file:read "*a"
+    write("capture", link .. i, "\1" .. random.bytes(31) .. bytes)
+    write("reader", link .. i, bytes)
     file:close()
     os.remove(path)
   end
@@ -175,6 +177,7 @@ end
 
 local both = pcapng_section(false):text() .. pcapng_section(true):text()
 for name, bytes in pairs { little = pcapng_section(false):text(), big = pcapng_section(true):text(), both = both } do
+  write("reader", "ng-" .. name, bytes)
   for _, choices in ipairs { "\1\0", "\1\9", "\9\15", "\13\1" } do
     local file = ("ng-%s-%d-%d"):format(name, choices:byte(1, 2))
     write("capture", file, choices .. "\60\0" .. ("\4\1\8\1\0\97\5"):rep(4) .. bytes)
@@ -196,6 +199,7 @@ end
 
 for i, bytes in ipairs { gzip(both), gzip(both:sub(1, 400)) .. gzip(both:sub(401)), gzip "" } do
   write("capture", "gz" .. i, "\1" .. ("\0"):rep(31) .. bytes)
+  write("reader", "gz" .. i, bytes)
 end
 
 for i, link in ipairs(link_headers.list) do
