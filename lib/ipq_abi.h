@@ -44,6 +44,34 @@ enum ipq_set {
  * other (SO_MARK) it tells them what it sends itself. */
 enum ipq_mark { IPQ_BYPASS_MARK = 0x40000000, IPQ_SENT_MARK = 0x20000000 };
 
+/* What the sender of a dropped packet is told: nft's words of "reject with". */
+enum ipq_reject {
+	IPQ_REJECT_NOT = 0,
+	IPQ_REJECT_DEFAULT = 1, /* TCP a reset, others that the port is unreachable */
+	IPQ_REJECT_TCP_RESET = 2,
+	IPQ_REJECT_PORT_UNREACHABLE = 3,
+	IPQ_REJECT_HOST_UNREACHABLE = 4,
+	IPQ_REJECT_NET_UNREACHABLE = 5,
+	IPQ_REJECT_NO_ROUTE = 6,
+	IPQ_REJECT_ADMIN_PROHIBITED = 7,
+	/* In Lua a verdict that rejects is this number and one of those. */
+	IPQ_REJECT = 0x100
+};
+
+/* Why a packet of our own was not sent. Functions give these as negative numbers. */
+enum ipq_unsent {
+	IPQ_UNSENT_NOT = 0,
+	IPQ_UNSENT_RULE = 1,	  /* an RFC forbids an answer to this packet */
+	IPQ_UNSENT_RATE = 2,	  /* --reject-rate */
+	IPQ_UNSENT_ROOM = 3,	  /* too much is to be sent with this batch already */
+	IPQ_UNSENT_MALFORMED = 4, /* it is no whole IP packet, or what it answers is none */
+	IPQ_UNSENT_LENGTH = 5,	  /* too large for its way, and nobody may cut it */
+	IPQ_UNSENT_BUFFER = 6,	  /* the kernel had no room for it */
+	IPQ_UNSENT_ROUTE = 7,	  /* no way there, or no address of one's own for it */
+	IPQ_UNSENT_REFUSED = 8,	  /* a rule of the OUTPUT hook, or what else the kernel forbids */
+	IPQ_UNSENT_REASONS = 9
+};
+
 /* Bits of struct ipq_packet, field present: 1 << NFQA_* of linux/netfilter/nfnetlink_queue.h. */
 enum ipq_present {
 	IPQ_HAS_PACKET_HDR = 0x2,
@@ -132,6 +160,8 @@ struct ipq_packet {
 	uint16_t dirty; /* enum ipq_dirty */
 	uint8_t fix;	/* its lengths and checksums are made right before it is sent */
 	uint8_t held;	/* it has no verdict yet, and waits for one of its own */
+	uint8_t decided;   /* it has its verdict already, and no filter is asked */
+	uint8_t reject;	   /* enum ipq_reject: what its sender is told beside the verdict */
 	uint8_t malformed; /* enum ipq_malformed; a part of the layout */
 	/* Of a changed packet, for ipq_rewrite_finish(): see rewrite.c. */
 	uint8_t unready;   /* enum ipq_unready: whose checksum is not finished */
@@ -227,6 +257,16 @@ enum ipq_dirty {
 	IPQ_DIRTY_NOTED = 8	 /* l4_wrong has been looked for */
 };
 
+/* Who says something to whom. Addresses are 4 or 16 bytes, in network order. */
+struct ipq_tuple {
+	uint8_t ip_version; /* 4 or 6; 0: there is none */
+	uint8_t protocol;
+	uint16_t sport; /* 0 where the protocol has no ports */
+	uint16_t dport;
+	uint8_t saddr[16];
+	uint8_t daddr[16];
+};
+
 /* Conntrack as NFQA_CT tells it; has is a bit per field: 1 << CTA_* */
 struct ipq_conntrack {
 	uint32_t has;
@@ -235,10 +275,14 @@ struct ipq_conntrack {
 	uint32_t status;  /* enum ip_conntrack_status */
 	uint32_t timeout; /* seconds */
 	uint16_t zone;
+	struct ipq_tuple original; /* as the connection's first packet came, before NAT */
+	struct ipq_tuple reply;	   /* as its answers come, before NAT */
 };
 
 /* CTA_* of linux/netfilter/nfnetlink_conntrack.h as bits of struct ipq_conntrack, field has */
 enum ipq_conntrack_has {
+	IPQ_CT_HAS_ORIGINAL = 0x2,
+	IPQ_CT_HAS_REPLY = 0x4,
 	IPQ_CT_HAS_STATUS = 0x8,
 	IPQ_CT_HAS_TIMEOUT = 0x80,
 	IPQ_CT_HAS_MARK = 0x100,
@@ -264,6 +308,10 @@ struct ipq_counters {
 	uint64_t refused;      /* verdicts that the kernel answered with an error */
 	uint64_t overruns;     /* ENOBUFS: messages lost between kernel and socket */
 	uint64_t last_refusal; /* errno of the newest of refused */
+	uint64_t rejected;     /* dropped packets whose senders were told */
+	uint64_t sent;	       /* packets of our own, those of rejects among them */
+	uint64_t own;	       /* of them, those that came back and were passed unseen */
+	uint64_t unsent[9];    /* by enum ipq_unsent; IPQ_UNSENT_REASONS */
 };
 
 enum ipq_statistics_limits {
@@ -404,17 +452,19 @@ struct ipq_scripted {
 };
 
 struct ipq_source;
+struct ipq_outbox;
 struct ipq_netset;
 
 /* A source and the batch that goes round between it and a filter. */
 struct ipq_driver {
 	struct ipq_source *source;
 	struct ipq_batch *batch;
-	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
-	uint32_t woken;		/* timers had their turn last: it is the packets' */
-	uint32_t idle_turns;	/* so many times ipq_driver_next() gives -ETIME, without packets */
-	uint64_t look_at;  /* packets that are counted when it gives -EALREADY, once; 0: never */
-	int64_t handed_ns; /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
+	struct ipq_outbox *outbox; /* what filters send (lib/send); NULL: they do not */
+	volatile int interrupt;	   /* not 0: leave the loop. A signal handler may set it. */
+	uint32_t woken;		   /* timers had their turn last: it is the packets' */
+	uint32_t idle_turns; /* so many times ipq_driver_next() gives -ETIME, without packets */
+	uint64_t look_at;    /* packets that are counted when it gives -EALREADY, once; 0: never */
+	int64_t handed_ns;   /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
 };
 
 #endif

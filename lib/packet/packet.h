@@ -233,4 +233,58 @@ uint32_t ipq_sums_wrong(struct ipq_packet *packet);
  * tunnel's inner ones may have two. */
 bool ipq_sums_mend(struct ipq_packet *packet);
 
+/*
+ * Packets of our own (copy.c, answer.c, reject.c, split.c). What they make is a packet by itself: its
+ * bytes lie where the caller says, its lengths and checksums are right, those too that a network card
+ * or the segmentation was to finish, and nothing of a queue, a link or a capture is in it. They give
+ * its length in bytes, or a negative enum ipq_unsent; then nothing was made. size is how many bytes
+ * there is room for.
+ */
+
+/* The packet's copy. It is whole: a packet that is cut off is IPQ_UNSENT_MALFORMED, and so is one whose
+ * headers cannot be told; UDP that the kernel has yet to cut into segments of which nobody knows the
+ * size is IPQ_UNSENT_LENGTH. Bytes behind the IP packet are left out. A checksum that is ready and
+ * wrong stays as it is. from keeps its bytes, whatever was done to it. */
+int ipq_packet_copy(const struct ipq_packet *from, uint8_t *bytes, uint32_t size);
+
+/* What its receiver says to a packet's sender: addresses and ports are exchanged; the TTL or hop limit is 64;
+ * options and extension headers are left out; payload is what the transport header is followed by.
+ *   TCP     sequence and acknowledgement numbers go on where the packet left them (RFC 9293 section
+ *           3.10.7.1); ACK is set, and to a SYN without ACK also SYN; the window is the packet's
+ *   ICMP    an echo request becomes the reply, with its id and sequence; where payload is NULL with
+ *           the request's payload (RFC 792, RFC 4443 section 4.2)
+ *   others  an empty payload where payload is NULL
+ * known: who said it to whom as the sender knows it (ipq_conntrack_known()), or NULL: as the packet has it.
+ * IPQ_UNSENT_MALFORMED: there is no such header, or it is in another fragment.
+ * IPQ_UNSENT_RULE: it is an ICMP error, or came to many (multicast; a broadcast of 255.255.255.255). */
+int ipq_packet_answer(const struct ipq_packet *from, const struct ipq_tuple *known,
+		      const void *payload, uint32_t payload_len, uint8_t *bytes, uint32_t size);
+
+/* What tells a packet's sender that it was not let through, by enum ipq_reject: a TCP reset (RFC 9293
+ * section 3.10.7.1), or an ICMP error that quotes the packet: of IPv4 up to 576 bytes in all (RFC 1812 section
+ * 4.3.2.3), of IPv6 up to 1,280 (RFC 4443 section 2.4), and never more of it than is there. Where known says so,
+ * addresses and ports are those that the sender knows, in the quote too. An ICMP error's source is what
+ * the packet was sent to if is_receiver, and else left open, 0.0.0.0 or ::, for who sends it to fill
+ * in: the checksum of ICMPv6 counts it as it stands.
+ * IPQ_UNSENT_RULE: RFC 1122 section 3.2.2, RFC 4443 section 2.4 and RFC 9293 have no answer to: an ICMP
+ * error or redirect; a fragment that is not the first; what was sent to many, or comes from many or from nobody (0.0.0.0, ::, a
+ * loopback address that comes from outside is not looked at); a TCP reset by a reset; TCP_RESET of what is not
+ * TCP, or whose header is not all there. A packet whose IP header or transport checksum is known to be
+ * wrong is not answered either where the kernel says that nobody has verified it. */
+int ipq_packet_reject(const struct ipq_packet *from, enum ipq_reject kind,
+		      const struct ipq_tuple *known, bool is_receiver, uint8_t *bytes,
+		      uint32_t size);
+
+/* The reset that a packet's receiver gets in its sender's name: it has the sequence number of a TCP
+ * packet that is dropped (RFC 9293 section 3.5.3). IPQ_UNSENT_RULE: it is a reset, or not TCP. */
+int ipq_packet_reset(const struct ipq_packet *from, uint8_t *bytes, uint32_t size);
+
+/* A whole packet, made by these or checked by them, in pieces of at most mtu bytes: TCP in segments, as RFC 9293
+ * has them, others in fragments (RFC 791, RFC 8200 section 4.5), those over IPv4 unless DF is set. offset
+ * is 0 at first, and what the function adds to it is where the next piece begins; it is the packet's length
+ * after the last one. id is what the fragments of an IPv6 packet have in common. Gives the piece's
+ * length, 0 after the last one, or IPQ_UNSENT_LENGTH, IPQ_UNSENT_MALFORMED. */
+int ipq_packet_split(const uint8_t *packet, uint32_t len, uint32_t mtu, uint32_t id,
+		     uint32_t *offset, uint8_t *bytes, uint32_t size);
+
 #endif

@@ -126,6 +126,8 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 	packet->dirty = 0;
 	packet->fix = 1;
 	packet->held = 0;
+	packet->decided = 0;
+	packet->reject = IPQ_REJECT_NOT;
 	return packet;
 }
 
@@ -186,6 +188,11 @@ void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from)
 	to->malformed += from->malformed;
 	to->refused += from->refused;
 	to->overruns += from->overruns;
+	to->rejected += from->rejected;
+	to->sent += from->sent;
+	to->own += from->own;
+	for (uint32_t i = 0; i < IPQ_UNSENT_REASONS; i++)
+		to->unsent[i] += from->unsent[i];
 	if (from->refused)
 		to->last_refusal = from->last_refusal;
 }

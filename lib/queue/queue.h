@@ -286,6 +286,10 @@ int ipq_procfs_each(void (*each)(void *data, uint16_t queue_num,
  * (conntrack.c) */
 int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 
+/* Who the packet is from and to as its sender knows it, where NAT has changed that, and the kernel tells
+ * of its connection. Else false. The packet must be parsed. (conntrack.c) */
+bool ipq_conntrack_known(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+
 /* The interface of that index, never NULL: name "" and type 0 where there is none. Good until the
  * next call with the same cache. errno is kept. A cached answer is at most a second old.
  * (device.c) */

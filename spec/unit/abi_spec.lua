@@ -4,8 +4,8 @@ local ffi = require "ffi"
 
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
-local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/queue/queue.h",
-  "bindings/core_calls.h" }
+local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/send/send.h",
+  "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
@@ -13,14 +13,19 @@ local structs = {
     "hw_protocol", "hook", "family", "hw_addrlen", "hw_addr", "vlan_proto", "vlan_tci", "ct_info",
     "timestamp_sec", "timestamp_usec",
     "parsed", "ip_version", "protocol",
-    "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held", "malformed", "unready", "inner",
-    "l4_delta", "udp_len", "l4_wrong", "came_len", "spare", "ct", "secctx",
+    "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held",
+    "decided", "reject", "malformed", "unready", "inner", "l4_delta", "udp_len", "l4_wrong", "came_len", "spare", "ct", "secctx",
     "l2hdr", "ct_len", "secctx_len", "l2hdr_len", "l2hdr_room", "link", "cut", "came", "came_data_len", "why", "prefix",
     "prefix_len", "at", "depth", "part", "outer" },
   ipq_inside = { "levels" },
-  ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone" },
+  ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone", "original", "reply" },
+  ipq_tuple = { "ip_version", "protocol", "sport", "dport", "saddr", "daddr" },
   ipq_counters = { "batches", "packets", "bytes", "accepted", "dropped", "queued", "repeated", "stopped",
-    "marked", "errors", "oversized", "settled", "malformed", "refused", "overruns", "last_refusal" },
+    "marked", "errors", "oversized", "settled", "malformed", "refused", "overruns", "last_refusal", "rejected", "sent",
+    "own", "unsent" },
+  ipq_sent = { "data", "len", "mark", "device", "cause", "answers" },
+  ipq_outbox = { "sent", "count", "used", "bytes", "batch", "mark", "reject_rate", "reject_tokens", "reject_us",
+    "is_live", "own", "flush", "way" },
   ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict", "current", "unanswered", "unknown",
     "loses",
     "slot_size", "spares", "slots", "held", "held_count", "held_limit", "in_timer", "wake_ns", "counters",
@@ -31,7 +36,7 @@ local structs = {
   ipq_live = { "packet", "handle", "newest" },
   ipq_device = { "index", "type", "mtu", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
-  ipq_driver = { "source", "batch", "interrupt", "woken", "idle_turns", "look_at", "handed_ns" },
+  ipq_driver = { "source", "batch", "outbox", "interrupt", "woken", "idle_turns", "look_at", "handed_ns" },
   ipq_source = { "receive", "commit", "commit_held", "stop", "close" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },

@@ -1,0 +1,113 @@
+/*
+ * The room of what is sent: packets of our own, beside those that are judged.
+ *
+ * Called by   Lua, through ipq.send() and what becomes of a filter's REJECT (bindings/ipq/engine/
+ *             send.lua); lib/queue's driver, which has it sent behind the verdicts of its batch;
+ *             host/judge, which opens the sockets; bindings/capture, which writes what a replay
+ *             sends behind its cause.
+ *
+ * How         An outbox (outbox.c) takes copies of packets while filters run. When the verdicts of
+ *             the batch have gone, its way out takes them, in order: raw sockets (raw.c), which
+ *             cut what is too large for its route, or a capture file, or a spec. own.c remembers
+ *             what has gone, to know it again when a rule queues it.
+ *
+ * States      of an outbox: open, between two batches empty. Without a way out it stays as it is
+ *             until somebody empties it.
+ *
+ * Always      On the way of a packet nothing is allocated, and sending is one system call a batch
+ *             but for packets that have to be cut. Whatever cannot be sent is counted by its
+ *             reason in the batch's counters. An outbox is its process' own: nobody else reads it.
+ *
+ * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
+ * only.
+ */
+#ifndef IPQ_SEND_H
+#define IPQ_SEND_H
+
+#include "lib/ipq_abi.h"
+
+/* A packet in an outbox. */
+struct ipq_sent {
+	uint8_t *data; /* a whole IP packet */
+	uint32_t len;
+	uint32_t mark;	 /* with the bit that says that we sent it */
+	uint32_t device; /* the index of the interface to use for addresses that are a link's; 0 */
+	uint32_t
+		cause; /* number in its batch of the packet whose filter sent it, or IPQ_CAUSELESS */
+	uint8_t answers; /* it goes back to where its cause came from */
+};
+
+enum ipq_send_limits {
+	IPQ_CAUSELESS = 0xffffffff,
+	IPQ_OUTBOX_PACKETS = 1024, /* in one batch */
+	IPQ_OUTBOX_BYTES = 8 << 20,
+	IPQ_REJECT_RATE = 1000 /* a second, if nobody says otherwise */
+};
+
+struct ipq_own;
+
+struct ipq_outbox {
+	struct ipq_sent *sent; /* IPQ_OUTBOX_PACKETS of them */
+	uint32_t count;
+	uint32_t used; /* of bytes */
+	uint8_t *bytes;
+	struct ipq_batch *batch; /* whose filters send, and whose counters count */
+	uint32_t mark;		 /* the bit that says that we sent it */
+	uint32_t reject_rate;	 /* a second; 0: no limit */
+	double reject_tokens;
+	int64_t reject_us;   /* when they were counted; 0: not yet */
+	uint8_t is_live;     /* packets come from a queue, and the clock tells the time */
+	struct ipq_own *own; /* NULL: what comes back is judged */
+	/* The way out; NULL: none. Takes all that is there, and counts in the batch's counters. */
+	void (*flush)(struct ipq_outbox *outbox);
+	void *way; /* its own */
+};
+
+/* Makes an outbox for the packets of a batch, with IPQ_REJECT_RATE and no way out. -ENOMEM. It is
+ * freed with ipq_outbox_free(), which takes NULL, and not its way out. */
+int ipq_outbox_new(struct ipq_outbox **outbox, struct ipq_batch *batch, uint32_t mark);
+void ipq_outbox_free(struct ipq_outbox *outbox);
+/* Empties it: what is there is not sent. */
+void ipq_outbox_clear(struct ipq_outbox *outbox);
+
+/* What takes a packet gives 0 or a negative enum ipq_unsent, which is counted. cause is the packet whose
+ * filter runs, or NULL. What has no mark of its own bears the cause's. */
+
+/* Sends a packet: its copy (ipq_packet_copy()). It may be the cause itself. */
+int ipq_outbox_packet(struct ipq_outbox *outbox, const struct ipq_packet *packet,
+		      const struct ipq_packet *cause);
+/* Sends bytes that are a whole IP packet, as they are: its length is len, and its headers are
+ * readable. */
+int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
+		     const struct ipq_packet *cause);
+/* Tells the packet's sender, as often as reject_rate allows (ipq_packet_reject()). */
+int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet, uint32_t kind);
+/* Resets both ends of a TCP connection. */
+int ipq_outbox_reset(struct ipq_outbox *outbox, const struct ipq_packet *packet);
+
+/* Has the way out take what is there, if anything is and there is one. */
+void ipq_outbox_flush(struct ipq_outbox *outbox);
+
+/* What enum ipq_unsent says, in words; never NULL. reason may be negative. */
+const char *ipq_unsent_text(int reason);
+/* The same as one word, for counters: "rate". */
+const char *ipq_unsent_word(int reason);
+
+/* Raw sockets (raw.c) */
+
+struct ipq_raw;
+
+/* Opens them, and makes them the outbox's way out. What is sent through them is remembered in
+ * outbox->own. -EPERM: without CAP_NET_RAW. -ENOMEM, or what else the system says. A family that
+ * the kernel has not is left out. */
+int ipq_raw_open(struct ipq_raw **raw, struct ipq_outbox *outbox);
+/* Closes them; takes NULL. */
+void ipq_raw_close(struct ipq_raw *raw);
+
+/* Own packets (own.c) */
+
+/* Whether this packet is one that was sent within the last second, and has not been at this hook
+ * as often as it was sent. */
+bool ipq_own_is(struct ipq_own *own, struct ipq_packet *packet);
+
+#endif
