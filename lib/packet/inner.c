@@ -303,3 +303,15 @@ enum ipq_unready ipq_inner_left(const struct ipq_packet *packet)
 			return IPQ_UNREADY_INNER;
 	return at ? IPQ_UNREADY_UNKNOWN : IPQ_UNREADY_OWN;
 }
+
+bool ipq_inner_cuts_udp(const struct ipq_packet *packet)
+{
+	struct ipq_packet inner;
+
+	if (!packet->unready || !(packet->skb_info & IPQ_SKB_GSO))
+		return false;
+	if (packet->unready == IPQ_UNREADY_OWN)
+		return packet->protocol == IPPROTO_UDP;
+	return packet->unready == IPQ_UNREADY_UNKNOWN ||
+	       !ipq_inner_view(&inner, packet, packet->inner) || inner.protocol == IPPROTO_UDP;
+}

@@ -33,4 +33,8 @@ enum ipq_unready ipq_inner_unready(struct ipq_packet *packet);
  * known. */
 enum ipq_unready ipq_inner_left(const struct ipq_packet *packet);
 
+/* Whether the kernel has yet to cut the packet, whose unready is known, into segments that are UDP, or
+ * may be. */
+bool ipq_inner_cuts_udp(const struct ipq_packet *packet);
+
 #endif

@@ -88,19 +88,6 @@ static void begin_anew(struct ipq_packet *packet)
 		packet->udp_len = (uint16_t)len;
 }
 
-/* Whether the kernel has yet to cut the packet into segments that are UDP, or may be. */
-static bool cuts_udp(const struct ipq_packet *packet)
-{
-	struct ipq_packet inner;
-
-	if (!packet->unready || !(packet->skb_info & IPQ_SKB_GSO))
-		return false;
-	if (packet->unready == IPQ_UNREADY_OWN)
-		return packet->protocol == IPPROTO_UDP;
-	return packet->unready == IPQ_UNREADY_UNKNOWN ||
-	       !ipq_inner_view(&inner, packet, packet->inner) || inner.protocol == IPPROTO_UDP;
-}
-
 /* A change within the packet's reach follows. The first one drops the padding, so that from then
  * on the packet ends where its bytes end. */
 static void begin(struct ipq_packet *packet)
@@ -109,7 +96,7 @@ static void begin(struct ipq_packet *packet)
 	if (!(packet->set & IPQ_SET_PAYLOAD)) {
 		packet->came_len = packet->len;
 		packet->unready = (uint8_t)ipq_inner_unready(packet);
-		if (cuts_udp(packet))
+		if (ipq_inner_cuts_udp(packet))
 			packet->set |= IPQ_SET_SEGMENTED;
 	}
 	packet->set |= IPQ_SET_PAYLOAD;
