@@ -1,5 +1,6 @@
 /* A source of one packet at a time, which Lua lays into its batch by FFI, as a Lua object. */
 #include "core_object.h"
+#include "lib/send/send.h"
 
 #define MEMORY "ipq.core.memory"
 
@@ -45,7 +46,7 @@ static int memory_commit_held(struct ipq_source *source, struct ipq_batch *batch
 }
 
 /* core.memory() → memory | nil, message, code. Its driver's batch has one packet with a slot of
- * IPQ_PACKET_MAX bytes. */
+ * IPQ_PACKET_MAX bytes; what its filters send stays in its outbox. */
 int ipq_core_memory(lua_State *L)
 {
 	struct memory *memory = ipq_object_new(L, MEMORY, sizeof(*memory));
@@ -57,7 +58,9 @@ int ipq_core_memory(lua_State *L)
 	};
 	memory->object.of = memory;
 	memory->object.driver.source = &memory->source;
-	if (ipq_batch_new(&memory->object.driver.batch, 1, IPQ_PACKET_MAX) < 0)
+	if (ipq_batch_new(&memory->object.driver.batch, 1, IPQ_PACKET_MAX) < 0 ||
+	    ipq_outbox_new(&memory->object.driver.outbox, memory->object.driver.batch,
+			   IPQ_SENT_MARK) < 0)
 		return ipq_object_fail(L, "not enough memory for a packet", "ENOMEM");
 	return 1;
 }

@@ -1,4 +1,5 @@
 #include "core_object.h"
+#include "lib/send/send.h"
 
 #include <string.h>
 
@@ -87,6 +88,10 @@ int ipq_object_gc(lua_State *L)
 	struct ipq_object *object = luaL_checkudata(L, 1, class_name(L));
 
 	ipq_object_close(L);
+	if (object->driver.outbox)
+		ipq_raw_close(object->driver.outbox->way);
+	ipq_outbox_free(object->driver.outbox);
+	object->driver.outbox = NULL;
 	ipq_batch_free(object->driver.batch);
 	object->driver.batch = NULL;
 	return 0;

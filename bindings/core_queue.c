@@ -1,7 +1,10 @@
 /* A queue as a Lua object. */
 #include "core_object.h"
 #include "explain.h"
+#include "lib/send/send.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
@@ -35,8 +38,26 @@ static int fail_open(lua_State *L, const struct ipq_queue_options *options, int 
 	return ipq_object_fail(L, text, code_of[cause]);
 }
 
+/* What its filters send goes out by raw sockets. */
+static int sender_open(struct ipq_object *object)
+{
+	struct ipq_raw *raw;
+	int ret = ipq_outbox_new(&object->driver.outbox, object->driver.batch, IPQ_SENT_MARK);
+
+	return ret < 0 ? ret : ipq_raw_open(&raw, object->driver.outbox);
+}
+
+static int fail_send(lua_State *L, int error)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "cannot open raw sockets, to send packets: %s%s",
+		 strerror(-error), error == -EPERM ? "; it takes CAP_NET_RAW" : "");
+	return ipq_object_fail(L, text, error == -EPERM ? "EPERM" : "EIO");
+}
+
 /* core.open(options) → queue | nil, message, code. Misuse raises. Options: queue_num, copy, range,
- * maxlen, rcvbuf, fail_open, gso, default and on_error (verdicts). */
+ * maxlen, rcvbuf, fail_open, gso, send, default and on_error (verdicts). */
 int ipq_core_open(lua_State *L)
 {
 	struct ipq_queue_options options;
@@ -56,11 +77,14 @@ int ipq_core_open(lua_State *L)
 		ret = ipq_queue_open(&queue, &options);
 	if (ret < 0)
 		return fail_open(L, &options, ret);
+	object->of = queue;
+	object->driver.source = ipq_queue_source(queue);
+	ret = ipq_option_bool(L, "send", false) ? sender_open(object) : 0;
+	if (ret < 0)
+		return fail_send(L, ret);
 	object->driver.batch->default_verdict = default_verdict;
 	object->driver.batch->error_verdict = error_verdict;
 	ipq_batch_limit_held(object->driver.batch, options.maxlen);
-	object->driver.source = ipq_queue_source(queue);
-	object->of = queue;
 	return 1;
 }
 

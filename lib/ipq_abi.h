@@ -349,6 +349,8 @@ struct ipq_batch {
 	uint32_t capacity;
 	uint32_t default_verdict; /* what a packet has from its arrival on */
 	uint32_t error_verdict;	  /* what a packet gets whose filter raised */
+	uint32_t default_reject;  /* enum ipq_reject: what is said with these, if they are */
+	uint32_t error_reject;	  /* IPQ_DROP */
 	uint32_t current;	  /* the packet whose filter runs; those before it are judged */
 	uint32_t unanswered;	  /* verdicts of settled packets, which may be too late */
 	/* enum ipq_unknown: whether packets wait that came before this batch's, and that it knows

@@ -112,7 +112,8 @@ static int answer_reset(const struct ipq_packet *packet, struct ipq_ends *ends, 
 	return reset_make(ends, &segment, bytes, size);
 }
 
-int ipq_packet_reset(const struct ipq_packet *from, uint8_t *bytes, uint32_t size)
+int ipq_packet_reset(const struct ipq_packet *from, const struct ipq_tuple *known, uint8_t *bytes,
+		     uint32_t size)
 {
 	struct ipq_packet room;
 	const struct ipq_packet *packet = parsed(from, &room);
@@ -123,7 +124,7 @@ int ipq_packet_reset(const struct ipq_packet *from, uint8_t *bytes, uint32_t siz
 
 	if (!is_readable(packet))
 		return -IPQ_UNSENT_MALFORMED;
-	ipq_make_ends(packet, NULL, &ends);
+	ipq_make_ends(packet, known, &ends);
 	ret = rules_check(packet, &ends);
 	if (ret < 0)
 		return ret;

@@ -127,7 +127,7 @@ struct ipq_packet *ipq_batch_add(struct ipq_batch *batch)
 	packet->fix = 1;
 	packet->held = 0;
 	packet->decided = 0;
-	packet->reject = IPQ_REJECT_NOT;
+	packet->reject = (uint8_t)batch->default_reject;
 	return packet;
 }
 

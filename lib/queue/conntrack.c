@@ -142,16 +142,42 @@ static bool is_changed(const struct ipq_packet *packet, const struct ipq_tuple *
 	       (ipq_load16(ports) != tuple->sport || ipq_load16(ports + 2) != tuple->dport);
 }
 
-bool ipq_conntrack_known(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+/* The connection that the packet is one of. What belongs to an ICMP error is the one that it quotes. */
+static bool own_connection(const struct ipq_packet *packet, struct ipq_conntrack *conntrack)
+{
+	return packet->present & IPQ_HAS_CT_INFO && packet->ct_info != IP_CT_RELATED &&
+	       packet->ct_info != IP_CT_RELATED_REPLY && packet->ip_version &&
+	       ipq_conntrack_parse(packet, conntrack) == 0;
+}
+
+static bool is_other(const struct ipq_packet *packet, const struct ipq_tuple *tuple)
+{
+	return tuple->ip_version == packet->ip_version && tuple->protocol == packet->protocol &&
+	       is_changed(packet, tuple);
+}
+
+bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple)
 {
 	struct ipq_conntrack conntrack;
 
-	/* What belongs to an ICMP error is the connection that it quotes. */
-	if (!(packet->present & IPQ_HAS_CT_INFO) || packet->ct_info == IP_CT_RELATED ||
-	    packet->ct_info == IP_CT_RELATED_REPLY || !packet->ip_version ||
-	    ipq_conntrack_parse(packet, &conntrack) < 0)
+	if (!own_connection(packet, &conntrack))
 		return false;
 	*tuple = is_reply(packet) ? conntrack.reply : conntrack.original;
-	return tuple->ip_version == packet->ip_version && tuple->protocol == packet->protocol &&
-	       is_changed(packet, tuple);
+	return is_other(packet, tuple);
+}
+
+bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+{
+	struct ipq_conntrack conntrack;
+	const struct ipq_tuple *answer;
+
+	if (!own_connection(packet, &conntrack))
+		return false;
+	answer = is_reply(packet) ? &conntrack.original : &conntrack.reply;
+	*tuple = *answer;
+	memcpy(tuple->saddr, answer->daddr, sizeof(tuple->saddr));
+	memcpy(tuple->daddr, answer->saddr, sizeof(tuple->daddr));
+	tuple->sport = answer->dport;
+	tuple->dport = answer->sport;
+	return is_other(packet, tuple);
 }

@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "histogram.h"
 #include "lib/clock.h"
+#include "lib/send/send.h"
 
 #include <errno.h>
 
@@ -43,19 +44,47 @@ static int pause_of(struct ipq_driver *driver)
 	return 0;
 }
 
-int ipq_driver_next(struct ipq_driver *driver)
+/* What came back of what was sent has its verdict already. */
+static void pass_own(struct ipq_driver *driver)
+{
+	struct ipq_outbox *outbox = driver->outbox;
+	struct ipq_batch *batch = driver->batch;
+
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct ipq_packet *packet = &batch->packets[i];
+
+		if (!(packet->mark & outbox->mark) || !ipq_own_is(outbox->own, packet))
+			continue;
+		packet->decided = 1;
+		packet->verdict = IPQ_ACCEPT;
+		batch->counters.own++;
+	}
+}
+
+/* Carries out the verdicts, and then sends what filters have sent. */
+static int settle_batch(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret;
+	int ret = 0;
 
 	if (batch->count) {
 		take_time(driver);
 		ret = driver->source->commit(driver->source, batch);
 		ipq_batch_tally(batch);
 		ipq_batch_clear(batch);
-		if (ret < 0)
-			return ret;
 	}
+	if (driver->outbox)
+		ipq_outbox_flush(driver->outbox);
+	return ret;
+}
+
+int ipq_driver_next(struct ipq_driver *driver)
+{
+	struct ipq_batch *batch = driver->batch;
+	int ret = settle_batch(driver);
+
+	if (ret < 0)
+		return ret;
 	ret = pause_of(driver);
 	if (ret < 0)
 		return ret;
@@ -68,6 +97,8 @@ int ipq_driver_next(struct ipq_driver *driver)
 			ret = driver->source->receive(driver->source, batch);
 	} while (ret == -EAGAIN);
 	driver->woken = ret == -ETIME;
+	if (ret > 0 && driver->outbox && driver->outbox->own && !driver->outbox->shows_own)
+		pass_own(driver);
 	driver->handed_ns = ret > 0 && is_timed(batch) ? ipq_monotonic_ns() : 0;
 	return ret;
 }

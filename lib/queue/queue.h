@@ -286,9 +286,11 @@ int ipq_procfs_each(void (*each)(void *data, uint16_t queue_num,
  * (conntrack.c) */
 int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 
-/* Who the packet is from and to as its sender knows it, where NAT has changed that, and the kernel tells
- * of its connection. Else false. The packet must be parsed. (conntrack.c) */
-bool ipq_conntrack_known(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+/* Who the packet is from and to, where NAT makes that another matter for one of its ends than it is here: as
+ * its sender knows it, and as its receiver does. False where that is as in the packet, or the kernel does
+ * not tell of its connection. The packet must be parsed. (conntrack.c) */
+bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple);
 
 /* The interface of that index, never NULL: name "" and type 0 where there is none. Good until the
  * next call with the same cache. errno is kept. A cached answer is at most a second old.

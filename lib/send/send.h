@@ -57,7 +57,10 @@ struct ipq_outbox {
 	double reject_tokens;
 	int64_t reject_us;   /* when they were counted; 0: not yet */
 	uint8_t is_live;     /* packets come from a queue, and the clock tells the time */
-	struct ipq_own *own; /* NULL: what comes back is judged */
+	uint8_t shows_own;   /* what comes back is judged */
+	struct ipq_own *own; /* the way out's memory of what was sent; NULL: there is none */
+	/* Whether a destination of IPv4 is a network's broadcast address; NULL: nobody knows. */
+	bool (*is_broadcast)(struct ipq_outbox *outbox, const uint8_t *address);
 	/* The way out; NULL: none. Takes all that is there, and counts in the batch's counters. */
 	void (*flush)(struct ipq_outbox *outbox);
 	void *way; /* its own */
@@ -80,10 +83,14 @@ int ipq_outbox_packet(struct ipq_outbox *outbox, const struct ipq_packet *packet
  * readable. */
 int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
 		     const struct ipq_packet *cause);
-/* Tells the packet's sender, as often as reject_rate allows (ipq_packet_reject()). */
-int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet, uint32_t kind);
-/* Resets both ends of a TCP connection. */
-int ipq_outbox_reset(struct ipq_outbox *outbox, const struct ipq_packet *packet);
+/* Tells the packet's sender, as often as reject_rate allows, by ipq_packet_reject(). known: see there. The
+ * packet must be parsed. */
+int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet, uint32_t kind,
+		      const struct ipq_tuple *known);
+/* Resets both ends of a TCP connection. sender and receiver are who speaks to whom as each of them
+ * knows it, or NULL. The packet must be parsed. Where only one of them can be reset it is 0, too. */
+int ipq_outbox_reset(struct ipq_outbox *outbox, const struct ipq_packet *packet,
+		     const struct ipq_tuple *sender, const struct ipq_tuple *receiver);
 
 /* Has the way out take what is there, if anything is and there is one. */
 void ipq_outbox_flush(struct ipq_outbox *outbox);
@@ -101,10 +108,19 @@ struct ipq_raw;
  * outbox->own. -EPERM: without CAP_NET_RAW. -ENOMEM, or what else the system says. A family that
  * the kernel has not is left out. */
 int ipq_raw_open(struct ipq_raw **raw, struct ipq_outbox *outbox);
-/* Closes them; takes NULL. */
+/* Closes them: the outbox, which is still there, has no way out any more. Takes NULL. */
 void ipq_raw_close(struct ipq_raw *raw);
+/* The two of its sockets that connect(2) is called with, to ask the kernel for an MTU; -1: there is none. */
+void ipq_raw_probes(const struct ipq_raw *raw, int fds[2]);
 
 /* Own packets (own.c) */
+
+/* Memory of what was sent; NULL: there is none. It is freed with ipq_own_free(), which takes NULL. */
+struct ipq_own *ipq_own_new(void);
+void ipq_own_free(struct ipq_own *own);
+
+/* Remembers a whole IP packet that is sent now. */
+void ipq_own_add(struct ipq_own *own, const uint8_t *bytes, uint32_t len);
 
 /* Whether this packet is one that was sent within the last second, and has not been at this hook
  * as often as it was sent. */

@@ -56,7 +56,7 @@ function M.reject(packet, kind, o)
 end
 
 function M.reset(packet, size)
-  return (made(size or 60, function(to, n) return C.ipq_packet_reset(packet, to, n) end))
+  return (made(size or 60, function(to, n) return C.ipq_packet_reset(packet, nil, to, n) end))
 end
 
 --- The list of pieces; or what is wrong, and those before it.
