@@ -24,6 +24,7 @@
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
 	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
+	M(engine_send, "ipq.engine.send", "engine/send.lua")                      \
 	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \
 	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
 	M(engine_version, "ipq.engine.version", "engine/version.lua")             \
@@ -57,6 +58,7 @@
 	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")                      \
 	M(test_packet, "ipq.test.packet", "test/packet.lua")                      \
 	M(test_replay, "ipq.test.replay", "test/replay.lua")                      \
+	M(test_sent, "ipq.test.sent", "test/sent.lua")                            \
 	M(test_text, "ipq.test.text", "test/text.lua")
 
 #define EMBED(id, name, path)                                                           \

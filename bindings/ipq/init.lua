@@ -12,6 +12,7 @@ local counter = require "ipq.counter"
 local event = require "ipq.event"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
+local sending = require "ipq.engine.send"
 local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 local timer = require "ipq.engine.timer"
@@ -28,7 +29,10 @@ local M = {
   DROP = verdict.DROP,
   REPEAT = verdict.REPEAT,
   STOP = verdict.STOP,
+  REJECT = verdict.REJECT,
   queue = verdict.queue,
+  reject = verdict.reject,
+  send = sending.send,
   log = log,
   event = event.event,
   counter = counter.counter,
@@ -59,7 +63,7 @@ local option_hints = { copy = COPY, default = VERDICT, on_error = VERDICT }
 
 local option_types = {
   queue_num = "number", copy = "string", range = "number", maxlen = "number", rcvbuf = "number",
-  fail_open = "boolean", gso = "boolean", default = "number", on_error = "number",
+  fail_open = "boolean", gso = "boolean", send = "boolean", default = "number", on_error = "number",
 }
 
 local function check_options(options)
@@ -83,7 +87,7 @@ Queue.__index = Queue
 --- Opens a queue, for programs of one's own; filters for ipq-lua do not need it.
 ---
 --- Options: queue_num (0), copy ("packet" or "meta"), range (bytes, 65531), maxlen (packets, 1024),
---- rcvbuf (bytes), fail_open (false), gso (true), default (ipq.ACCEPT), on_error (ipq.DROP).
+--- rcvbuf (bytes), fail_open (false), gso (true), send (false: whether filters may send), default (ipq.ACCEPT), on_error (ipq.DROP).
 --- Misuse raises.
 ---@param options? table
 ---@return ipq.Queue? queue

@@ -6,7 +6,7 @@
 ---     assert.verdict("drop", filter, t.tcp { dport = 23 })
 ---
 --- In a busted spec the assertions are there once this module is required: assert.verdict(expected, filter,
---- packet), assert.rewritten(expected, filter, packet), assert.unchanged(filter, packet),
+--- packet), assert.rewritten(expected, filter, packet), assert.unchanged(filter, packet), assert.sent(filter, packet),
 --- assert.valid_checksums(packet), assert.golden(file, capture, filter). bindings/types/ipq/test.lua describes
 --- them all.
 local buffer = require "ipq.test.buffer"
@@ -66,12 +66,13 @@ end
 ---@param seconds number
 ---@return string[] log what was logged meanwhile: "level: text"
 ---@return table[] events copies of the tables that ipq.event() was given meanwhile
+---@return ipq.test.Packet[] sent what was sent meanwhile
 function M.advance(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
     error("advance() takes a number of seconds", 2)
   end
-  local lines, events = misuse.guard(memory.advance, seconds)
-  return lines, events
+  local lines, events, sent = misuse.guard(memory.advance, seconds)
+  return lines, events, filter.packets_of(sent)
 end
 
 local has_luassert, luassert = pcall(require, "luassert")

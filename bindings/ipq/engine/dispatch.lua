@@ -10,7 +10,7 @@
 ---
 --- The room of the engine: abi.lua is what lib declares, script.lua loads a script and calls its functions, live.lua
 --- is the packet whose filter runs, outcome.lua makes what a filter says what becomes of the packet, held.lua keeps
---- packets for later, timer.lua calls functions between packets. setting.lua is what the program says of itself;
+--- packets for later, send.lua takes what filters send, timer.lua calls functions between packets. setting.lua is what the program says of itself;
 --- version.lua and globals.lua look at a script. The host calls script.lua and the loop (host/judge/vm.c); so does the
 --- test kit.
 local abi = require "ipq.engine.abi"
@@ -21,6 +21,7 @@ local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local packet = require "ipq.packet.view"
 local outcome = require "ipq.engine.outcome"
+local sending = require "ipq.engine.send"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
@@ -130,8 +131,14 @@ function M.new(driver_address, filter, observe, timers, is_program)
           goto next
         end
       end
-      local p = batch.packets[batch.current]
-      judge(p, filter(begin(p)))
+      do
+        local p = batch.packets[batch.current]
+        if p.decided ~= 0 then
+          batch.current = batch.current + 1
+          goto next
+        end
+        judge(p, filter(begin(p)))
+      end
       ::next::
     end
   end
@@ -181,9 +188,11 @@ function M.new(driver_address, filter, observe, timers, is_program)
     local thread, is_main = coroutine_running()
     if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
     local packet_before, handle_before, keeper_before = live.save()
+    local outbox_before = live.outbox
     local guard = live.guard
     local guarded = guard and guard(driver_address)
     live.keeper = keeper
+    sending.use(driver)
     if timers then timers:enter(batch, is_replay) end
     while true do
       local ok, count = xpcall(loop, on_raise)
@@ -192,6 +201,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
       elseif ok then
         if timers then timers:leave() end
         live.restore(packet_before, handle_before, keeper_before)
+        live.outbox = outbox_before
         if guard then guard(guarded) end
         return count
       else

@@ -140,6 +140,9 @@ end
 --- Ends all views.
 function M.close() live.handle = 0 end
 
+--- Whether a filter runs.
+function M.is_open() return live.handle ~= 0 end
+
 --- The packet whose filter runs, or ran last; NULL where none did.
 function M.packet() return live.packet end
 
@@ -170,6 +173,9 @@ M.is_capture = false
 
 --- What holds packets for the loop that runs: see held.lua.
 M.keeper = nil
+
+--- What filters send by (struct ipq_outbox *), nil where they may not.
+M.outbox = nil
 
 --- What ran before: a filter may itself run filters over packets (tests do).
 function M.save() return live.packet, live.handle, M.keeper end

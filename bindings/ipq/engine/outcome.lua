@@ -4,11 +4,13 @@ local bit = require "bit"
 local buffer = require "ipq.packet.buffer"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
+local sending = require "ipq.engine.send"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local match, sub, tostring, type = string.match, string.sub, tostring, type
 
-local C, devices, is_valid = abi.C, abi.devices, verdict.is_valid
+local C, devices, is_valid, reject_of = abi.C, abi.devices, verdict.is_valid, verdict.reject_of
+local reject = sending.reject
 local band, bor, cast, DROP = bit.band, bit.bor, ffi.cast, verdict.DROP
 local is_buffer, open_buffer = buffer.is_buffer, buffer.open
 local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
@@ -35,7 +37,7 @@ end
 
 --- Why a verdict cannot be one; who is "filter returned", and it_takes begins the list of what is one: "it may return".
 function M.bad_verdict(who, value, it_takes)
-  return (("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
+  return (("%s %s; %s nothing, ipq.ACCEPT, ipq.DROP, ipq.REJECT, ipq.REPEAT, ipq.STOP or ipq.queue(n)")
     :format(who, describe(value), it_takes))
 end
 
@@ -89,13 +91,22 @@ end
 function M.apply(p, value, bytes)
   if value ~= nil then
     if not is_valid(value) then return (M.bad_verdict("filter returned", value, "it may return")) end
-    p.verdict = value
+    local kind = reject_of(value)
+    if kind then
+      p.verdict, p.reject = DROP, kind
+    else
+      p.verdict, p.reject = value, 0
+    end
   end
   if bytes ~= nil then
     local why = take_bytes(p, bytes)
     if why then return why end
   end
   if p.verdict == DROP then
+    if p.reject ~= 0 then
+      local why = reject(p)
+      if why then return why end
+    end
     put_back(p)
     p.set = band(p.set, NO_CHANGE)
   else
@@ -111,6 +122,8 @@ function M.fail(batch, p, why)
   -- In a capture none has a mark.
   if p.came ~= nil and band(p.set, MARK) ~= 0 then p.mark = 0 end
   p.set = 0
+  p.reject = batch.error_reject
+  if p.reject ~= 0 then reject(p) end
   batch.counters.errors = batch.counters.errors + 1
 end
 

@@ -17,7 +17,8 @@ local M = {}
 ---@field save? fun(): any
 ---@field restore? fun(saved: any)
 ---@field stop? fun(reason: "reload"|"exit")
----@field queue {copy?: "packet"|"meta", range?: integer}
+---@field queue {copy?: "packet"|"meta", range?: integer, sent?: boolean}
+---@field send boolean whether it sends packets of its own
 ---@field arp boolean whether the ARP of a capture comes to the filter
 ---@field private boolean whether a capture that it writes must tell nothing of the one that came
 ---@field args table<string, any>
@@ -26,9 +27,9 @@ local M = {}
 
 local known = {
   filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
-  needs = "string", arp = "boolean", private = "boolean",
+  needs = "string", arp = "boolean", private = "boolean", send = "boolean",
 }
-local known_of_queue = { copy = true, range = true }
+local known_of_queue = { copy = true, range = true, sent = true }
 
 --- The end of a message on a field that there is not: the one that was meant, or those that there are.
 local function instead(field, fields, listed)
@@ -46,9 +47,11 @@ local function check_queue(queue)
       if type(value) ~= "number" or not (value >= 1 and value <= 65535) or value % 1 ~= 0 then
         return nil, "queue.range must be an integer from 1 to 65535 (bytes)"
       end
+    elseif key == "sent" then
+      if type(value) ~= "boolean" then return nil, "queue.sent must be true or false" end
     else
       return nil, ("queue has an unknown field '%s'%s"):format(tostring(key),
-        instead(key, known_of_queue, "copy and range"))
+        instead(key, known_of_queue, "copy, range and sent"))
     end
   end
   return true
@@ -56,7 +59,7 @@ end
 
 --- What the script returned, as a table. nil, message where it is no filter.
 local function check(returned)
-  if type(returned) == "function" then return { filter = returned, queue = {}, arp = false, private = false } end
+  if type(returned) == "function" then return { filter = returned, queue = {}, arp = false, private = false, send = false } end
   if type(returned) ~= "table" then
     return nil, "the script must return a function (or a table with a function 'filter'), not "
       .. (returned == nil and "nothing" or "a " .. type(returned))
@@ -68,7 +71,7 @@ local function check(returned)
     local kind = known[key]
     if not kind then
       return nil, ("the script's table has an unknown field '%s'%s"):format(tostring(key),
-        instead(key, known, "filter, start, save, restore, stop, queue, arp, private and needs"))
+        instead(key, known, "filter, start, save, restore, stop, queue, send, arp, private and needs"))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
@@ -81,6 +84,7 @@ local function check(returned)
   return {
     filter = returned.filter, start = returned.start, save = returned.save, restore = returned.restore,
     stop = returned.stop, queue = queue, arp = returned.arp or false, private = returned.private or false,
+    send = returned.send or false,
   }
 end
 

@@ -23,6 +23,7 @@ local link = require "ipq.packet.link"
 local inside = require "ipq.packet.inside"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local sending = require "ipq.engine.send"
 local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 local transport = require "ipq.packet.transport"
@@ -189,6 +190,17 @@ local ct_fields = {
   zone = E.IPQ_CT_HAS_ZONE, timeout = E.IPQ_CT_HAS_TIMEOUT,
 }
 
+--- Who sends to whom, in one direction of a connection; nil where the kernel does not tell.
+local function tuple_of(tuple)
+  local text = tuple.ip_version == 4 and address.ip or tuple.ip_version == 6 and address.ip6
+  if not text then return nil end
+  local has_ports = tuple.sport ~= 0 or tuple.dport ~= 0
+  return {
+    saddr = text(tuple.saddr), daddr = text(tuple.daddr), protocol = tuple.protocol,
+    sport = has_ports and tuple.sport or nil, dport = has_ports and tuple.dport or nil,
+  }
+end
+
 --- A table of its own for each call: read it once.
 function get.ct(p)
   if C.ipq_conntrack_parse(p, conntrack) ~= 0 then return nil end
@@ -196,6 +208,7 @@ function get.ct(p)
   for name, has in pairs(ct_fields) do
     if band(conntrack.has, has) ~= 0 then ct[name] = conntrack[name] end
   end
+  ct.original, ct.reply = tuple_of(conntrack.original), tuple_of(conntrack.reply)
   if band(p.present, E.IPQ_HAS_CT_INFO) ~= 0 then
     ct.state = ct_states[p.ct_info]
     local reply = p.ct_info >= CT_IS_REPLY and p.ct_info <= CT_REPLY_LAST
@@ -279,6 +292,15 @@ function methods:bypass()
   local bypass_mark = setting.bypass_mark
   if band(p.mark, bypass_mark) == 0 then p.mark = p.mark + bypass_mark end
   p.set = bor(p.set, E.IPQ_SET_MARK)
+end
+
+--- Resets both ends of the packet's TCP connection, behind the verdicts of its batch. The packet itself is to be
+--- dropped: return ipq.DROP.
+---@return boolean? sent nil where there is nothing to reset
+---@return string? why
+function methods:reset()
+  local sent, why = sending.reset(packet_of(self))
+  return sent, why
 end
 
 --- Holds the packet: what the filter returns is ignored, and the packet waits for held:verdict().

@@ -1,4 +1,4 @@
---- luassert's assertions for filters and packets: assert.verdict, rewritten, unchanged, valid_checksums, golden.
+--- luassert's assertions for filters and packets: assert.verdict, rewritten, unchanged, sent, valid_checksums, golden.
 ---
 --- Each is a check: a function of what the spec gives, which returns whether it holds, a text on how it does not,
 --- a text on how it does (for assert.is_not), and what the assertion gives back.
@@ -8,6 +8,7 @@ local filters = require "ipq.test.filter"
 local golden = require "ipq.test.golden"
 local misuse = require "ipq.test.misuse"
 local packet = require "ipq.test.packet"
+local sent = require "ipq.test.sent"
 local text = require "ipq.test.text"
 local verdict = require "ipq.verdict"
 
@@ -24,13 +25,14 @@ local function result_of(name, filter, pkt)
   return filters.run(filter, pkt)
 end
 
-local is_verdict = { accept = true, drop = true, ["repeat"] = true, stop = true, hold = true, error = true }
+local is_verdict = { accept = true, drop = true, reject = true, ["repeat"] = true, stop = true, hold = true, error = true }
 
 local function verdict_name(expected)
   if type(expected) == "number" and verdict.is_valid(expected) then return verdict.name(expected) end
-  if is_verdict[expected] or type(expected) == "string" and expected:match "^queue %d+$"
+  if is_verdict[expected] or verdict.is_reject_name(expected) or type(expected) == "string" and expected:match "^queue %d+$"
     or type(expected) == "string" and expected:match "^queue %d+ bypass$" then return expected end
-  bad("there is no verdict '%s'; there are accept, drop, repeat, stop, \"queue 3\", \"queue 3 bypass\", "
+  bad("there is no verdict '%s'; there are accept, drop, reject, \"reject tcp-reset\" and so on, repeat, "
+    .. "stop, \"queue 3\", \"queue 3 bypass\", "
     .. "hold for a packet that is held, and error for a filter that raises", tostring(expected))
 end
 
@@ -41,7 +43,9 @@ function checks.verdict(expected, filter, pkt)
   local result = result_of("verdict", filter, pkt)
   local got = result.error and "error" or result.verdict
   local about = "\n" .. text.describe(result.judged)
-  return got == name,
+  -- Whatever it says.
+  local is_same = got == name or name == "reject" and verdict.is_reject_name(got)
+  return is_same,
     ("expected the verdict %s, got %s%s"):format(name, result.error and tostring(result) or got, about),
     ("expected another verdict than %s%s"):format(name, about), result
 end
@@ -90,6 +94,14 @@ function checks.valid_checksums(pkt)
 end
 
 checks.golden = golden.check
+
+function checks.sent(filter, pkt, ...)
+  local result = result_of("sent", filter, pkt)
+  local expected = { ... }
+  if filters.is_result(filter) and pkt ~= nil then table.insert(expected, 1, pkt) end
+  local holds, text_if_not, text_if = sent.check(result, expected)
+  return holds, text_if_not, text_if, result
+end
 
 --- Makes them luassert's.
 function M.register(luassert, say)

@@ -16,21 +16,42 @@ local M = {}
 ---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue
 ---@field args table<string, string>
 ---@field arp boolean whether the script asks for the ARP of a capture
+---@field send boolean whether the script sends packets of its own
 local Filter = {}
 local filter_mt = {
-  __index = keys.strict("a filter", { "filter", "queue", "arp", "args", "script", "default", "on_error", "timers" },
+  __index = keys.strict("a filter", { "filter", "queue", "arp", "send", "args", "script", "default", "on_error", "timers" },
     Filter),
 }
 
+--- Calls a function of the script's, with its timers, and its right to send.
+local function call(timers, loaded, name, argument)
+  if not loaded.send then
+    local ok, result = memory.with_timers(timers, script.call, loaded, name, argument)
+    return ok, result
+  end
+  local ok, result, sent = memory.with_outbox(memory.with_timers, timers, script.call, loaded, name, argument)
+  return ok, result, sent
+end
+
+--- Packets as the kit has them, of what was sent.
+local function packets_of(sent)
+  local list = {}
+  for i, each in ipairs(sent or {}) do list[i] = packet.new(each.bytes, { mark = each.mark }) end
+  return list
+end
+M.packets_of = packets_of
+
 --- Calls the script's stop(). What the filter still holds gets the default verdict then.
 ---@param reason? "reload"|"exit" "exit" where it is left out
+---@return ipq.test.Packet[] sent what stop() has sent
 function Filter:stop(reason)
   if reason ~= nil and reason ~= "reload" and reason ~= "exit" then
     error('stop() takes the reason, "reload" or "exit"', 2)
   end
-  local ok, message = memory.with_timers(self.timers, script.call, self.script, "stop", reason or "exit")
+  local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit")
   memory.judge_rest(self.filter)
   if not ok then error(message, 2) end
+  return (packets_of(sent))
 end
 
 --- Calls the script's save(). Raises where that does, and where what it returns cannot be saved.
@@ -82,35 +103,35 @@ function M.load(path, args, options)
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
-  local ok, why = memory.with_timers(timers, script.call, loaded, "start", loaded.args)
-  if ok and options.restore ~= nil then
-    ok, why = memory.with_timers(timers, script.call, loaded, "restore", options.restore)
-  end
+  local ok, why = call(timers, loaded, "start", loaded.args)
+  if ok and options.restore ~= nil then ok, why = call(timers, loaded, "restore", options.restore) end
   if not ok then error(why, 2) end
   return setmetatable({
-    script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, args = loaded.args,
+    script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, send = loaded.send, args = loaded.args,
     default = options.default, on_error = options.on_error, timers = timers,
   }, filter_mt)
 end
 
 --- A function is a filter as well. Gives nil for what is none.
 function M.of(value)
-  if type(value) == "function" then return { filter = value, queue = {}, arp = false, args = {} } end
+  if type(value) == "function" then return { filter = value, queue = {}, arp = false, send = true, args = {} } end
   if getmetatable(value) == filter_mt then return value end
 end
 
 ---@class ipq.test.Result
----@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that
+---@field verdict string "accept", "drop", "reject", "reject tcp-reset" and so on, "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that
 ---  is held has its verdict
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
 ---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
 ---@field changed boolean whether the packet's bytes were changed, or its link header's
 ---@field error string? why the filter's verdict could not be taken: the error that it raised
+---@field sent ipq.test.Packet[] what the filter has sent, in its order; its answer to a reject is the last
 ---@field log string[] what was logged meanwhile: "level: text"
 ---@field events table[] copies of the tables that ipq.event() was given meanwhile
 local Result = {
-  __index = keys.strict("a result", { "verdict", "value", "judged", "packet", "changed", "error", "log", "events" }),
+  __index = keys.strict("a result", { "verdict", "value", "judged", "packet", "changed", "error", "sent", "log",
+    "events" }),
 }
 
 function Result:__tostring()
@@ -133,7 +154,7 @@ end
 local function fill_in(result, pkt, outcome)
   result.verdict, result.value, result.error = verdict.name(outcome.value), outcome.value, outcome.why
   result.changed = outcome.bytes ~= nil or outcome.l2hdr ~= nil
-  if outcome.value ~= ipq.DROP then
+  if outcome.value ~= ipq.DROP and not verdict.reject_of(outcome.value) then
     result.packet = packet.new(outcome.bytes or pkt.bytes, meta_after(pkt.meta, outcome))
   end
 end
@@ -149,7 +170,7 @@ function M.run(filter, pkt)
   ipq.args = under_test.args
   local outcome = misuse.guard(memory.judge, pkt.bytes, pkt.meta, under_test.filter, under_test)
   local result = setmetatable({ verdict = "hold", changed = false, log = outcome.log, events = outcome.events,
-    judged = pkt }, Result)
+    sent = packets_of(outcome.sent), judged = pkt }, Result)
   if outcome.is_held then
     outcome.on_verdict = function(later) fill_in(result, pkt, later) end
   else

@@ -10,9 +10,11 @@ local link = require "ipq.packet.link"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local misuse = require "ipq.test.misuse"
+local sending = require "ipq.engine.send"
 local timer = require "ipq.engine.timer"
+local verdict = require "ipq.verdict"
 
-local E = ffi.C
+local C, E = abi.C, ffi.C
 local SLOT = E.IPQ_PACKET_MAX
 -- Bytes of an Ethernet header, and those that a capture's link header may grow to.
 local ETHERNET_HEADER, LINK_ROOM = 14, 512
@@ -296,7 +298,7 @@ local function new_slot()
   local memory = assert(core.memory())
   local driver = ffi.cast(abi.driver_pointer, memory:driver())
   return setmetatable({ memory = memory, driver = driver, batch = driver.batch, p = driver.batch.packets[0],
-    loops = setmetatable({}, { __mode = "k" }), held = {} }, Slot)
+    outbox = driver.outbox, loops = setmetatable({}, { __mode = "k" }), held = {} }, Slot)
 end
 
 --- The link header that the filter has left; nil where it has changed none.
@@ -308,7 +310,8 @@ end
 function Slot:observe(p, why, held)
   local outcome = held and self.held[held] or { l2hdr = changed_link(p) }
   if bit.band(p.set, E.IPQ_SET_LINK) == 0 then outcome.l2hdr = nil end
-  outcome.value, outcome.why, outcome.set, outcome.mark, outcome.priority = p.verdict, why, p.set, p.mark, p.priority
+  outcome.value, outcome.why = verdict.with_reject(p.verdict, p.reject), why
+  outcome.set, outcome.mark, outcome.priority = p.set, p.mark, p.priority
   outcome.bytes = bit.band(p.set, E.IPQ_SET_PAYLOAD) ~= 0 and ffi.string(p.data, p.data_len) or nil
   if not held then
     self.outcome = outcome
@@ -332,13 +335,40 @@ function Slot:loop_of(filter)
   return loop
 end
 
+--- What was sent since it was taken last: { bytes, mark }, in its order.
+function Slot:take_sent()
+  local outbox, list = self.outbox, {}
+  for i = 0, outbox.count - 1 do
+    local sent = outbox.sent[i]
+    list[i + 1] = { bytes = ffi.string(sent.data, sent.len), mark = sent.mark }
+  end
+  C.ipq_outbox_clear(outbox)
+  return list
+end
+
 local slots, depth = {}, 0
+
+local function slot_at(number)
+  slots[number] = slots[number] or new_slot()
+  return slots[number]
+end
+
+--- Calls work(...) where functions other than filters may send. Gives the two values that it gives, and what was sent.
+local function with_outbox(work, ...)
+  local slot, before = slot_at(depth + 1), live.outbox
+  sending.use(slot.memory:driver())
+  local ok, result, more = pcall(work, ...)
+  live.outbox = before
+  local sent = slot:take_sent()
+  if not ok then error(result, 0) end
+  return result, more, sent
+end
+M.with_outbox = with_outbox
 
 -- They run in the batch of a slot, as the host looks there for what takes too long.
 local function run_timers(target)
-  local slot, guard, raised = slots[1] or new_slot(), live.guard, {}
+  local slot, guard, raised = slot_at(1), live.guard, {}
   local function on_raise(err) raised[#raised + 1] = timer.error_text(err) end
-  slots[1] = slot
   local guarded = guard and guard(slot.memory:driver())
   local heap = next_heap(target)
   while heap do
@@ -355,10 +385,14 @@ end
 ---@param seconds number
 ---@return string[] log
 ---@return table[] events
+---@return table[] sent { bytes, mark }
 function M.advance(seconds)
-  local raised, lines, events = in_replay(run_timers, math.floor((M.time + seconds) * 1e6 + 0.5))
-  M.fail_by_timers(raised)
-  return lines, events
+  local result, lines, events = in_replay(function()
+    local raised, _, sent = with_outbox(run_timers, math.floor((M.time + seconds) * 1e6 + 0.5))
+    return { raised = raised, sent = sent }
+  end)
+  M.fail_by_timers(result.raised)
+  return lines, events, result.sent
 end
 
 local function judge(slot, bytes, meta, filter, options)
@@ -366,6 +400,11 @@ local function judge(slot, bytes, meta, filter, options)
   slot.anchors = anchors
   slot.batch.default_verdict = options.default or E.IPQ_ACCEPT
   slot.batch.error_verdict = options.on_error or E.IPQ_DROP
+  slot.batch.default_reject = verdict.reject_of(slot.batch.default_verdict) or 0
+  slot.batch.error_reject = verdict.reject_of(slot.batch.error_verdict) or 0
+  if slot.batch.default_reject ~= 0 then slot.batch.default_verdict = E.IPQ_DROP end
+  if slot.batch.error_reject ~= 0 then slot.batch.error_verdict = E.IPQ_DROP end
+  slot.driver.outbox = options.send and slot.outbox or nil
   local devices = fill(slot.p, slot.batch.slots, bytes, meta, options.queue or {}, anchors)
   slot.outcome = nil
   slot.memory:offer()
@@ -377,24 +416,26 @@ local function judge(slot, bytes, meta, filter, options)
     slot.held[loop.keeper.newest] = slot.outcome
   end
   for number in pairs(devices) do abi.devices.slots[number].until_ms = 0 end
+  slot.outcome.sent = slot:take_sent()
   return slot.outcome
 end
 
---- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts), timers.
+--- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts), timers,
+--- send (whether the filter may).
 ---@param bytes string an IP packet
 ---@param meta table its metadata, by the names of fields
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param options? table
 ---@return {value: integer, why: string?, set: integer, mark: integer, priority: integer, bytes: string?,
----  l2hdr: string?, is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[], events: table[]} outcome
+---  l2hdr: string?, is_held: boolean?, on_verdict: fun(outcome: table)?, log: string[], events: table[],
+---  sent: {bytes: string, mark: integer}[]} outcome
 ---  bytes: what the packet has become, where it was changed; l2hdr: the same of its link header; is_held: it has no
 ---  value yet, and on_verdict() is called when it has; log: "level: text"
 function M.judge(bytes, meta, filter, options)
   if #bytes > SLOT then bad("a packet of %d bytes; %d is the most", #bytes, SLOT) end
   options = options or {}
   depth = depth + 1
-  slots[depth] = slots[depth] or new_slot()
-  local ok, outcome, lines, events = pcall(in_replay, M.with_timers, options.timers, judge, slots[depth], bytes, meta,
+  local ok, outcome, lines, events = pcall(in_replay, M.with_timers, options.timers, judge, slot_at(depth), bytes, meta,
     filter, options)
   depth = depth - 1
   if not ok then error(outcome, 0) end

@@ -8,12 +8,12 @@ function M.plain(message)
   return (tostring(message):gsub("^[^\n:]*ipq/test/[^\n:]*:%d+: ", ""))
 end
 
---- What work(...) gives, two values. What it raises is raised at the line of who called the caller, which must not
+--- What work(...) gives, three values. What it raises is raised at the line of who called the caller, which must not
 --- end with this call.
 function M.guard(work, ...)
-  local ok, result, more = pcall(work, ...)
+  local ok, result, more, last = pcall(work, ...)
   if not ok then error(M.plain(result), 3) end
-  return result, more
+  return result, more, last
 end
 
 return M
