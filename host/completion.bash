@@ -2,9 +2,9 @@
 # own arguments begin.
 
 _ipq_lua_options="--check --copy-range --count --ctl --default --doctor --fail-open --filter --fix-checksums --help
-	--json --log-level --mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --on-error
+	--json --log-level --mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --no-send --on-error
 	--on-give-up --other --per-cpu --pin --print --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read
-	--remove-rules --rule --spin --stats --test --time-limit --top --user --version --watch --writable --write
+	--reject-rate --remove-rules --rule --spin --stats --test --time-limit --top --user --version --watch --writable --write
 	--write-dropped"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
@@ -12,7 +12,7 @@ _ipq_lua_takes_value() {
 	case $1 in
 	-q | -r | -w | -F | -c | --copy-range | --count | --default | --filter | --log-level | --mark-bits | --max-restarts | \
 		--memory-limit | --metrics | --name | --new | --on-error | --on-give-up | --other | --print-rules | \
-		--queue-maxlen | --queue-num | --rcvbuf | --read | --rule | --spin | --test | \
+		--queue-maxlen | --queue-num | --rcvbuf | --read | --reject-rate | --rule | --spin | --test | \
 		--time-limit | --user | --writable | --write | --write-dropped) return 0 ;;
 	esac
 	return 1
@@ -45,7 +45,8 @@ _ipq_lua_words() {
 # _ipq_lua_value OPTION WORD: the option's values.
 _ipq_lua_value() {
 	case $1 in
-	--default | --on-error | --other) _ipq_lua_words "$2" accept drop ;;
+	--default | --on-error) _ipq_lua_words "$2" accept drop reject ;;
+	--other) _ipq_lua_words "$2" accept drop ;;
 	--log-level) _ipq_lua_words "$2" debug info warn error ;;
 	--metrics) _ipq_lua_files "$2" '*.prom' ;;
 	--on-give-up) _ipq_lua_words "$2" verdict exit ;;

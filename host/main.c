@@ -66,6 +66,8 @@ static int run(const struct options *options)
 					 options->check ? options->queue.queue_num : VM_NO_QUEUE,
 					 counters, NULL));
 	exit_release();
+	if (code == EX_OK)
+		code = sender_check(options, vm);
 	if (code == EX_OK && options->check) {
 		vm_inspect(vm);
 		log_write(LOG_LEVEL_INFO, "%s: can be used%s", options->script,

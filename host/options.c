@@ -2,6 +2,7 @@
 #include "host/judge/affinity.h"
 #include "host/rules/rules.h"
 #include "bindings/core_calls.h"
+#include "lib/send/send.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -153,11 +154,15 @@ static bool is_second(const char *value, const char *first, const char *second, 
 
 static bool set_verdict(struct options *options, const struct option_rule *rule, const char *value)
 {
-	bool is_drop;
+	uint32_t *reject = place(options, rule) == &options->default_verdict
+				   ? &options->default_reject
+				   : &options->error_reject;
+	bool is_reject = strcmp(value, "reject") == 0, is_drop;
 
-	if (!is_second(value, "accept", "drop", &is_drop))
-		return wrong_value(rule, value, "accept or drop");
+	if (!is_second(value, "accept", is_reject ? value : "drop", &is_drop))
+		return wrong_value(rule, value, "accept, drop or reject");
 	*(uint32_t *)place(options, rule) = is_drop ? IPQ_DROP : IPQ_ACCEPT;
+	*reject = is_reject ? IPQ_REJECT_DEFAULT : IPQ_REJECT_NOT;
 	return true;
 }
 
@@ -365,6 +370,8 @@ static const struct option_rule rules[] = {
 	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, LIVE},
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, LIVE},
 	{"user", 0, true, set_text, AT(user), 0, 0, 0, LIVE},
+	{"no-send", 0, false, set_true, AT(is_sending_forbidden), 0, 0, 0, EITHER},
+	{"reject-rate", 0, true, set_number, AT(reject_rate), 0, 10000000, 0, EITHER},
 	{"no-sandbox", 0, false, set_false, AT(is_sandboxed), 0, 0, 0, LIVE},
 	{"writable", 0, true, set_writable, 0, 0, 0, 0, LIVE},
 	{"watch", 0, false, set_true, AT(watch), 0, 0, 0, LIVE},
@@ -398,15 +405,15 @@ static const char usage_text[] =
 	"  -F, --filter EXPR, -c, --count N, --other VERDICT, --fix-checksums  with -r\n"
 	"      --json, --print       log in JSON; with -r a line a packet, or as tcpdump\n"
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
-	"      --default, --on-error accept|drop  where a filter says nothing, or raises\n"
+	"      --default, --on-error accept|drop|reject  where it says nothing, or raises\n"
 	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
 	"      --queue-maxlen N, --rcvbuf BYTES  packets that may wait (1024), their room\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
-	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll before waiting\n"
+	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll first\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
 	"      --max-restarts N, --on-give-up verdict|exit  when so many in a minute did\n"
-	"      --user NAME, --writable DIR, --no-sandbox  judge as NAME; write in DIR, or\n"
-	"                            open files, sockets and programs as one likes\n"
+	"      --user NAME, --writable DIR, --no-sandbox, --no-send, --reject-rate N\n"
+	"                            as NAME; may write DIR; open all; send nothing, N\n"
 	"      --rule RULE, --queue-bypass  put this iptables rule in place while running\n"
 	"      --print-rules iptables|nft, --remove-rules, --mark-bits BYPASS,SENT\n"
 	"      --check, --watch, --doctor, --name NAME  try, reload, look; for --ctl\n"
@@ -650,6 +657,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.log_level = LOG_LEVEL_INFO,
 		.time_limit_ms = 1000,
 		.max_restarts = 100,
+		.reject_rate = IPQ_REJECT_RATE,
 	};
 	ipq_queue_defaults(&options->queue);
 	getopt_tables(letters, longs);

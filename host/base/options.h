@@ -26,13 +26,17 @@ struct options {
 	bool is_sandboxed;
 	bool copy_range_given; /* beats what the script wants */
 	uint32_t default_verdict;
+	uint32_t default_reject; /* enum ipq_reject, beside it */
 	uint32_t error_verdict;
-	uint32_t stats_ms;	  /* how often the log tells the counters; 0: never */
-	const char *metrics;	  /* a file; NULL: none */
-	uint32_t time_limit_ms;	  /* of a packet; 0: none */
-	uint32_t memory_limit_mb; /* of a worker; 0: none */
-	uint32_t max_restarts;	  /* within a minute */
-	bool exit_on_give_up;	  /* rather than judge without the script */
+	uint32_t error_reject;
+	bool is_sending_forbidden; /* scripts that send do not start */
+	uint32_t reject_rate;	   /* a second, of each worker; 0: no limit */
+	uint32_t stats_ms;	   /* how often the log tells the counters; 0: never */
+	const char *metrics;	   /* a file; NULL: none */
+	uint32_t time_limit_ms;	   /* of a packet; 0: none */
+	uint32_t memory_limit_mb;  /* of a worker; 0: none */
+	uint32_t max_restarts;	   /* within a minute */
+	bool exit_on_give_up;	   /* rather than judge without the script */
 	bool watch;
 	const char *writable[OPTIONS_WRITABLE_MAX]; /* folders, in the sandbox */
 	unsigned int writable_count;

@@ -34,6 +34,7 @@
 
 #include "affinity.h"
 #include "privileges.h"
+#include "sender.h"
 #include "session.h"
 #include "vm.h"
 #include "worker.h"

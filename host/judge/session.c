@@ -38,6 +38,8 @@ int session_batch_new(struct ipq_batch **batch, const struct options *options, u
 		return cannot_start(ret);
 	(*batch)->default_verdict = options->default_verdict;
 	(*batch)->error_verdict = options->error_verdict;
+	(*batch)->default_reject = options->default_reject;
+	(*batch)->error_reject = options->error_reject;
 	ipq_batch_limit_held(*batch, options->queue.maxlen);
 	return EX_OK;
 }
@@ -52,11 +54,21 @@ int session_open(struct session *session, const struct options *options, struct 
 	return ret < 0 ? cannot_start(ret) : EX_OK;
 }
 
-int session_start(struct session *session, struct vm *vm, struct ipq_source *source)
+int session_start(struct session *session, struct vm *vm, struct ipq_source *source, bool is_live)
 {
+	int code;
+
 	session->vm = vm;
 	session->driver.source = source;
-	return session_exit_code(vm_start(vm, &session->driver));
+	code = sender_open(&session->sender, session->options, vm, session->driver.batch, is_live);
+	session->driver.outbox = session->sender.outbox;
+	return code == EX_OK ? session_exit_code(vm_start(vm, &session->driver)) : code;
+}
+
+void session_close(struct session *session)
+{
+	sender_close(&session->sender);
+	session->driver.outbox = NULL;
 }
 
 /* The Lua state is broken: what it has not judged is an error, and the rest is for another one. */
@@ -102,6 +114,8 @@ int session_run(struct session *session, const char *name)
 
 	/* What a broken Lua state could give no verdict. */
 	ipq_driver_commit_all_held(&session->driver, session->driver.batch->error_verdict);
+	if (session->driver.outbox)
+		ipq_outbox_flush(session->driver.outbox);
 
 	if (ret == 0)
 		return session_exit_code(stopped);

@@ -4,12 +4,14 @@
 
 #include "host/base/options.h"
 #include "host/base/signals.h"
+#include "sender.h"
 #include "vm.h"
 
 struct session {
 	const struct options *options;
 	struct vm *vm;
 	struct ipq_driver driver;
+	struct sender sender;
 	/* Hands the queue over, when a signal asks for it, and says whether it has; NULL: there is
 	 * nobody to take it. */
 	bool (*hand_over)(struct session *session);
@@ -27,8 +29,12 @@ int session_batch_new(struct ipq_batch **batch, const struct options *options, u
 int session_open(struct session *session, const struct options *options, struct ipq_batch *batch,
 		 enum signals_role role);
 
-/* Calls the script's start(). The session has the vm from here on. */
-int session_start(struct session *session, struct vm *vm, struct ipq_source *source);
+/* Opens what the script sends by (sender_open()), and calls its start(). The session has the vm from
+ * here on. */
+int session_start(struct session *session, struct vm *vm, struct ipq_source *source, bool is_live);
+
+/* Closes what the script sent by. Takes a session that was opened, or all 0. */
+void session_close(struct session *session);
 
 /* Judges packets until the source ends or a signal asks to leave, then calls the script's stop(),
  * with the reason "reload" where the queue was handed over. name is the source's. */

@@ -135,6 +135,9 @@ static int protected_start(lua_State *L)
 {
 	struct start *start = lua_touserdata(L, 1);
 
+	vm_push_member(L, "ipq.engine.send", "use");
+	lua_pushlightuserdata(L, start->driver);
+	lua_call(L, 1, 0);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, start->vm->script);
 	lua_getfield(L, -1, "args");
 	if (!call_script(L, start->vm, "start")) {
@@ -330,6 +333,23 @@ bool vm_has_start(struct vm *vm)
 bool vm_takes_arp(struct vm *vm)
 {
 	return script_has(vm, "arp");
+}
+
+bool vm_sends(struct vm *vm)
+{
+	return script_has(vm, "send");
+}
+
+bool vm_takes_sent(struct vm *vm)
+{
+	bool takes;
+
+	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->script);
+	lua_getfield(vm->L, -1, "queue");
+	lua_getfield(vm->L, -1, "sent");
+	takes = lua_toboolean(vm->L, -1);
+	lua_pop(vm->L, 3);
+	return takes;
 }
 
 bool vm_is_private(struct vm *vm)

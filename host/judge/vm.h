@@ -42,6 +42,10 @@ void vm_queue_options(struct vm *vm, struct ipq_queue_options *options);
 /* Whether the script asks for the ARP of a capture. */
 bool vm_takes_arp(struct vm *vm);
 
+/* Whether it sends packets of its own; and whether those come to its filter when they come back. */
+bool vm_sends(struct vm *vm);
+bool vm_takes_sent(struct vm *vm);
+
 /* Whether what it writes of a capture must tell nothing of the one that came. */
 bool vm_is_private(struct vm *vm);
 

@@ -188,8 +188,10 @@ static int limit_descriptors(void)
 }
 
 /* Landlock first: its system calls are not among the sandbox's. */
-static int enter_sandbox(const struct options *options, const char **folder)
+static int enter_sandbox(const struct options *options, const struct sender *sender,
+			 const char **folder)
 {
+	int probes[SANDBOX_PROBES] = {-1, -1};
 	int version = landlock_version();
 	int ret = close_input();
 
@@ -199,14 +201,17 @@ static int enter_sandbox(const struct options *options, const char **folder)
 		ret = landlock_enter(options, folder);
 	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)
 		ret = -errno;
+	if (sender && sender->raw)
+		ipq_raw_probes(sender->raw, probes);
 	/* Where the kernel has no landlock, nothing is kept from a file's content anyway. */
-	return ret == 0 ? sandbox_enter(version == LANDLOCK_NONE || version >= LANDLOCK_TRUNCATES)
+	return ret == 0 ? sandbox_enter(version == LANDLOCK_NONE || version >= LANDLOCK_TRUNCATES,
+					probes)
 			: ret;
 }
 
 /* vm is NULL where there is no script. After start(), so that a script can open and connect what it
  * needs: until then nobody but its owner has had a word. */
-static int lock_down(const struct worker_task *task, struct vm *vm)
+static int lock_down(const struct worker_task *task, struct vm *vm, const struct sender *sender)
 {
 	const struct options *options = task->options;
 	const char *folder = NULL;
@@ -226,7 +231,7 @@ static int lock_down(const struct worker_task *task, struct vm *vm)
 	if (ret < 0)
 		return cannot(task, "give privileges up", "", ret);
 	if (options->is_sandboxed)
-		ret = enter_sandbox(options, &folder);
+		ret = enter_sandbox(options, sender, &folder);
 	if (ret < 0 && folder)
 		return cannot(task, "have --writable ", folder, ret);
 	return ret < 0 ? cannot(task, "enter the sandbox, see --no-sandbox", "", ret) : EX_OK;
@@ -242,11 +247,11 @@ static int judge(const struct worker_task *task, struct session *session, struct
 
 	snprintf(name, sizeof(name), "queue %u", task->queue_num);
 	ipq_queue_spin(task->queue, task->options->spin_us);
-	code = session_start(session, vm, ipq_queue_source(task->queue));
+	code = session_start(session, vm, ipq_queue_source(task->queue), true);
 	if (task->is_beside && *oom_score)
 		(void)set_oom_score(oom_score, NULL, 0);
 	if (code == EX_OK)
-		code = lock_down(task, vm);
+		code = lock_down(task, vm, &session->sender);
 	if (code != EX_OK)
 		return code;
 	session->hand_over = hand_over;
@@ -307,6 +312,7 @@ int worker_run(const struct worker_task *task)
 	/* Before it goes: a signal that says that it takes too long may come at any time. */
 	signals_on_overtime(NULL, NULL);
 	vm_free(session.vm ? session.vm : vm);
+	session_close(&session);
 	signals_forget();
 	return code;
 }
@@ -359,7 +365,7 @@ int worker_run_without(const struct worker_task *task)
 	int code = open_session(task, &session);
 
 	if (code == EX_OK)
-		code = lock_down(task, NULL);
+		code = lock_down(task, NULL, NULL);
 	if (code == EX_OK) {
 		tell_news(task, WORKER_READY, 0);
 		if (take_order(task, &command))

@@ -259,7 +259,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	struct ipq_capture *capture = NULL;
 	struct ipq_batch *batch = NULL;
 	struct progress progress;
-	struct session session;
+	struct session session = {.options = NULL};
 	double start;
 	int code = capture_open(&capture, options, vm);
 
@@ -273,7 +273,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = EX_OSERR;
 	exit_guard(options->script);
 	if (code == EX_OK)
-		code = session_start(&session, vm, progress_init(&progress, capture));
+		code = session_start(&session, vm, progress_init(&progress, capture), false);
 	exit_release();
 	if (code == EX_OK) {
 		start = clock_seconds();
@@ -286,6 +286,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		tell_counters(counters);
 	}
 	signals_forget();
+	session_close(&session);
 	ipq_capture_close(capture);
 	ipq_batch_free(batch);
 	return code;

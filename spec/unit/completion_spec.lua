@@ -60,9 +60,10 @@ describe("the completion for bash", function()
   end
 
   it("offers verdicts", function()
-    assert.same({ "accept", "drop" }, offers(dir, "--default", ""))
+    assert.same({ "accept", "drop", "reject" }, offers(dir, "--default", ""))
     assert.same({ "drop" }, offers(dir, "--on-error", "d"))
-    assert.same({ "accept", "drop" }, offers(dir, "--default", "="))
+    assert.same({ "accept", "drop", "reject" }, offers(dir, "--default", "="))
+    assert.same({ "accept", "drop" }, offers(dir, "--other", ""))
     assert.same({ "drop" }, offers(dir, "--default", "=", "dr"))
     assert.same({ "exit", "verdict" }, offers(dir, "--on-give-up", ""))
     assert.same({ "iptables", "nft" }, offers(dir, "--print-rules", ""))

@@ -124,7 +124,7 @@ describe("what is read from the kit", function()
 
   it("is what a result has, or a replay, a record, a filter", function()
     local result = t.run(accept, t.tcp {})
-    assert.equal("a result has no 'verdit'; it has verdict, value, judged, packet, changed, error, log and events",
+    assert.equal("a result has no 'verdit'; it has verdict, value, judged, packet, changed, error, sent, log and events",
       raised(function() return result.verdit end))
     assert.is_nil(result.error)
     assert.is_nil(t.run(function() return ipq.DROP end, t.tcp {}).packet)

@@ -315,7 +315,7 @@ end, filter = function() end }
       .. "\tHERE in function <spec/unit/test_run_spec.lua:%d+>\nand 1 more after it$",
       (message:gsub("spec/unit/test_run_spec.lua:%d+:", "HERE")))
     assert.equal(2, ran)
-    assert.same({ {}, {} }, { t.advance(1) })
+    assert.same({ {}, {}, {} }, { t.advance(1) })
     assert.unchanged(function() assert(ipq.now() == 4) end, t.tcp {})
   end)
 
