@@ -87,8 +87,8 @@ Queue.__index = Queue
 --- Opens a queue, for programs of one's own; filters for ipq-lua do not need it.
 ---
 --- Options: queue_num (0), copy ("packet" or "meta"), range (bytes, 65531), maxlen (packets, 1024),
---- rcvbuf (bytes), fail_open (false), gso (true), send (false: whether filters may send), default (ipq.ACCEPT), on_error (ipq.DROP).
---- Misuse raises.
+--- rcvbuf (bytes), fail_open (false), gso (true), send (false: whether filters may send), default (ipq.ACCEPT),
+--- on_error (ipq.DROP). Misuse raises.
 ---@param options? table
 ---@return ipq.Queue? queue
 ---@return string? message what was tried, what the system answered, what to do

@@ -124,8 +124,8 @@ describe("what is read from the kit", function()
 
   it("is what a result has, or a replay, a record, a filter", function()
     local result = t.run(accept, t.tcp {})
-    assert.equal("a result has no 'verdit'; it has verdict, value, judged, packet, changed, error, sent, log and events",
-      raised(function() return result.verdit end))
+    assert.equal("a result has no 'verdit'; it has verdict, value, judged, packet, changed, error, sent, log and "
+      .. "events", raised(function() return result.verdit end))
     assert.is_nil(result.error)
     assert.is_nil(t.run(function() return ipq.DROP end, t.tcp {}).packet)
     local replay = t.replay(path_of { { packets.ip(17, packets.udp "x") } }, accept)

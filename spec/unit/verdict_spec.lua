@@ -329,15 +329,34 @@ describe("ipq_batch", function()
 end)
 
 describe("ipq.verdict", function()
-  it("agrees with C on every low half and some high ones", function()
+  it("agrees with C on every low half and some high ones, but for rejects, which C is never given", function()
     for _, high in ipairs { 0, 1, 0x7fff, 0x8000, 0xffff } do
       for low = 0, 0xffff do
         local v = high * 65536 + low
-        if C.ipq_verdict_valid(v) ~= verdict.is_valid(v) then
+        local is_reject = v >= 0x101 and v <= 0x107
+        assert(is_reject == (verdict.reject_of(v) ~= nil))
+        if (C.ipq_verdict_valid(v) or is_reject) ~= verdict.is_valid(v) then
           error(("verdict 0x%x: C says %s"):format(v, tostring(C.ipq_verdict_valid(v))))
         end
       end
     end
+  end)
+
+  it("makes verdicts that reject, in nft's words", function()
+    assert.equal(verdict.REJECT, 0x101)
+    local words = { "tcp-reset", "port-unreachable", "host-unreachable", "net-unreachable", "no-route",
+      "admin-prohibited" }
+    for i, word in ipairs(words) do
+      assert.equal(0x101 + i, verdict.reject(word))
+      assert.equal("reject " .. word, verdict.name(verdict.reject(word)))
+      assert.is_true(verdict.is_reject_name("reject " .. word))
+    end
+    assert.equal("reject", verdict.name(verdict.REJECT))
+    assert.is_false(verdict.is_reject_name "reject x")
+    assert.is_false(verdict.is_reject_name(5))
+    assert.has_error(function() verdict.reject "admin-prohibitted" end,
+      "ipq.reject() has no 'admin-prohibitted'; did you mean 'admin-prohibited'?")
+    assert.has_error(function() verdict.reject() end)
   end)
 
   it("makes queue verdicts", function()

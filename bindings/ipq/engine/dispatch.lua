@@ -10,9 +10,9 @@
 ---
 --- The room of the engine: abi.lua is what lib declares, script.lua loads a script and calls its functions, live.lua
 --- is the packet whose filter runs, outcome.lua makes what a filter says what becomes of the packet, held.lua keeps
---- packets for later, send.lua takes what filters send, timer.lua calls functions between packets. setting.lua is what the program says of itself;
---- version.lua and globals.lua look at a script. The host calls script.lua and the loop (host/judge/vm.c); so does the
---- test kit.
+--- packets for later, send.lua takes what filters send, timer.lua calls functions between packets. setting.lua is what
+--- the program says of itself; version.lua and globals.lua look at a script. The host calls script.lua and the loop
+--- (host/judge/vm.c); so does the test kit.
 local abi = require "ipq.engine.abi"
 local compiler = require "ipq.engine.compiler"
 local ffi = require "ffi"

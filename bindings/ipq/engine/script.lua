@@ -59,7 +59,7 @@ end
 
 --- What the script returned, as a table. nil, message where it is no filter.
 local function check(returned)
-  if type(returned) == "function" then return { filter = returned, queue = {}, arp = false, private = false, send = false } end
+  if type(returned) == "function" then returned = { filter = returned } end
   if type(returned) ~= "table" then
     return nil, "the script must return a function (or a table with a function 'filter'), not "
       .. (returned == nil and "nothing" or "a " .. type(returned))

@@ -25,12 +25,14 @@ local function result_of(name, filter, pkt)
   return filters.run(filter, pkt)
 end
 
-local is_verdict = { accept = true, drop = true, reject = true, ["repeat"] = true, stop = true, hold = true, error = true }
+local is_verdict = { accept = true, drop = true, ["repeat"] = true, stop = true, hold = true, error = true }
 
 local function verdict_name(expected)
   if type(expected) == "number" and verdict.is_valid(expected) then return verdict.name(expected) end
-  if is_verdict[expected] or verdict.is_reject_name(expected) or type(expected) == "string" and expected:match "^queue %d+$"
-    or type(expected) == "string" and expected:match "^queue %d+ bypass$" then return expected end
+  if is_verdict[expected] or verdict.is_reject_name(expected) then return expected end
+  if type(expected) == "string" and (expected:match "^queue %d+$" or expected:match "^queue %d+ bypass$") then
+    return expected
+  end
   bad("there is no verdict '%s'; there are accept, drop, reject, \"reject tcp-reset\" and so on, repeat, "
     .. "stop, \"queue 3\", \"queue 3 bypass\", "
     .. "hold for a packet that is held, and error for a filter that raises", tostring(expected))

@@ -19,8 +19,8 @@ local M = {}
 ---@field send boolean whether the script sends packets of its own
 local Filter = {}
 local filter_mt = {
-  __index = keys.strict("a filter", { "filter", "queue", "arp", "send", "args", "script", "default", "on_error", "timers" },
-    Filter),
+  __index = keys.strict("a filter", { "filter", "queue", "arp", "send", "args", "script", "default", "on_error",
+    "timers" }, Filter),
 }
 
 --- Calls a function of the script's, with its timers, and its right to send.
@@ -107,8 +107,8 @@ function M.load(path, args, options)
   if ok and options.restore ~= nil then ok, why = call(timers, loaded, "restore", options.restore) end
   if not ok then error(why, 2) end
   return setmetatable({
-    script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, send = loaded.send, args = loaded.args,
-    default = options.default, on_error = options.on_error, timers = timers,
+    script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, send = loaded.send,
+    args = loaded.args, default = options.default, on_error = options.on_error, timers = timers,
   }, filter_mt)
 end
 
@@ -119,8 +119,8 @@ function M.of(value)
 end
 
 ---@class ipq.test.Result
----@field verdict string "accept", "drop", "reject", "reject tcp-reset" and so on, "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that
----  is held has its verdict
+---@field verdict string "accept", "drop", "reject", "reject tcp-reset" and so on, "repeat", "stop", "queue 3",
+---  "queue 3 bypass"; "hold" until a packet that is held has its verdict
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
 ---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held

@@ -54,15 +54,18 @@ function M.check(result, expected)
   local sent = result.sent
   local what = "\nthe filter sent" .. listed(sent)
   if result.error then return false, "the filter raised: " .. result.error, "" end
-  if #expected == 0 then return #sent > 0, "expected that something is sent", "expected that nothing is sent" .. what end
+  if #expected == 0 then
+    return #sent > 0, "expected that something is sent", "expected that nothing is sent" .. what
+  end
+  local text_if = "expected other packets" .. what
   if #sent ~= #expected then
-    return false, ("expected that %d packets are sent"):format(#expected) .. what, "expected other packets" .. what
+    return false, ("expected that %d packets are sent"):format(#expected) .. what, text_if
   end
   for i, each in ipairs(expected) do
     local why = mismatch(sent[i], each)
-    if why then return false, ("packet %d that was sent: %s"):format(i, why) .. what, "expected other packets" .. what end
+    if why then return false, ("packet %d that was sent: %s"):format(i, why) .. what, text_if end
   end
-  return true, "", "expected other packets" .. what
+  return true, "", text_if
 end
 
 return M
