@@ -5,8 +5,8 @@
 --   make bench seconds=2 repetitions=7 only=replay,queue
 local bench = require "spec.bench.bench"
 
-local tables = { "queue", "router", "latency", "workers", "replay", "filters", "corpus", "jobs", "start", "checksum",
-  "netset" }
+local tables = { "queue", "send", "router", "latency", "workers", "replay", "filters", "corpus", "jobs", "start",
+  "checksum", "netset" }
 
 local function usage(argument)
   io.stderr:write("bench: unknown argument ", argument, "; there are seconds=N, repetitions=N and only=",

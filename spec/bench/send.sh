@@ -1,0 +1,43 @@
+#!/bin/sh
+# send.sh CAPTURE SECONDS COMMAND...: sends the packets of a capture as fast as they go to a queue program, which has the
+# last processor. What it accepts is dropped by the hook's next table. What it sends, by the mark that ipq-lua sets, goes
+# through the loopback device, and is dropped where it comes in: all that in the program's time. Prints
+#     packets, ns, cpu     judged by it in a time, and what processor time that took it
+#     dropped              that met a full queue meanwhile: above 0, the program is what was measured
+#     judged, accepted, sent   all that it judged, that went on, and that it sent
+set -e
+. spec/bench/common.sh
+capture=$1 seconds=$2
+shift 2
+own="-m mark --mark 0x20000000/0x20000000"
+
+ip addr add 127.1.0.0/16 dev lo
+ip addr add 127.2.0.0/16 dev lo
+ip route add local 10.0.0.0/8 dev lo
+# shellcheck disable=SC2086
+{
+	rule -t raw -A OUTPUT $own -j ACCEPT
+	rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
+	rule -t mangle -A OUTPUT $own -j ACCEPT
+	rule -t mangle -A OUTPUT -j DROP
+	rule -t raw -A PREROUTING $own -j DROP
+}
+
+serve 0 taskset -c "$last" "$@"
+taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" &
+inject=$!
+sleep 0.5
+# shellcheck disable=SC2046
+set -- $(figures)
+sleep "$seconds"
+# shellcheck disable=SC2046
+set -- "$@" $(figures)
+wait "$inject"
+still_serves
+wait_for nothing_waits
+judged=$(judged_packets) accepted=$(counted OUTPUT 2)
+# What is judged is sent a moment later.
+end_program
+sent=$(iptables-legacy -t raw -nvxL PREROUTING 1 | awk '{ print $1; exit }')
+echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
+	"judged=$judged accepted=$accepted sent=$sent"
