@@ -86,12 +86,14 @@ static int attr_read(const struct nlattr *attr, void *data)
 	struct ipq_conntrack *conntrack = data;
 	uint16_t type = mnl_attr_get_type(attr);
 	uint32_t *field = field_of(conntrack, type);
+	struct ipq_tuple *tuple;
 
 	if (type == CTA_TUPLE_ORIG || type == CTA_TUPLE_REPLY) {
-		if (mnl_attr_parse_nested(attr, tuple_read,
-					  type == CTA_TUPLE_ORIG ? &conntrack->original
-								 : &conntrack->reply) < 0)
+		tuple = type == CTA_TUPLE_ORIG ? &conntrack->original : &conntrack->reply;
+		if (mnl_attr_parse_nested(attr, tuple_read, tuple) < 0)
 			return MNL_CB_ERROR;
+		if (!tuple->ip_version)
+			return MNL_CB_OK;
 	} else if (type == CTA_ZONE) {
 		if (mnl_attr_validate(attr, MNL_TYPE_U16) < 0)
 			return MNL_CB_ERROR;

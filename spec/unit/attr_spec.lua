@@ -190,6 +190,71 @@ describe("ipq_conntrack_parse", function()
     assert.equal(-errno.ENOENT, (conntrack(nil)))
   end)
 
+  -- linux/netfilter/nfnetlink_conntrack.h: CTA_TUPLE_IP, CTA_TUPLE_PROTO, and what is in them.
+  local function tuple(kind, saddr, daddr, protocol, sport, dport)
+    local first = #saddr == 4 and 1 or 3
+    return m.attr(kind, m.attr(1, m.attr(first, saddr) .. m.attr(first + 1, daddr))
+      .. m.attr(2, m.attr(1, string.char(protocol)) .. m.attr(2, m.be16(sport)) .. m.attr(3, m.be16(dport))))
+  end
+  local function fields(of)
+    local size = of.ip_version == 4 and 4 or 16
+    return { of.ip_version, of.protocol, of.sport, of.dport, ffi.string(of.saddr, size), ffi.string(of.daddr, size) }
+  end
+
+  it("reads who speaks to whom in both directions, before NAT", function()
+    local six, other = ("6"):rep(16), ("7"):rep(16)
+    local ret, ct = conntrack(tuple(1, "abcd", "efgh", 6, 1000, 80) .. tuple(2, six, other, 17, 53, 2000))
+    assert.equal(0, ret)
+    assert.equal(E.IPQ_CT_HAS_ORIGINAL + E.IPQ_CT_HAS_REPLY, ct.has)
+    assert.same({ 4, 6, 1000, 80, "abcd", "efgh" }, fields(ct.original))
+    assert.same({ 6, 17, 53, 2000, six, other }, fields(ct.reply))
+  end)
+
+  it("has no direction of which there is no address, and refuses what is malformed in one", function()
+    for _, inside in ipairs { "", "x", m.attr(1, ""), m.attr(2, m.attr(1, "\6")), m.attr(9, "abcd") } do
+      local ret, ct = conntrack(m.attr(1, inside) .. m.attr(12, m.be32(1)))
+      assert.same({ 0, E.IPQ_CT_HAS_ID, 0 }, { ret, ct.has, ct.original.ip_version })
+    end
+    for _, inside in ipairs { m.attr(1, m.attr(1, "abc")), m.attr(1, m.attr(3, "abcde")), m.attr(1, m.attr(1, "")),
+      m.attr(2, m.attr(2, "a")), m.attr(2, m.attr(1, "ab")) } do
+      assert.equal(-errno.EBADMSG, (conntrack(m.attr(2, inside))))
+    end
+  end)
+
+  -- A TCP packet of a connection behind NAT, and what its ends know: CT_INFO 0 is the original direction, 3 the reply.
+  local function ends(info, saddr, daddr, sport, dport, more)
+    local ip = "\69\0\0\40\0\0\0\0\64\6\0\0" .. saddr .. daddr .. m.be16(sport) .. m.be16(dport)
+      .. ("\0"):rep(8) .. "\80\16" .. ("\0"):rep(6)
+    local nest = tuple(1, "CCCC", "VVVV", 6, 1000, 80) .. tuple(2, "SSSS", "MMMM", 6, 8080, 2000)
+    local _, p, bytes = parse(m.packet(m.hdr(1) .. m.attr(m.CT, more or nest) .. m.attr(m.CT_INFO, m.be32(info))
+      .. m.attr(m.PAYLOAD, ip)))
+    C.ipq_header_parse(p)
+    local sender, receiver = ffi.new "struct ipq_tuple", ffi.new "struct ipq_tuple"
+    local knows = { C.ipq_conntrack_sender(p, sender) and fields(sender),
+      C.ipq_conntrack_receiver(p, receiver) and fields(receiver) }
+    assert.truthy(bytes) -- which p has lain in
+    return knows[1], knows[2]
+  end
+
+  it("knows both ends of a packet as each of them does", function()
+    local client, server = { 4, 6, 1000, 80, "CCCC", "VVVV" }, { 4, 6, 2000, 8080, "MMMM", "SSSS" }
+    local from_server, to_client = { 4, 6, 8080, 2000, "SSSS", "MMMM" }, { 4, 6, 80, 1000, "VVVV", "CCCC" }
+    -- As it came, when its destination is translated, and when its source is, too.
+    assert.same({ false, server }, { ends(0, "CCCC", "VVVV", 1000, 80) })
+    assert.same({ client, server }, { ends(0, "CCCC", "SSSS", 1000, 8080) })
+    assert.same({ client, false }, { ends(0, "MMMM", "SSSS", 2000, 8080) })
+    assert.same({ false, to_client }, { ends(3, "SSSS", "MMMM", 8080, 2000) })
+    assert.same({ from_server, to_client }, { ends(3, "SSSS", "CCCC", 8080, 1000) })
+    assert.same({ from_server, false }, { ends(3, "VVVV", "CCCC", 80, 1000) })
+  end)
+
+  it("knows none of what belongs to another connection, or of another protocol", function()
+    assert.same({ false, false }, { ends(1, "CCCC", "SSSS", 1000, 8080) }) -- an ICMP error's
+    assert.same({ false, false }, { ends(7, "CCCC", "SSSS", 1000, 8080, "") })
+    local udp = tuple(1, "CCCC", "VVVV", 17, 1000, 80) .. tuple(2, "SSSS", "MMMM", 17, 8080, 2000)
+    assert.same({ false, false }, { ends(0, "CCCC", "SSSS", 1000, 8080, udp) })
+  end)
+
   it("refuses a field of the wrong size", function()
     assert.equal(-errno.EBADMSG, (conntrack(m.attr(12, "abc"))))
     assert.equal(-errno.EBADMSG, (conntrack(m.attr(18, "abcd"))))

@@ -116,13 +116,13 @@ describe("an outbox", function()
   end)
 
   it("takes nothing from the rate for what no RFC wants answered", function()
-    local packet, reset = arrived(t.tcp {}), nil
+    local packet = arrived(t.tcp {})
     C.ipq_header_parse(packet)
     outbox.reject_rate = 1
     packet.timestamp_sec = 1
     local bytes = t.tcp { rst = true }.bytes
     local memory = ffi.new("uint8_t[?]", #bytes, bytes)
-    reset = ffi.new("struct ipq_packet", { data = memory, data_len = #bytes, len = #bytes, timestamp_sec = 1 })
+    local reset = ffi.new("struct ipq_packet", { data = memory, data_len = #bytes, len = #bytes, timestamp_sec = 1 })
     C.ipq_header_parse(reset)
     assert.equal(-E.IPQ_UNSENT_RULE, C.ipq_outbox_reject(outbox, reset, E.IPQ_REJECT_DEFAULT, nil))
     assert.equal(0, C.ipq_outbox_reject(outbox, packet, E.IPQ_REJECT_DEFAULT, nil))
