@@ -27,6 +27,19 @@ static bool is_complete(const struct ipq_packet *packet)
 	return !packet->unready && !lies(packet);
 }
 
+/* What the kernel told of the checksums of a packet inside of another one it told of the outermost. */
+static void skb_info_take(struct ipq_packet *packet)
+{
+	const struct ipq_packet *outer = packet->outer;
+
+	while (outer && outer->outer)
+		outer = outer->outer;
+	if (!outer)
+		return;
+	packet->present = outer->present & IPQ_HAS_SKB_INFO;
+	packet->skb_info = outer->skb_info;
+}
+
 /* Makes the lengths and checksums of the packet right in its copy, len bytes at bytes. That one has
  * nothing to do with segments any more: what they were to get is computed. */
 static int finish(const struct ipq_packet *packet, uint8_t *bytes, uint32_t len)
@@ -62,6 +75,7 @@ int ipq_packet_copy(const struct ipq_packet *from, uint8_t *bytes, uint32_t size
 		ipq_header_parse(&packet);
 	if (ipq_cut_off(&packet) || packet.ip_version == 0 || packet.malformed)
 		return -IPQ_UNSENT_MALFORMED;
+	skb_info_take(&packet);
 	if (!(packet.set & IPQ_SET_PAYLOAD))
 		packet.unready = (uint8_t)ipq_inner_unready(&packet);
 	if (ipq_inner_cuts_udp(&packet))

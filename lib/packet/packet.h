@@ -235,57 +235,80 @@ bool ipq_sums_mend(struct ipq_packet *packet);
 
 /*
  * Packets of our own (copy.c, answer.c, reject.c, split.c). What they make is a packet by itself: its
- * bytes lie where the caller says, its lengths and checksums are right, those too that a network card
- * or the segmentation was to finish, and nothing of a queue, a link or a capture is in it. They give
- * its length in bytes, or a negative enum ipq_unsent; then nothing was made. size is how many bytes
- * there is room for.
+ * bytes lie where the caller says, apart from those it is made of; its lengths and checksums are right,
+ * those too that a network card or the segmentation was to finish, and nothing of a queue, a link or a
+ * capture is in it. They give its length in bytes, or a negative enum ipq_unsent; then there is none.
+ * size is how many bytes there is room for, and IPQ_UNSENT_ROOM what they give where it is too small.
+ * What they are made from keeps its bytes.
  */
 
-/* The packet's copy. It is whole: a packet that is cut off is IPQ_UNSENT_MALFORMED, and so is one whose
- * headers cannot be told; UDP that the kernel has yet to cut into segments of which nobody knows the
- * size is IPQ_UNSENT_LENGTH. Bytes behind the IP packet are left out. A checksum that is ready and
- * wrong stays as it is. from keeps its bytes, whatever was done to it. */
+/* The packet's copy, as it would be sent: changes of a filter are finished in it, unless its fix is 0.
+ * Bytes behind the IP packet, and VLAN tags before it, are left out. A transport checksum that is ready
+ * and wrong stays wrong. A packet inside of another one (ipq_inside_open()) may be copied, too.
+ * IPQ_UNSENT_MALFORMED: the packet is cut off or malformed, or one that ipq_rewrite_finish() refuses.
+ * IPQ_UNSENT_LENGTH: it is UDP that the kernel has yet to cut into segments, of which nobody here knows
+ * the size; or it has changed and is over IPQ_PAYLOAD_MAX bytes. */
 int ipq_packet_copy(const struct ipq_packet *from, uint8_t *bytes, uint32_t size);
 
 /* What its receiver says to a packet's sender: addresses and ports are exchanged; the TTL or hop limit is 64;
- * options and extension headers are left out; payload is what the transport header is followed by.
+ * options and extension headers are left out; payload is what the transport header is followed by. DF is
+ * set for TCP alone.
  *   TCP     sequence and acknowledgement numbers go on where the packet left them (RFC 9293 section
- *           3.10.7.1); ACK is set, and to a SYN without ACK also SYN; the window is the packet's
+ *           3.10.7.1), from 0 on where it has no ACK; ACK is set, and to a SYN without ACK also SYN; the
+ *           window is the packet's
  *   ICMP    an echo request becomes the reply, with its id and sequence; where payload is NULL with
  *           the request's payload (RFC 792, RFC 4443 section 4.2)
- *   others  an empty payload where payload is NULL
- * known: who said it to whom as the sender knows it (ipq_conntrack_sender()), or NULL: as the packet has it.
- * IPQ_UNSENT_MALFORMED: there is no such header, or it is in another fragment.
- * IPQ_UNSENT_RULE: it is an ICMP error, or came to many (multicast; a broadcast of 255.255.255.255). */
+ *   others  the packet's header, with payload's length, and coverage of all where it has one: UDP,
+ *           UDP-Lite, SCTP, DCCP, GRE
+ * Where payload is NULL it is empty, but for ICMP. known: who said it to whom as the sender knows it
+ * (ipq_conntrack_sender()), or NULL: as the packet has it. It counts where its IP version and protocol
+ * are the packet's.
+ * IPQ_UNSENT_MALFORMED: the packet is malformed, or has none of these headers; or what the answer needs
+ * is in another fragment (TCP's length, an echo's payload) or was not copied (an echo's payload).
+ * IPQ_UNSENT_RULE: it is ICMP, but no echo request, or a TCP reset; or ipq_packet_reject() may not
+ * answer it for its addresses.
+ * IPQ_UNSENT_LENGTH: the answer would have over IPQ_PACKET_MAX bytes. */
 int ipq_packet_answer(const struct ipq_packet *from, const struct ipq_tuple *known,
 		      const void *payload, uint32_t payload_len, uint8_t *bytes, uint32_t size);
 
 /* What tells a packet's sender that it was not let through, by enum ipq_reject: a TCP reset (RFC 9293
  * section 3.10.7.1), or an ICMP error that quotes the packet: of IPv4 up to 576 bytes in all (RFC 1812 section
- * 4.3.2.3), of IPv6 up to 1,280 (RFC 4443 section 2.4), and never more of it than is there. Where known says so,
- * addresses and ports are those that the sender knows, in the quote too. An ICMP error's source is what
- * the packet was sent to if is_receiver, and else left open, 0.0.0.0 or ::, for who sends it to fill
- * in: the checksum of ICMPv6 counts it as it stands.
+ * 4.3.2.3), of IPv6 up to 1,280 (RFC 4443 section 2.4), and never more of it than is there. The packet may
+ * be cut off. known is as of ipq_packet_answer(): addresses and ports are those that the sender knows, in
+ * the quote too, whose checksums follow as far as they are quoted. Else the quote is as the packet stands:
+ * what a network card was to finish in it may be unfinished, and of what a filter has changed only
+ * IPv4's checksum follows. An ICMP error's source is what the packet was sent to if is_receiver, and else left open,
+ * 0.0.0.0 or ::, for who sends it to fill in: the checksum of ICMPv6 counts it as it stands.
+ * IPQ_UNSENT_MALFORMED: the packet is malformed, or what was copied of it does not tell what it is.
  * IPQ_UNSENT_RULE: RFC 1122 section 3.2.2, RFC 4443 section 2.4 and RFC 9293 have no answer to: an ICMP
- * error or redirect; a fragment that is not the first; what was sent to many, or comes from many or from nobody (0.0.0.0, ::, a
- * loopback address that comes from outside is not looked at); a TCP reset by a reset; TCP_RESET of what is not
- * TCP, or whose header is not all there. A packet whose IP header or transport checksum is known to be
- * wrong is not answered either where the kernel says that nobody has verified it. */
+ * error or redirect, or a type of IPv4's that is not known; a fragment that is not the first; what was
+ * sent to many, by its address or its link header, or comes from many or from nobody (0.0.0.0, ::, a
+ * loopback address that comes from outside is not looked at, nor are a subnet's broadcasts); a TCP reset
+ * by a reset; TCP_RESET of what is not TCP, or whose header is not all there. A packet that came with a
+ * wrong checksum of the IP header or transport is not answered either where the kernel says that nobody
+ * has verified it; of a packet that a filter has changed that may not be known. */
 int ipq_packet_reject(const struct ipq_packet *from, enum ipq_reject kind,
 		      const struct ipq_tuple *known, bool is_receiver, uint8_t *bytes,
 		      uint32_t size);
 
 /* The reset that a packet's receiver gets in its sender's name: it has the sequence number of a TCP
- * packet that is dropped (RFC 9293 section 3.5.3). known: who speaks to whom as the receiver knows it, or NULL.
- * IPQ_UNSENT_RULE: it is a reset, or not TCP. */
+ * packet that is dropped (RFC 9293 section 3.5.3), and acknowledges what that acknowledged, for a receiver
+ * whose SYN it answers takes no other. known: who speaks to whom as the receiver knows it, or NULL.
+ * IPQ_UNSENT_MALFORMED, IPQ_UNSENT_RULE: as of
+ * ipq_packet_reject() with TCP_RESET. */
 int ipq_packet_reset(const struct ipq_packet *from, const struct ipq_tuple *known, uint8_t *bytes,
 		     uint32_t size);
 
 /* A whole packet, made by these or checked by them, in pieces of at most mtu bytes: TCP in segments, as RFC 9293
- * has them, others in fragments (RFC 791, RFC 8200 section 4.5), those over IPv4 unless DF is set. offset
+ * has them, others in fragments (RFC 791, RFC 8200 section 4.5), those over IPv4 unless DF is set. TCP that
+ * an option or an authentication header signs counts as another. Checksums of segments are computed. offset
  * is 0 at first, and what the function adds to it is where the next piece begins; it is the packet's length
- * after the last one. id is what the fragments of an IPv6 packet have in common. Gives the piece's
- * length, 0 after the last one, or IPQ_UNSENT_LENGTH, IPQ_UNSENT_MALFORMED. */
+ * after the last one. id is what the fragments of an IPv6 packet have in common, and those of an IPv4
+ * packet whose own is 0, which the kernel would fill in for each by itself. Gives the piece's
+ * length, 0 after the last one.
+ * IPQ_UNSENT_LENGTH: the packet may not be cut (DF, an IPv6 packet that has a fragment header), or
+ * no piece fits into mtu, which is 68 (IPv4) or 56 (IPv6) at least.
+ * IPQ_UNSENT_MALFORMED: it is malformed, or its length is not len. */
 int ipq_packet_split(const uint8_t *packet, uint32_t len, uint32_t mtu, uint32_t id,
 		     uint32_t *offset, uint8_t *bytes, uint32_t size);
 

@@ -138,6 +138,23 @@ describe("ipq_packet_copy", function()
     assert_copied(outer.bytes:sub(1, at) .. expected, packet)
   end)
 
+  it("has that of a packet which is taken out of a tunnel, or out of two", function()
+    local inside = ffi.new "struct ipq_inside"
+    for _, kind in ipairs { "tcp", "udp", "sctp" } do
+      local inner = new(kind, 6, "inside of it")
+      local _, at, came = tunnel.around("GRE", 4, inner)
+      local packet = arrive(came, { skb_info = NOT_READY })
+      assert_copied(inner.bytes, C.ipq_inside_open(inside, packet, at))
+      local twice = craft.complete({ version = 4, kind = craft.kinds.unknown, l4 = 20 }, packets.ip(4, came))
+      packet = arrive(twice, { skb_info = NOT_READY })
+      assert_copied(inner.bytes, C.ipq_inside_open(inside, packet, 20 + at))
+      local damaged = put(inner.bytes, inner.body, "J")
+      local outer = tunnel.around("GRE", 4, { version = 6, bytes = damaged, kind = inner.kind, l4 = inner.l4,
+        destination = 24 })
+      assert_copied(damaged, C.ipq_inside_open(inside, arrive(outer.bytes), at))
+    end
+  end)
+
   it("keeps the bytes behind UDP's datagram (RFC 9868)", function()
     local p = new("udp", 4)
     local bytes = put(p.bytes .. "surplus", 2, be16(#p.bytes + 7))
