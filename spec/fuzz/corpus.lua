@@ -48,6 +48,16 @@ for i, packet in ipairs(packets) do
   write("rewrite", i .. "-store", string.char(family + 32) .. "\1" .. be16(#bytes) .. bytes .. store)
   write("summary", i, "\24\3" .. be16(#bytes) .. "oh\n" .. bytes .. "\2\0\9\0\3\4")
   write("summary", i .. "-changed", "\136\0" .. be16(#bytes) .. bytes .. "\2\0\1\0\4" .. be16(packet.body) .. "\1\2ab")
+  local known = ("\32"):rep(16) .. "\1" .. string.char(family, packet.kind.protocol) .. "\1\2\3\4"
+  local kind = string.char(packet.version == 4 and 0 or 5)
+  write("answer", i, "\128" .. kind .. be16(60 + i % 40) .. be16(2000) .. be16(#bytes) .. bytes .. "\3abc")
+  write("answer", i .. "-known", "\208" .. kind .. be16(1500) .. be16(2000) .. be16(#bytes) .. bytes .. known
+    .. "\2ab")
+  write("answer", i .. "-changed", "\176" .. kind .. be16(68) .. be16(900) .. be16(#bytes) .. bytes
+    .. be16(packet.body) .. "\1\5hello\0")
+  local unready = string.char((packet.version == 4 and 0 or 5) + 16)
+  write("answer", i .. "-unready", "\128" .. unready .. be16(1280) .. be16(2000) .. be16(#bytes)
+    .. craft.unready(packet) .. "\1a")
   write("buffer", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
   write("fields", i, "\0" .. be16(#bytes) .. bytes .. random.bytes(60))
   if packet.version == 4 then
@@ -102,6 +112,8 @@ for _, name in ipairs(tunnel.names) do
       for _, flags in ipairs { "\4", "\53" } do
         local file = ("%s-%s-%d-%d"):format((name:gsub(" ", "_")), kind, version, flags:byte())
         write("mend", file, "\0" .. came)
+      local bits = flags == "\4" and "\16" or "\48"
+      write("answer", file, "\128" .. bits .. be16(100) .. be16(2000) .. be16(#came) .. came)
         write("inner", file, flags .. "\9" .. came)
       end
     end
