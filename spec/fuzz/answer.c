@@ -122,7 +122,7 @@ static void reject_check(const struct ipq_packet *from, const struct ipq_tuple *
 		quote_check(from, known, to, (uint32_t)ret);
 		made_check(to, (uint32_t)ret, 0, mtu);
 	}
-	ret = ipq_packet_reset(from, to, size);
+	ret = ipq_packet_reset(from, NULL, to, size);
 	CHECK(ret <= (int)size);
 	if (!has_ended(ret))
 		made_check(to, (uint32_t)ret, 0, mtu);
