@@ -23,6 +23,7 @@
 	M(engine_held, "ipq.engine.held", "engine/held.lua")                      \
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
 	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
+	M(engine_own, "ipq.engine.own", "engine/own.lua")                         \
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
 	M(engine_send, "ipq.engine.send", "engine/send.lua")                      \
 	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \
@@ -37,6 +38,7 @@
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
 	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
+	M(packet_own, "ipq.packet.own", "packet/own.lua")                         \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
 	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \

@@ -193,6 +193,7 @@ struct ipq_packet {
 	uint16_t at;   /* where it begins in the outermost one's data; 0: it is that one */
 	uint8_t depth; /* how many packets are around it */
 	uint8_t part;  /* of its transport header only the first bytes are there, up to body */
+	uint8_t own;   /* it is in memory of a script's, which its views keep (engine/own.lua) */
 	struct ipq_packet *outer; /* the one around it; NULL: there is none */
 };
 

@@ -97,6 +97,7 @@ static bool step(struct ipq_packet *inner, struct ipq_packet *packet)
 	part_take(inner);
 	inner->at = (uint16_t)(packet->at + at);
 	inner->depth = (uint8_t)(packet->depth + 1);
+	inner->own = packet->own;
 	inner->outer = packet;
 	return true;
 }

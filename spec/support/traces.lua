@@ -36,4 +36,13 @@ function M.of(work)
   return M.watch(work)
 end
 
+--- The files of the loops that became traces of their own.
+function M.loops(work)
+  local files = {}
+  for _, trace in ipairs((M.of(work))) do
+    if trace.link == "loop" then files[#files + 1] = trace.start:match "([^/]+):%d+$" end
+  end
+  return files
+end
+
 return M

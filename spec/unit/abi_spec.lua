@@ -16,7 +16,7 @@ local structs = {
     "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held",
     "decided", "reject", "malformed", "unready", "inner", "l4_delta", "udp_len", "l4_wrong", "came_len", "spare", "ct",
     "secctx", "l2hdr", "ct_len", "secctx_len", "l2hdr_len", "l2hdr_room", "link", "cut", "came", "came_data_len", "why",
-    "prefix", "prefix_len", "at", "depth", "part", "outer" },
+    "prefix", "prefix_len", "at", "depth", "part", "own", "outer" },
   ipq_inside = { "levels" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone", "original", "reply" },
   ipq_tuple = { "ip_version", "protocol", "sport", "dport", "saddr", "daddr" },

@@ -1,8 +1,10 @@
---- The packet whose filter runs: views are good for it alone, and end when its filter returns.
+--- The packet whose filter runs: live views are good for it alone, and end when its filter returns. Views of a script's
+--- own packets (own.lua) are opened here, too.
 local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local core = require "ipq.core"
 local ffi = require "ffi"
+local own = require "ipq.engine.own"
 local error, tonumber, type = error, tonumber, type -- a script may overwrite globals
 
 local C, band, bor, cast = abi.C, bit.band, bit.bor, ffi.cast
@@ -55,52 +57,58 @@ end
 
 local function gone() error("there is no packet any more where this one was inside of the packet", script_level()) end
 
---- The packet inside of the packet whose filter runs that this view is of: parsed, and good until another one is asked
---- for.
+--- The packet inside of another one that begins there: parsed, and good until another one is asked for.
+local function open_inside(packet, at)
+  local p = C.ipq_inside_open(inside, packet, at)
+  if p == nil then gone() end
+  return p
+end
+
+--- The packet inside of the packet whose filter runs that this view is of.
 local function inside_of(handle)
   local first = live.handle
   local at = handle - first
   if at > OFFSET or first == 0 then ended() end
-  local p = C.ipq_inside_open(inside, live.packet, at)
-  if p == nil then gone() end
+  return (open_inside(live.packet, at))
+end
+
+--- The packet behind a view of an own packet's.
+local function own_packet_of(view)
+  local p, at = own.open_view(view)
+  if not p then misused(view) end
+  if at ~= 0 then return (open_inside(p, at)) end
+  return p
+end
+
+--- The struct ipq_packet behind the view of a live packet, or behind an own packet.
+function M.whole_packet_of(packet)
+  if type(packet) == "cdata" then return (M.packet_of(packet)) end
+  local p = own.open(packet)
+  if not p then misused(packet) end
   return p
 end
 
 --- The struct ipq_packet behind a view of a packet inside of another one, or of a header of either.
 function M.any_packet_of(view)
-  if type(view) ~= "cdata" then misused(view) end
+  if type(view) ~= "cdata" then return (own_packet_of(view)) end
   local handle = cast(u64, view)
   if handle ~= live.handle or handle == 0 then return (inside_of(handle)) end
   return live.packet
 end
 
---- What bounds_of() gives of a buffer of a packet inside.
-local function inside_bounds(handle)
-  local start = tonumber(band(handle, OFFSET))
+--- What bounds_of() gives of a buffer of a packet inside of that one, from start on in that one.
+local function inside_bounds(packet, start, is_body)
   local p
-  if band(handle, BODY) ~= 0 then
-    p = C.ipq_inside_around(inside, live.packet, start)
-  else
-    p = C.ipq_inside_open(inside, live.packet, start)
-  end
+  if is_body then p = C.ipq_inside_around(inside, packet, start) else p = C.ipq_inside_open(inside, packet, start) end
   if p == nil then gone() end
   local first, stop = start - p.at, p["end"]
   return p, first, stop < first and first or stop
 end
 
---- The packet behind a buffer, where the buffer begins in it, and where it ends.
-function M.bounds_of(buffer)
-  if type(buffer) ~= "cdata" then misused(buffer) end
-  local handle = cast(u64, buffer)
-  if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
-  if band(handle, INSIDE) ~= 0 then
-    local inner, first, last = inside_bounds(handle)
-    return inner, first, last
-  end
-  local p = live.packet
-  local start = tonumber(band(handle, OFFSET))
+--- The same of a buffer of the packet itself.
+local function whole_bounds(p, start, is_body)
   local stop = p.data_len
-  if band(handle, BODY) ~= 0 then
+  if is_body then
     if p.parsed == 0 then C.ipq_header_parse(p) end
     stop = p["end"]
   end
@@ -108,24 +116,50 @@ function M.bounds_of(buffer)
   return p, start, stop < start and start or stop
 end
 
---- The bits of a view of the packet whose filter runs, or of the one inside of it that begins at that offset.
-function M.view_handle(at)
-  if at then return live.handle + at end
-  return live.handle
+local function own_bounds(buffer)
+  local packet, bits = own.open_buffer(buffer)
+  if not packet then misused(buffer) end
+  local bounds = band(bits, tonumber(INSIDE)) ~= 0 and inside_bounds or whole_bounds
+  local p, first, last = bounds(packet, band(bits, tonumber(OFFSET)), band(bits, tonumber(BODY)) ~= 0)
+  return p, first, last
 end
 
---- The bits of a buffer of a packet inside, from offset in the packet whose filter runs: with is_body of what is in the
---- last that begins before it, else of the one that begins there.
-function M.inside_handle(offset, is_body)
-  if is_body then return (bor(live.handle + offset, bor(BODY, INSIDE))) end
-  return (bor(live.handle + offset, INSIDE))
+--- The packet behind a buffer, where the buffer begins in it, and where it ends.
+function M.bounds_of(buffer)
+  local p, first, last
+  if type(buffer) ~= "cdata" then
+    p, first, last = own_bounds(buffer)
+    return p, first, last
+  end
+  local handle = cast(u64, buffer)
+  if band(handle, SERIAL) ~= live.handle or live.handle == 0 then ended() end
+  local start = tonumber(band(handle, OFFSET))
+  if band(handle, INSIDE) ~= 0 then
+    p, first, last = inside_bounds(live.packet, start, band(handle, BODY) ~= 0)
+  else
+    p, first, last = whole_bounds(live.packet, start, band(handle, BODY) ~= 0)
+  end
+  return p, first, last
 end
 
---- The bits of a buffer from offset (0 to 65535) of that packet on, to the end of its bytes, or with
---- is_body to the end of the IP packet.
-function M.buffer_handle(offset, is_body)
-  if is_body then return (bor(live.handle + offset, BODY)) end
-  return live.handle + offset
+--- The view of the packet whose filter runs, of that ctype.
+function M.live_view(ctype) return (cast(ctype, live.handle)) end
+
+--- A view of that packet, or of an own one; or of the one inside of it that begins at that offset, if it is not 0.
+--- ctype and name say what is viewed (own.lua has the names).
+function M.view(p, ctype, name, at)
+  if p.own ~= 0 then return (own.view(name, at)) end
+  return (cast(ctype, live.handle + at))
+end
+
+-- What a buffer's bits are beside the offset where it begins, in the outermost packet.
+M.BODY, M.INSIDE = tonumber(BODY), tonumber(INSIDE)
+
+--- A buffer of p, or of the packet that p is inside of: bits say from where. With BODY it ends with the IP packet, and
+--- with INSIDE as well that is the last one that begins before it; with INSIDE alone it is the one that begins there.
+function M.buffer(p, bits)
+  if p.own ~= 0 then return (own.buffer(bits)) end
+  return (cast(abi.buffer_pointer, live.handle + bits))
 end
 
 --- Makes p the packet whose filter runs, and gives the bits of its view.

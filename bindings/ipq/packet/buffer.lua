@@ -5,13 +5,14 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local own = require "ipq.engine.own"
 local error, tonumber, tostring, type = error, tonumber, tostring, type -- a script may overwrite globals
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.buffer then return core.buffer end
 
-local C, cast = abi.C, ffi.cast
-local bounds_of = live.bounds_of
+local C = abi.C
+local bounds_of, BODY, INSIDE = live.bounds_of, live.BODY, live.INSIDE
 local band, rshift = bit.band, bit.rshift
 local u64 = ffi.typeof "uint64_t"
 
@@ -241,7 +242,7 @@ function Buffer:resize(len)
   end
 end
 
-ffi.metatype("struct ipq_buffer", {
+local metamethods = {
   __index = function(_, key)
     local method = Buffer[key]
     if method == nil then
@@ -256,35 +257,38 @@ ffi.metatype("struct ipq_buffer", {
     return size
   end,
   __tostring = function(self) return (self:string()) end,
-})
+}
+ffi.metatype("struct ipq_buffer", metamethods)
+own.define_buffer(metamethods)
 
 local M = {}
 
 --- Behind the error where a Buffer is assigned.
 M.HINT = ": its methods change it, write(off, text) and replace(off, len, text)"
 
---- The bytes from offset on of the packet whose filter runs.
+--- The bytes of p from offset on.
+---@param p any struct ipq_packet *, of a packet that is not inside of another one
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer
-function M.new(offset) return (cast(abi.buffer_pointer, live.buffer_handle(offset, false))) end
+function M.new(p, offset) return (live.buffer(p, offset)) end
 
---- The bytes from offset on of p, that packet or one inside of it, up to the end of the IP packet: bytes behind it
+--- The bytes from offset on of p, a packet or one inside of it, up to the end of the IP packet: bytes behind it
 --- (padding of the link) are left out.
 ---@param p any struct ipq_packet *
 ---@param offset integer 0 to 65535
 ---@return ipq.Buffer
 function M.body(p, offset)
-  if p.at ~= 0 then return (cast(abi.buffer_pointer, live.inside_handle(p.at + offset, true))) end
-  return (cast(abi.buffer_pointer, live.buffer_handle(offset, true)))
+  if p.at ~= 0 then return (live.buffer(p, p.at + offset + INSIDE + BODY)) end
+  return (live.buffer(p, offset + BODY))
 end
 
---- All of the packet inside that begins at that offset in the one whose filter runs.
----@param offset integer
+--- All of a packet that is inside of another one.
+---@param p any struct ipq_packet *
 ---@return ipq.Buffer
-function M.inside(offset) return (cast(abi.buffer_pointer, live.inside_handle(offset, false))) end
+function M.inside(p) return (live.buffer(p, p.at + INSIDE)) end
 
 --- Whether value is a Buffer; and the address of its first byte and its length, at the time.
-function M.is_buffer(value) return (ffi.istype(abi.buffer_pointer, value)) end
+function M.is_buffer(value) return ffi.istype(abi.buffer_pointer, value) or own.is_buffer(value) end
 M.open = open
 
 core.buffer = M

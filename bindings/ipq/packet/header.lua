@@ -10,12 +10,13 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local own = require "ipq.engine.own"
 local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
 local assert, concat, error, ipairs, loadstring, pairs = assert, table.concat, error, ipairs, loadstring, pairs
 local setfenv, tostring, type = setfenv, tostring, type
 
-local C, cast = abi.C, ffi.cast
+local C = abi.C
 local packet_of = live.any_packet_of
 
 local M = {}
@@ -144,8 +145,8 @@ local views = core.views
 
 --- Makes the view type "struct ipq_view_NAME": fields by name, where their header begins (the member of
 --- struct ipq_packet that is its offset, or "l2hdr", its address), and a condition on p that says that there is such a
---- header, as text or as a function. Gives a function of p that gives the view, or nil; of a packet inside of another
---- one it takes where that begins (p.at), too.
+--- header, as text or as a function. Gives a function of p, a packet or one inside of another one, that gives the
+--- view, or nil.
 function M.define(name, where, condition, fields, methods)
   local get, set, ends = {}, {}, {}
   for field, make in pairs(fields) do get[field], set[field], ends[field] = make(name .. "." .. field, where) end
@@ -178,7 +179,7 @@ function M.define(name, where, condition, fields, methods)
     return where ~= "l4" or stop ~= nil and stop <= p.body - p.l4
   end
 
-  ffi.metatype("struct ipq_view_" .. name, {
+  local metamethods = {
     __index = function(view, key)
       local read = get[key]
       if read ~= nil then
@@ -202,11 +203,13 @@ function M.define(name, where, condition, fields, methods)
       end
       write(p, h, value)
     end,
-  })
+  }
+  ffi.metatype("struct ipq_view_" .. name, metamethods)
+  own.define_view(name, metamethods)
 
-  return function(p, at)
+  return function(p)
     if p.parsed == 0 then C.ipq_header_parse(p) end
-    if there(p) then return (cast(pointer, live.view_handle(at))) end
+    if there(p) then return (live.view(p, pointer, name, p.at)) end
   end, open
 end
 

@@ -12,6 +12,7 @@ local ffi = require "ffi"
 local header = require "ipq.packet.header"
 local ip = require "ipq.packet.ip"
 local live = require "ipq.engine.live"
+local own = require "ipq.engine.own"
 local spelling = require "ipq.spelling"
 local transport = require "ipq.packet.transport"
 local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a script may overwrite globals
@@ -19,7 +20,7 @@ local error, ipairs, pairs, tostring = error, ipairs, pairs, tostring -- a scrip
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.inside then return core.inside end
 
-local C, cast = abi.C, ffi.cast
+local C = abi.C
 local packet_of = live.any_packet_of
 
 local M = {}
@@ -28,12 +29,12 @@ local M = {}
 function M.inner(p)
   if p.parsed == 0 then C.ipq_header_parse(p) end
   local at = C.ipq_inside_carried(p)
-  if at ~= 0 then return (cast(abi.inside_pointer, live.view_handle(at))) end
+  if at ~= 0 then return (live.view(p, abi.inside_pointer, "inside", at)) end
 end
 
 local HEADERS = { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" }
 
---- Readers and writers: field name → function(struct ipq_packet *, its at or the value).
+--- Readers and writers: field name → function(struct ipq_packet *[, value]).
 local get = {
   inner = M.inner, malformed = either.malformed, fragment = either.fragment,
   saddr = ip.saddr, daddr = ip.daddr,
@@ -46,7 +47,7 @@ local set = {
 for _, name in ipairs(HEADERS) do get[name] = ip[name] or transport[name] end
 
 --- The IP packet, so far as it is there.
-function get.payload(_, at) return (buffer.inside(at)) end
+function get.payload(p) return (buffer.inside(p)) end
 
 --- Whether a part of it is not there: not quoted, or not copied with the packet around it.
 function get.truncated(p) return p.data_len < p.len end
@@ -58,12 +59,12 @@ local function no_field(key, level)
     spelling.hint(key, get, in_header)), level + 1)
 end
 
-ffi.metatype("struct ipq_view_inside", {
+local metamethods = {
   __index = function(view, key)
     local p = packet_of(view)
     local read = get[key]
     if read == nil then no_field(key, 2) end
-    return (read(p, p.at))
+    return (read(p))
   end,
   __newindex = function(view, key, value)
     local p = packet_of(view)
@@ -75,7 +76,9 @@ ffi.metatype("struct ipq_view_inside", {
     end
     write(p, value)
   end,
-})
+}
+ffi.metatype("struct ipq_view_inside", metamethods)
+own.define_view("inside", metamethods)
 
 --- The names of all fields, those that can be assigned mapped to true.
 function M.fields()

@@ -4,7 +4,6 @@ local abi = require "ipq.engine.abi"
 local bit = require "bit"
 local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
-local ffi = require "ffi"
 local header = require "ipq.packet.header"
 local live = require "ipq.engine.live"
 local tcp_options = require "ipq.packet.tcp_options"
@@ -13,7 +12,7 @@ local error, ipairs = error, ipairs -- a script may overwrite globals
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.transport then return core.transport end
 
-local C, cast = abi.C, ffi.cast
+local C = abi.C
 local number, flag, computed = header.number, header.flag, header.computed
 
 local M = {}
@@ -79,7 +78,7 @@ M.udplite = header.define("udplite", "l4", at_l4(136), {
 --- The packet that an error quotes; nil where there is none.
 local function quoted(p)
   local at = C.ipq_inside_quoted(p)
-  if at ~= 0 then return (cast(abi.inside_pointer, live.view_handle(at))) end
+  if at ~= 0 then return (live.view(p, abi.inside_pointer, "inside", at)) end
 end
 
 local icmp = {

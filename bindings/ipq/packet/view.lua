@@ -3,9 +3,9 @@
 --- The room of views. A view is a number in a pointer's bits (ipq_handle_bits in lib/ipq_abi.h); live.lua says whether
 --- it is still good, and what packet it is of. Fields are tables of functions: here those of the packet itself, in
 --- link.lua, arp.lua, ip.lua and transport.lua those of its headers, which header.lua generates. inside.lua is for
---- packets inside of it, either.lua for what is the same in several headers, buffer.lua for bytes, address.lua for
---- addresses as text, number.lua for what fits into a field, tcp_options.lua for lists in a header; record.lua tells
---- what became of a packet.
+--- packets inside of it, own.lua for those of a script's own, either.lua for what is the same in several headers,
+--- buffer.lua for bytes, address.lua for addresses as text, number.lua for what fits into a field, tcp_options.lua for
+--- lists in a header; record.lua tells what became of a packet.
 --- Reading a field allocates nothing but what it gives; writing goes through lib/packet's rewriting, always, but that
 --- of the link header, which is no part of the packet.
 local abi = require "ipq.engine.abi"
@@ -23,6 +23,7 @@ local link = require "ipq.packet.link"
 local inside = require "ipq.packet.inside"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local own = require "ipq.packet.own"
 local sending = require "ipq.engine.send"
 local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
@@ -34,7 +35,7 @@ local error, ipairs, pairs, tonumber, tostring, type = error, ipairs, pairs, ton
 if core.packet then return core.packet end
 
 local C, E, cast, devices = abi.C, ffi.C, ffi.cast, abi.devices
-local packet_of = live.packet_of
+local packet_of, whole_packet_of = live.packet_of, live.whole_packet_of
 local band, bor, concat = bit.band, bit.bor, table.concat
 
 --- Readers and writers of the fields: field name → function(struct ipq_packet *[, value]).
@@ -83,7 +84,7 @@ function get.truncated(p)
 end
 
 function get.payload(p)
-  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return (buffer.new(0)) end
+  if band(p.present, E.IPQ_HAS_PAYLOAD) ~= 0 then return (buffer.new(p, 0)) end
 end
 
 function get.timestamp_sec(p)
@@ -277,12 +278,26 @@ end
 
 local methods = {}
 
+-- Those that a script's own packets have, too
+local shared = {}
+
 --- The packet's bytes as they are now, as a string that outlives the call.
 ---@return string
-function methods:copy()
-  local p = packet_of(self)
+function shared:copy()
+  local p = whole_packet_of(self)
   return (ffi.string(p.data, p.data_len))
 end
+
+--- A packet of the script's own, as this one is now, whole and with right lengths and checksums; nil and why there can
+--- be none.
+---@return ipq.OwnPacket? packet
+---@return string? message
+function shared:clone()
+  local packet, why = own.clone(whole_packet_of(self))
+  return packet, why
+end
+
+for name, method in pairs(shared) do methods[name] = method end
 
 --- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
 --- mark, for a rule to save in the connection's mark. The packet itself gets its verdict as ever.
@@ -321,6 +336,8 @@ local function no_field(key, level)
   error(("a packet has no field '%s'%s"):format(tostring(key), spelling.hint(key, all_names, in_header)), level + 1)
 end
 
+own.define(get, set, shared, in_header)
+
 ffi.metatype("struct ipq_view", {
   __index = function(view, key)
     local p = packet_of(view)
@@ -351,7 +368,7 @@ local M = {}
 function M.begin(p) return (cast(abi.view_pointer, live.begin(p))) end
 
 --- The view of the packet whose filter runs.
-function M.live_view() return (cast(abi.view_pointer, live.view_handle())) end
+function M.live_view() return (live.live_view(abi.view_pointer)) end
 
 --- The names of all fields, those that can be assigned mapped to true.
 function M.fields()

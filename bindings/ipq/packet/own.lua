@@ -1,0 +1,138 @@
+--- A script's own packets: clones. Each is an object that keeps its bytes, with the
+--- fields of a live packet (view.lua); engine/own.lua has its memory. Nothing of the packet that it was made of changes
+--- with it.
+local abi = require "ipq.engine.abi"
+local bit = require "bit"
+local buffer = require "ipq.packet.buffer"
+local core = require "ipq.core"
+local ffi = require "ffi"
+local live = require "ipq.engine.live"
+local memory = require "ipq.engine.own"
+local setting = require "ipq.engine.setting"
+local spelling = require "ipq.spelling"
+-- A script may overwrite globals.
+local error, pairs, tonumber, tostring = error, pairs, tonumber, tostring
+
+-- Its metatype's functions last as long as the Lua state (see engine/abi.lua).
+if core.own_packet then return core.own_packet end
+
+local C, E = abi.C, ffi.C
+local band, bnot = bit.band, bit.bnot
+local whole_packet_of, reserve, inherit, new = live.whole_packet_of, memory.reserve, memory.inherit, memory.new
+local PAYLOAD = E.IPQ_SET_PAYLOAD
+local CHANGED = PAYLOAD + E.IPQ_SET_LAYOUT + E.IPQ_SET_OVERSIZED + E.IPQ_SET_SEGMENTED
+local NFPROTO_IPV4, NFPROTO_IPV6, IPV4, IPV6 = 2, 10, 0x0800, 0x86dd
+
+local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
+
+local M = { is = memory.is, open = memory.open }
+
+-- What enum ipq_unsent says, in words.
+local unsent = {
+  [tonumber(E.IPQ_UNSENT_MALFORMED)] = "the packet is malformed, or not all there",
+  [tonumber(E.IPQ_UNSENT_LENGTH)] = "the packet is too large, and cannot be cut",
+}
+
+local function refusal(code) return unsent[-code] or "error " .. -code end
+
+--- A copy of p's packet; nil and why it cannot be copied.
+---@param p any struct ipq_packet *
+---@return ipq.OwnPacket? packet
+---@return string? message
+function M.clone(p)
+  if p.parsed == 0 then C.ipq_header_parse(p) end
+  local size = p.data_len
+  local own, copy, bytes = reserve(size)
+  local len = C.ipq_packet_copy(p, bytes, size)
+  if len < 0 then return nil, refusal(len) end
+  inherit(copy, p, setting.sent_mark)
+  copy.fix = p.fix
+  return (new(own, len))
+end
+
+--- A packet of these bytes, at most IPQ_PACKET_MAX, taken as they are.
+---@param bytes string
+---@param family? integer NFPROTO_*; that of its IP version
+---@param hw_protocol? integer the same as an EtherType
+---@return ipq.OwnPacket packet
+function M.from_bytes(bytes, family, hw_protocol)
+  local own, p, to = reserve(#bytes)
+  ffi.copy(to, bytes, #bytes)
+  local is_ip6 = #bytes > 0 and bit.rshift(to[0], 4) == 6
+  p.family = family or is_ip6 and NFPROTO_IPV6 or NFPROTO_IPV4
+  p.hw_protocol = hw_protocol or is_ip6 and IPV6 or IPV4
+  return (new(own, #bytes))
+end
+
+--- Makes lengths and checksums right of what was changed. Gives the struct ipq_packet, good until another own packet is
+--- looked into; or nil and why it cannot be sent as it is.
+---@param packet ipq.OwnPacket
+---@return any? p struct ipq_packet *
+---@return string? message
+function M.packet(packet)
+  local p = whole_packet_of(packet)
+  if p.fix ~= 0 and band(p.set, PAYLOAD) ~= 0 then
+    local result = C.ipq_rewrite_finish(p)
+    if result ~= 0 then return nil, "packet changed: " .. ffi.string(C.ipq_rewrite_strerror(result)) end
+  end
+  return p
+end
+
+--- Takes the bytes as they are now for those that the packet came with: what is wrong in them was meant.
+---@param p any struct ipq_packet *
+function M.settle(p)
+  p.set = band(p.set, bnot(CHANGED))
+  p.dirty, p.unready, p.parsed, p.fix = 0, 0, 0, 1
+end
+
+local methods = {}
+
+--- The whole IP packet, with right lengths and checksums; nil and why it cannot be sent as it is.
+---@return string? bytes
+---@return string? message
+function methods:bytes()
+  local p, why = M.packet(self)
+  if not p then return nil, why end
+  return (ffi.string(p.data, p.data_len))
+end
+
+--- Says what fields and methods there are. get and set are those of view.lua; more are the methods that a live packet
+--- has, too.
+function M.define(get, set, more, hint)
+  local names = {}
+  for name, method in pairs(more) do methods[name] = method end
+  for _, list in pairs { get, methods } do
+    for name in pairs(list) do names[name] = true end
+  end
+
+  local function no_field(key, level)
+    error(("a packet of the script's own has no field '%s'%s"):format(tostring(key), spelling.hint(key, names, hint)),
+      level + 1)
+  end
+
+  memory.define_packet {
+    __index = function(packet, key)
+      local p = whole_packet_of(packet)
+      local read = get[key]
+      if read ~= nil then return (read(p)) end
+      local method = methods[key]
+      if method == nil then no_field(key, 2) end
+      return method
+    end,
+    __newindex = function(packet, key, value)
+      local p = whole_packet_of(packet)
+      local write = set[key]
+      if write == nil then
+        if get[key] == nil then no_field(key, 2) end
+        error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
+      end
+      write(p, value)
+    end,
+    __tostring = function(packet)
+      return (ffi.string(summary, C.ipq_packet_summary(whole_packet_of(packet), summary)))
+    end,
+  }
+end
+
+core.own_packet = M
+return M
