@@ -6,16 +6,23 @@
 #define MODULES(M)                                                                \
 	M(init, "ipq", "init.lua")                                                \
 	M(arguments, "ipq.arguments", "arguments.lua")                            \
+	M(build, "ipq.build", "build.lua")                                        \
+	M(checksum, "ipq.checksum", "checksum.lua")                               \
 	M(counter, "ipq.counter", "counter.lua")                                  \
 	M(event, "ipq.event", "event.lua")                                        \
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
-	M(checksum, "ipq.checksum", "checksum.lua")                               \
 	M(netset, "ipq.netset", "netset.lua")                                     \
 	M(seq, "ipq.seq", "seq.lua")                                              \
 	M(spelling, "ipq.spelling", "spelling.lua")                               \
 	M(test, "ipq.test", "test.lua")                                           \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \
+	M(build_assign, "ipq.build.assign", "build/assign.lua")                   \
+	M(build_builder, "ipq.build.builder", "build/builder.lua")                \
+	M(build_fields, "ipq.build.fields", "build/fields.lua")                   \
+	M(build_keys, "ipq.build.keys", "build/keys.lua")                         \
+	M(build_meta, "ipq.build.meta", "build/meta.lua")                         \
+	M(build_misuse, "ipq.build.misuse", "build/misuse.lua")                   \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \
@@ -32,32 +39,27 @@
 	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
 	M(packet_arp, "ipq.packet.arp", "packet/arp.lua")                         \
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
+	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
+	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
 	M(packet_link, "ipq.packet.link", "packet/link.lua")                      \
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
-	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
-	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
 	M(packet_own, "ipq.packet.own", "packet/own.lua")                         \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
 	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \
 	M(packet_view, "ipq.packet.view", "packet/view.lua")                      \
 	M(test_assertions, "ipq.test.assertions", "test/assertions.lua")          \
-	M(test_assign, "ipq.test.assign", "test/assign.lua")                      \
 	M(test_buffer, "ipq.test.buffer", "test/buffer.lua")                      \
 	M(test_build, "ipq.test.build", "test/build.lua")                         \
 	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")                \
 	M(test_dns, "ipq.test.dns", "test/dns.lua")                               \
-	M(test_fields, "ipq.test.fields", "test/fields.lua")                      \
 	M(test_filter, "ipq.test.filter", "test/filter.lua")                      \
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")                \
 	M(test_golden, "ipq.test.golden", "test/golden.lua")                      \
-	M(test_keys, "ipq.test.keys", "test/keys.lua")                            \
 	M(test_link, "ipq.test.link", "test/link.lua")                            \
 	M(test_memory, "ipq.test.memory", "test/memory.lua")                      \
-	M(test_meta, "ipq.test.meta", "test/meta.lua")                            \
-	M(test_misuse, "ipq.test.misuse", "test/misuse.lua")                      \
 	M(test_packet, "ipq.test.packet", "test/packet.lua")                      \
 	M(test_replay, "ipq.test.replay", "test/replay.lua")                      \
 	M(test_sent, "ipq.test.sent", "test/sent.lua")                            \

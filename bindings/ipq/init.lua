@@ -36,6 +36,7 @@ local M = {
   log = log,
   event = event.event,
   counter = counter.counter,
+  build = require "ipq.build",
   netset = require "ipq.netset".new,
   checksum = require "ipq.checksum".checksum,
   seq = require "ipq.seq",

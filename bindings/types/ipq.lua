@@ -15,6 +15,7 @@
 ---@field queue_num integer? the number of the queue that this process judges; nil with a capture and in specs
 ---@field worker integer which of the program's workers this is, from 0 up
 ---@field log ipq.log
+---@field build ipq.Build
 local ipq = {}
 
 ---The verdict that hands a packet to queue n. Raises unless n is an integer from 0 to 65535.
@@ -35,6 +36,24 @@ function ipq.monotonic() end
 ---@param bytes string|ipq.Buffer
 ---@return integer
 function ipq.checksum(bytes) end
+
+---Packets from tables of fields, by their names: those of the header that the function is called after, those of the IP
+---header (where both have one, in a table of its own: { id = 7, ip = { id = 8 } }), and metadata, of which mark, priority,
+---indev and outdev, or indev_name and outdev_name, are what a packet is sent by. IPv6 where an address, a field or family
+---says so. Lengths and checksums are right unless they are given. nil and why where a field cannot be; no table raises.
+---@class ipq.Build
+---@field ip fun(fields?: table<string, any>): ipq.OwnPacket?, string? payload is what protocol says
+---@field ip6 fun(fields?: table<string, any>): ipq.OwnPacket?, string? payload is what nexthdr says
+---@field tcp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field udp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field udplite fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field icmp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field icmpv6 fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field sctp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field dccp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field gre fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+---@field esp fun(fields?: table<string, any>): ipq.OwnPacket?, string?
+ipq.build = {}
 
 ---TCP's numbers, which go on from 2^32 - 1 to 0.
 ipq.seq = {}
@@ -253,6 +272,16 @@ function Netset:has_daddr(pkt) end
 ---@field ether ipq.Ether? of a bridge, and of a capture; nil where its link header has no Ethernet address
 local Packet = {}
 
+---A packet of the script's own: a clone, or what ipq.build makes. It outlives the filter, with its headers and
+---Buffers, and has the fields of a packet, to read and to assign.
+---@class ipq.OwnPacket : ipq.Packet
+local OwnPacket = {}
+
+---The whole IP packet, with right lengths and checksums; nil and why it cannot be sent as it was left.
+---@return string? bytes
+---@return string? message
+function OwnPacket:bytes() end
+
 ---A packet inside of another one: what a tunnel carries, or what an ICMP error quotes. Checksums follow, its own and those
 ---around it; a change of its length, or of where its headers are, raises.
 ---@class ipq.Inside
@@ -283,6 +312,12 @@ local Packet = {}
 ---them, nor one that has yet to follow a change.
 ---@return string
 function Packet:copy() end
+
+---A packet of the script's own, as this one is now: whole, with right lengths and checksums, also those that a network
+---card was to make. nil and why, where there can be none: of a packet that is cut off or malformed.
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Packet:clone() end
 
 ---Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK in the mark, beside what else
 ---is there. The packet gets its verdict as ever. README.md has the rules.

@@ -59,6 +59,7 @@ static const struct condition {
 	/* What interfaces are called, and whether a file is a terminal. Others change interfaces,
 	 * which CAP_NET_ADMIN would allow, or type into the terminal. */
 	{CALL(ioctl), 1, SIOCGIFNAME},
+	{CALL(ioctl), 1, SIOCGIFINDEX},
 	{CALL(ioctl), 1, SIOCGIFHWADDR},
 	{CALL(ioctl), 1, SIOCGIFMTU},
 	{CALL(ioctl), 1, TCGETS},

@@ -66,6 +66,29 @@ const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t in
 	return device;
 }
 
+uint32_t ipq_device_find(struct ipq_devices *devices, const char *name)
+{
+	struct ifreq request = {.ifr_ifindex = 0};
+	size_t len = strnlen(name, IFNAMSIZ);
+	int64_t now = now_ms();
+	int saved = errno;
+	bool found;
+
+	if (len == 0 || len == IFNAMSIZ)
+		return 0;
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		const struct ipq_device *device = &devices->slots[i];
+
+		if (device->until_ms > now && strcmp(device->name, name) == 0)
+			return device->index;
+	}
+	ipq_devices_open(devices);
+	memcpy(request.ifr_name, name, len);
+	found = devices->fd > 0 && ioctl(devices->fd - 1, SIOCGIFINDEX, &request) == 0;
+	errno = saved;
+	return found ? (uint32_t)request.ifr_ifindex : 0;
+}
+
 bool ipq_device_is_outgrown(struct ipq_devices *devices, const struct ipq_packet *packet)
 {
 	enum { DONT_FRAGMENT = 0x40 };

@@ -296,6 +296,9 @@ bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *t
  * next call with the same cache. errno is kept. A cached answer is at most a second old.
  * (device.c) */
 const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index);
+/* The index of the interface of that name; 0 where there is none. errno is kept. A cached answer is at
+ * most a second old. (device.c) */
+uint32_t ipq_device_find(struct ipq_devices *devices, const char *name);
 /* Whether a changed packet has grown larger than the interface takes that it leaves by, and may not
  * be cut: IPv6, or IPv4 with DF. The kernel drops it then, and tells its sender of an MTU that it
  * has kept. A path's MTU may be less still, which is not known here. False where the kernel has not

@@ -1,6 +1,6 @@
 -- Reads all that there is of each packet, and accepts it.
 -- In the program no script has it by require.
-local fields = (debug.getregistry()["ipq.require"] or require) "ipq.test.fields"
+local fields = (debug.getregistry()["ipq.require"] or require) "ipq.build.fields"
 local ipq = require "ipq"
 
 local extensions = { 0, 43, 44, 51, 60, 135 }

@@ -1,5 +1,5 @@
 -- Reads packets inside of packets.
-local fields = require "ipq.test.fields"
+local fields = require "ipq.build.fields"
 
 local M = {}
 

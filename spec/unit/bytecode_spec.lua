@@ -45,7 +45,8 @@ local function tail_call(name) return (name == "CALLT" or name == "CALLMT") and 
 
 -- All but the test kit.
 local modules = {}
-for path in io.popen "ls bindings/ipq/*.lua bindings/ipq/engine/*.lua bindings/ipq/packet/*.lua":lines() do
+local rooms = "cd bindings/ipq && ls *.lua build/*.lua engine/*.lua packet/*.lua | sed s:^:bindings/ipq/:"
+for path in io.popen(rooms):lines() do
   if path ~= "bindings/ipq/test.lua" then modules[#modules + 1] = path end
 end
 

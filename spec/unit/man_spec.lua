@@ -184,7 +184,7 @@ describe("ipq(3lua)", function()
 
   it("names what the annotations name: methods, options, the kit and its assertions", function()
     local letters = { Buffer = "b", Netset = "set", Held = "held", Timer = "timer", Queue = "queue",
-      Packet = "pkt", Filter = "filter" }
+      Packet = "pkt", Filter = "filter", OwnPacket = "own" }
     local seen = 0
     local function check(path, kit)
       for owner, sign, name in document.read(path):gmatch "\nfunction (%w+)([.:])([%w_]+)%(" do

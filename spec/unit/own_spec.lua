@@ -1,5 +1,5 @@
 -- A script's own packets: pkt:clone(), what is read and assigned in one, and what keeps it.
-local fields = require "ipq.test.fields"
+local fields = require "ipq.build.fields"
 local ipq = require "ipq"
 local random_fields = require "spec.support.random_fields"
 local rewrite = require "spec.support.rewrite"

@@ -271,6 +271,13 @@ describe("bindings/types/ipq.lua", function()
     assert.equal(2, seen)
   end)
 
+  it("names what ipq.build has, and the methods of its packets", function()
+    local named, has, own = class "ipq.Build", {}, ipq.build.udp()
+    for name in pairs(ipq.build) do has[name] = true end
+    assert.same(has, named)
+    for name in text:gmatch "function OwnPacket:([%w_]+)" do assert.is_function(own[name]) end
+  end)
+
   it("names a counter's methods", function()
     local hits, seen = ipq.counter "hits", 0
     for name in text:gmatch "function Counter:([%w_]+)" do

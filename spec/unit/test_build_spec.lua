@@ -1,5 +1,5 @@
 -- The test kit's builders: what they make is what was asked for, and right in the eyes of others.
-local fields = require "ipq.test.fields"
+local fields = require "ipq.build.fields"
 local packet = require "ipq.packet.view"
 local t = require "ipq.test"
 local tshark = require "spec.support.tshark"

@@ -1,4 +1,4 @@
---- A script's own packets: clones. Each is an object that keeps its bytes, with the
+--- A script's own packets: clones, and what ipq.build makes. Each is an object that keeps its bytes, with the
 --- fields of a live packet (view.lua); engine/own.lua has its memory. Nothing of the packet that it was made of changes
 --- with it.
 local abi = require "ipq.engine.abi"

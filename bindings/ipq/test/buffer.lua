@@ -1,9 +1,10 @@
 --- Buffers of the kit's packets: what a filter's Buffers are, but read alone, and good for as long as they are kept.
 --- One is equal to a string of the same bytes.
+local assign = require "ipq.build.assign"
 local ffi = require "ffi"
 local live_buffer = require "ipq.packet.buffer"
 local memory = require "ipq.test.memory"
-local misuse = require "ipq.test.misuse"
+local misuse = require "ipq.build.misuse"
 
 local M = {}
 
@@ -20,6 +21,8 @@ function M.text(value)
   if ffi.istype(buffer_type, value) then return bytes_of[value] end
   if live_buffer.is_buffer(value) then return tostring(value) end
 end
+
+assign.other_text = M.text
 
 local bad = misuse.bad
 

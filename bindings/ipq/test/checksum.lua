@@ -1,6 +1,6 @@
 --- Whether a packet's lengths and checksums are right.
-local memory = require "ipq.test.memory"
-local misuse = require "ipq.test.misuse"
+local assign = require "ipq.build.assign"
+local misuse = require "ipq.build.misuse"
 local packet = require "ipq.test.packet"
 
 local M = {}
@@ -16,7 +16,7 @@ function M.right(pkt)
   -- Bytes behind the IP packet are the link's.
   local length = pkt.ip and pkt.ip.length or pkt.ip6 and pkt.ip6.length + 40 or #pkt.bytes
   local own = pkt.bytes:sub(1, length)
-  local ok, bytes = pcall(memory.complete, own, { family = pkt.family, hw_protocol = pkt.hw_protocol })
+  local ok, bytes = pcall(assign.complete, own, pkt.family, pkt.hw_protocol)
   if not ok then return nil, misuse.plain(bytes) end
   return packet.new(bytes .. pkt.bytes:sub(#own + 1), pkt.meta)
 end

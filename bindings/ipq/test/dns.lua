@@ -1,7 +1,7 @@
 --- DNS messages over UDP, for filters that look at them: RFC 1035, RFC 3596.
 local build = require "ipq.test.build"
-local keys = require "ipq.test.keys"
-local misuse = require "ipq.test.misuse"
+local keys = require "ipq.build.keys"
+local misuse = require "ipq.build.misuse"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 --- A packet in fragments: RFC 791 section 3.2, RFC 8200 section 4.5.
-local misuse = require "ipq.test.misuse"
+local misuse = require "ipq.build.misuse"
 local packet = require "ipq.test.packet"
 
 local M = {}

@@ -1,5 +1,5 @@
 --- Golden files: what a replay has to give, kept beside the specs.
-local misuse = require "ipq.test.misuse"
+local misuse = require "ipq.build.misuse"
 local replay = require "ipq.test.replay"
 local text = require "ipq.test.text"
 

@@ -1,6 +1,6 @@
 --- The link header of the kit's packets: Ethernet, as a capture has it, made from fields of pkt.ether and tags.
 local memory = require "ipq.test.memory"
-local misuse = require "ipq.test.misuse"
+local misuse = require "ipq.build.misuse"
 
 local M = {}
 

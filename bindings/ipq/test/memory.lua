@@ -9,7 +9,8 @@ local ffi = require "ffi"
 local link = require "ipq.packet.link"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
-local misuse = require "ipq.test.misuse"
+local metadata = require "ipq.build.meta"
+local misuse = require "ipq.build.misuse"
 local sending = require "ipq.engine.send"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
@@ -107,8 +108,7 @@ M.in_replay = in_replay
 
 -- Metadata, by the names of fields
 
-local families = { unspec = 0, inet = 1, ip = 2, arp = 3, netdev = 5, bridge = 7, ip6 = 10 } -- NFPROTO_*
-local hooks = { prerouting = 0, input = 1, forward = 2, output = 3, postrouting = 4 } -- NF_INET_*
+local FAMILY_IP, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_IP6, HOOK_INPUT = 2, 3, 7, 10, 1 -- NFPROTO_*, NF_INET_*
 local DEVICES = 32 -- of struct ipq_devices
 local FOREVER = 0x7fffffffffffffffLL
 
@@ -202,7 +202,7 @@ local function fill_link(p, bytes, anchors)
   anchors.l2hdr = memory
   p.l2hdr, p.l2hdr_len, p.link = memory, #bytes, E.IPQ_LINK_ETHER
   p.present = bit.bor(p.present, E.IPQ_HAS_L2HDR)
-  if p.family == families.bridge then return end
+  if p.family == FAMILY_BRIDGE then return end
   p.l2hdr_room = size
   if #bytes >= ETHERNET_HEADER then link.tell_tag(p) end
 end
@@ -250,12 +250,6 @@ local function version_of(bytes)
   return first and math.floor(first / 16)
 end
 
-local function number_of(meta, name, names)
-  local value = meta[name]
-  if type(value) ~= "string" then return value end
-  return names[value]
-end
-
 local function fill_payload(p, slot, bytes, meta, queue)
   if queue.copy == "meta" then
     p.data, p.data_len, p.len = slot, 0, 0
@@ -272,9 +266,9 @@ local function fill(p, slot, bytes, meta, queue, anchors)
   p.present = E.IPQ_HAS_PACKET_HDR
   p.skb_info, p.mark, p.priority = 0, meta.mark or 0, meta.priority or 0
   p.packet_id, p.queue_num = meta.packet_id or 1, meta.queue_num or 0
-  p.hook = number_of(meta, "hook", hooks) or number_of(meta, "hook_name", hooks) or hooks.input
-  p.family = number_of(meta, "family", families) or (v6 and families.ip6 or families.ip)
-  p.hw_protocol = meta.hw_protocol or (p.family == families.arp and 0x0806 or v6 and 0x86dd or 0x0800)
+  p.hook = metadata.hook(meta.hook) or metadata.hook(meta.hook_name) or HOOK_INPUT
+  p.family = metadata.family(meta.family) or (v6 and FAMILY_IP6 or FAMILY_IP)
+  p.hw_protocol = meta.hw_protocol or (p.family == FAMILY_ARP and 0x0806 or v6 and 0x86dd or 0x0800)
   for name, has in pairs(optional) do
     if meta[name] then
       p[name] = meta[name]
@@ -471,18 +465,6 @@ function M.with(bytes, meta, work)
   if not job.ok then error(job.result, 0) end
   if outcome.why then error(outcome.why, 0) end
   return job.result, outcome.bytes or bytes
-end
-
---- The bytes with all lengths and checksums made.
----@return string bytes
-function M.complete(bytes, meta)
-  local _, complete = M.with(bytes, meta, function(pkt)
-    -- Bytes that a packet came with would change nothing.
-    local payload = pkt.payload
-    if #payload > 0 then payload:set_u8(0, payload:u8(0)) end
-    return nil, bytes
-  end)
-  return complete
 end
 
 return M

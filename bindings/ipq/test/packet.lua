@@ -1,13 +1,13 @@
 --- Packets of the test kit: an IP packet's bytes, its metadata, and its fields by the names that a filter knows.
-local assign = require "ipq.test.assign"
+local assign = require "ipq.build.assign"
 local buffer = require "ipq.test.buffer"
-local fields = require "ipq.test.fields"
+local fields = require "ipq.build.fields"
 local link = require "ipq.test.link"
 local live_buffer = require "ipq.packet.buffer"
 local live_packet = require "ipq.packet.view"
 local memory = require "ipq.test.memory"
-local metadata = require "ipq.test.meta"
-local misuse = require "ipq.test.misuse"
+local metadata = require "ipq.build.meta"
+local misuse = require "ipq.build.misuse"
 local spelling = require "ipq.spelling"
 
 local M = {}

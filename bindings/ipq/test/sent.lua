@@ -1,6 +1,6 @@
 --- What a filter has sent, against what a spec expects: assert.sent.
 local buffer = require "ipq.test.buffer"
-local misuse = require "ipq.test.misuse"
+local misuse = require "ipq.build.misuse"
 local packet = require "ipq.test.packet"
 local text = require "ipq.test.text"
 

@@ -1,6 +1,6 @@
 --- Packets for people: field by field, in hexadecimal, and two of them side by side.
 local buffer = require "ipq.test.buffer"
-local fields = require "ipq.test.fields"
+local fields = require "ipq.build.fields"
 
 local M = {}
 
