@@ -272,7 +272,7 @@ function Netset:has_daddr(pkt) end
 ---@field ether ipq.Ether? of a bridge, and of a capture; nil where its link header has no Ethernet address
 local Packet = {}
 
----A packet of the script's own: a clone, or what ipq.build makes. It outlives the filter, with its headers and
+---A packet of the script's own: a clone, an answer, or what ipq.build makes. It outlives the filter, with its headers and
 ---Buffers, and has the fields of a packet, to read and to assign.
 ---@class ipq.OwnPacket : ipq.Packet
 local OwnPacket = {}
@@ -318,6 +318,14 @@ function Packet:copy() end
 ---@return ipq.OwnPacket? packet
 ---@return string? message
 function Packet:clone() end
+
+---What the receiver of this packet says to its sender, a packet of the script's own: addresses and ports are exchanged,
+---TCP's numbers go on, an ICMP echo request becomes the reply. payload is its payload; other fields are given as to
+---ipq.build. nil and why, where there is no such answer, or a field cannot be.
+---@param fields table<string, any>
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Packet:answer(fields) end
 
 ---Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK in the mark, beside what else
 ---is there. The packet gets its verdict as ever. README.md has the rules.

@@ -265,4 +265,14 @@ function M.build(template, plan)
   return packet
 end
 
+--- Assigns fields of a packet that is there, metadata too. Raises where one cannot be.
+---@param packet ipq.OwnPacket
+---@param changes table<string, any>
+function M.change(packet, changes)
+  local plan = new_plan(headers_of(packet), {})
+  for key, value in pairs(changes) do add(plan, key, value) end
+  apply(packet, plan)
+  meta.apply(own.packet(packet), meta.checked(plan.meta))
+end
+
 return M

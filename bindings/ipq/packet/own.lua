@@ -1,4 +1,4 @@
---- A script's own packets: clones, and what ipq.build makes. Each is an object that keeps its bytes, with the
+--- A script's own packets: clones, answers, and what ipq.build makes. Each is an object that keeps its bytes, with the
 --- fields of a live packet (view.lua); engine/own.lua has its memory. Nothing of the packet that it was made of changes
 --- with it.
 local abi = require "ipq.engine.abi"
@@ -11,7 +11,8 @@ local memory = require "ipq.engine.own"
 local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
-local error, pairs, tonumber, tostring = error, pairs, tonumber, tostring
+local error, next, pairs, pcall, require, tonumber = error, next, pairs, pcall, require, tonumber
+local tostring, type = tostring, type
 
 -- Its metatype's functions last as long as the Lua state (see engine/abi.lua).
 if core.own_packet then return core.own_packet end
@@ -19,16 +20,20 @@ if core.own_packet then return core.own_packet end
 local C, E = abi.C, ffi.C
 local band, bnot = bit.band, bit.bnot
 local whole_packet_of, reserve, inherit, new = live.whole_packet_of, memory.reserve, memory.inherit, memory.new
-local PAYLOAD = E.IPQ_SET_PAYLOAD
+local is_buffer, open_buffer = buffer.is_buffer, buffer.open
+local PAYLOAD, HAS_CT_INFO = E.IPQ_SET_PAYLOAD, E.IPQ_HAS_CT_INFO
 local CHANGED = PAYLOAD + E.IPQ_SET_LAYOUT + E.IPQ_SET_OVERSIZED + E.IPQ_SET_SEGMENTED
+local HEADERS = 128 -- bytes that an answer's headers have at most
 local NFPROTO_IPV4, NFPROTO_IPV6, IPV4, IPV6 = 2, 10, 0x0800, 0x86dd
 
+local known = ffi.new "struct ipq_tuple"
 local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
 
 local M = { is = memory.is, open = memory.open }
 
 -- What enum ipq_unsent says, in words.
 local unsent = {
+  [tonumber(E.IPQ_UNSENT_RULE)] = "an RFC forbids an answer to this packet",
   [tonumber(E.IPQ_UNSENT_MALFORMED)] = "the packet is malformed, or not all there",
   [tonumber(E.IPQ_UNSENT_LENGTH)] = "the packet is too large, and cannot be cut",
 }
@@ -48,6 +53,62 @@ function M.clone(p)
   inherit(copy, p, setting.sent_mark)
   copy.fix = p.fix
   return (new(own, len))
+end
+
+--- Who sends the packet, and to whom, as the sender knows it; nil where that is what the packet says.
+local function known_of(p)
+  if band(p.present, HAS_CT_INFO) ~= 0 and C.ipq_conntrack_known(p, known) then return known end
+end
+
+--- The answer with that payload, size bytes.
+local function turned(p, payload, size)
+  if p.parsed == 0 then C.ipq_header_parse(p) end
+  local room = HEADERS + (payload == nil and p.data_len or size)
+  local own, answer, bytes = reserve(room)
+  local len = C.ipq_packet_answer(p, known_of(p), payload, size, bytes, room)
+  if len < 0 then return nil, refusal(len) end
+  inherit(answer, p, setting.sent_mark)
+  return (new(own, len))
+end
+
+--- The other fields of an answer. Gives why one cannot be assigned, or nil.
+local function assign_others(packet, fields)
+  local others = {}
+  for name, value in pairs(fields) do others[name] = value end
+  others.payload = nil
+  local assign = require "ipq.build.assign"
+  local ok, why = pcall(assign.change, packet, others)
+  if not ok then return (require("ipq.build.misuse").plain(why)) end
+end
+
+--- What p's receiver says to its sender, with these fields; nil and why there is no such answer. Errors are at that
+--- level of the caller's.
+---@param p any struct ipq_packet *
+---@param fields table<string, any>
+---@return ipq.OwnPacket? packet
+---@return string? message
+function M.answer(p, fields, level)
+  if type(fields) ~= "table" then
+    error("answer() takes a table of fields, as { payload = text }, not " .. (fields == nil and "nil" or "a "
+      .. type(fields)), level + 1)
+  end
+  local payload, size = fields.payload, 0
+  if type(payload) == "string" then
+    size = #payload
+  elseif is_buffer(payload) then
+    payload, size = open_buffer(payload)
+  elseif payload ~= nil then
+    return nil, "payload must be a string"
+  end
+  if size > E.IPQ_PAYLOAD_MAX then return nil, (refusal(-E.IPQ_UNSENT_LENGTH)) end
+  local packet, why = turned(p, payload, size)
+  if not packet then return nil, why end
+  local first = next(fields)
+  if first ~= nil and (first ~= "payload" or next(fields, first) ~= nil) then
+    why = assign_others(packet, fields)
+    if why then return nil, why end
+  end
+  return packet
 end
 
 --- A packet of these bytes, at most IPQ_PACKET_MAX, taken as they are.

@@ -297,6 +297,16 @@ function shared:clone()
   return packet, why
 end
 
+--- What the receiver of this packet says to its sender, a packet of the script's own, with these fields; nil and why
+--- there is no such answer.
+---@param fields table<string, any>
+---@return ipq.OwnPacket? packet
+---@return string? message
+function shared:answer(fields)
+  local packet, why = own.answer(whole_packet_of(self), fields, 2)
+  return packet, why
+end
+
 for name, method in pairs(shared) do methods[name] = method end
 
 --- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
