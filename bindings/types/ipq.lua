@@ -188,6 +188,18 @@ local Held = {}
 ---@param bytes? string|ipq.Buffer a whole IP packet
 function Held:verdict(verdict, bytes) end
 
+---A packet of the script's own, as the held one goes out by default. Raises where its filter has not returned yet, and
+---when it has had its verdict.
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Held:clone() end
+
+---What the receiver of the held packet says to its sender: as Packet:answer().
+---@param fields table<string, any>
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Held:answer(fields) end
+
 ---A set of networks; #set is how many were given.
 ---@class ipq.Netset
 ---@operator len: integer

@@ -25,7 +25,8 @@ local function sent(src)
   for i, p in ipairs(src:committed_held_packets()) do
     result[i] = { id = p.packet_id, verdict = p.verdict, set = p.set, mark = p.mark, priority = p.priority,
       bytes = ffi.string(p.data, p.data_len), present = p.present,
-      has_pointers = p.ct ~= nil or p.secctx ~= nil or p.l2hdr ~= nil or p.prefix ~= nil }
+      ct = p.ct ~= nil and ffi.string(p.ct, p.ct_len) or nil,
+      has_pointers = p.secctx ~= nil or p.l2hdr ~= nil or p.prefix ~= nil }
   end
   return result
 end
@@ -90,10 +91,11 @@ describe("pkt:hold()", function()
 
   it("keeps what the filter changed, before and after it, though other packets come to the same place", function()
     local src = new(3)
-    local held
+    local held, ct
     src:plan({ 1, 1, 1 }):judge(function(pkt)
       if pkt.packet_id == 1 then
         pkt.ip.ttl = 9
+        ct = ffi.string(src.batch.packets[0].ct, src.batch.packets[0].ct_len)
         src.batch.packets[0].prefix = "as long as its batch"
         held = pkt:hold()
         pkt.mark, pkt.priority = 7, 8
@@ -111,7 +113,9 @@ describe("pkt:hold()", function()
     assert.is_true(require "ipq.test".packet(seen[1].bytes).udp.length == 18)
     assert.valid_checksums(require "ipq.test".packet(seen[1].bytes))
     assert.is_false(seen[1].has_pointers)
-    assert.equal(0, bit.band(seen[1].present, E.IPQ_HAS_CT))
+    assert.is_true(#ct > 0)
+    assert.equal(ct, seen[1].ct)
+    assert.equal(0, bit.band(seen[1].present, E.IPQ_HAS_L2HDR))
   end)
 
   it("sends the bytes that come with the verdict, a string's or a Buffer's, complete", function()

@@ -268,7 +268,7 @@ describe("bindings/types/ipq.lua", function()
         seen = seen + 1
       end
     end
-    assert.equal(2, seen)
+    assert.equal(4, seen)
   end)
 
   it("names what ipq.build has, and the methods of its packets", function()

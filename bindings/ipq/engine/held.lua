@@ -9,6 +9,7 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local outcome = require "ipq.engine.outcome"
+local own = require "ipq.packet.own"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local error, getmetatable, ipairs, pairs, pcall = error, getmetatable, ipairs, pairs, pcall
@@ -24,9 +25,10 @@ local band = bit.band
 local packet_type, byte_array = ffi.typeof "struct ipq_packet", ffi.typeof "uint8_t[?]"
 local SIZE = ffi.sizeof "struct ipq_packet"
 -- What a packet has of them lies in its slot, and is gone with it.
-local KEPT = bit.bnot(bit.bor(E.IPQ_HAS_CT, E.IPQ_HAS_SECCTX, E.IPQ_HAS_L2HDR))
+local KEPT = bit.bnot(bit.bor(E.IPQ_HAS_SECCTX, E.IPQ_HAS_L2HDR))
 
 local RUNNING = "the filter that holds the packet has not returned yet: held:verdict() is for later"
+local IN_FILTER = "the filter that holds the packet has not returned yet: there it is pkt:%s()"
 local FAILED = "the packet was not held: its filter failed, and it got the error verdict"
 local JUDGED = "the packet has had its verdict already"
 local ENDED = "the packet got the default verdict when its filter ended"
@@ -53,7 +55,8 @@ local mt = {
 }
 setmetatable(Held, {
   __index = function(_, key)
-    error(("a held packet has no '%s'; it has :verdict(verdict, bytes)"):format(tostring(key)), 2)
+    error(("a held packet has no '%s'; it has :verdict(verdict, bytes), :clone() and :answer(fields)")
+      :format(tostring(key)), 2)
   end,
 })
 
@@ -94,7 +97,8 @@ end
 local function copy_of(p)
   local came_len = p.came ~= nil and p.came_data_len or 0
   local why_size = p.why ~= nil and E.IPQ_WHY_SIZE or 0
-  local copy, bytes = packet_type(), byte_array(p.data_len + came_len + why_size)
+  local ct_len = band(p.present, E.IPQ_HAS_CT) ~= 0 and p.ct_len or 0
+  local copy, bytes = packet_type(), byte_array(p.data_len + came_len + why_size + ct_len)
   ffi.copy(copy, p, SIZE)
   ffi.copy(bytes, p.data, p.data_len)
   copy.data, copy.spare = bytes, spare
@@ -104,7 +108,11 @@ local function copy_of(p)
   end
   if p.why ~= nil then copy.why = bytes + p.data_len + came_len end
   copy.ct, copy.secctx, copy.l2hdr, copy.prefix = nil, nil, nil, nil
-  copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = 0, 0, 0, 0
+  if ct_len > 0 then
+    copy.ct = bytes + p.data_len + came_len + why_size
+    ffi.copy(bytes + p.data_len + came_len + why_size, p.ct, ct_len)
+  end
+  copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = ct_len, 0, 0, 0
   copy.present = band(copy.present, KEPT)
   return copy, bytes
 end
@@ -149,22 +157,22 @@ local function judge(state, refusal, value, bytes)
   if why then keeper.tell_error(p, why) end
 end
 
---- What is behind a handle, or why there is nothing.
-local function state_of(handle)
+--- What is behind a handle, or why there is nothing. method is what was called, as it is to be.
+local function state_of(handle, method)
   if type(handle) == "table" and getmetatable(handle) == false then
     local state = states[rawget(handle, NUMBER) or 0]
     if state and state.handle == handle then return state, state.refusal end
     local refusal = rawget(handle, REFUSAL)
     if type(refusal) == "string" then return nil, refusal end
   end
-  return nil, "verdict() is a method of what pkt:hold() gives: held:verdict(v)"
+  return nil, method:match "[^(]*" .. "() is a method of what pkt:hold() gives: held:" .. method
 end
 
 --- Gives the packet its verdict, and where there are bytes makes it these: as a filter that returns them. Once.
 ---@param value? ipq.verdict nil: the default verdict
 ---@param bytes? string|ipq.Buffer a whole IP packet
 function Held:verdict(value, bytes)
-  local state, refusal = state_of(self)
+  local state, refusal = state_of(self, "verdict(v)")
   if refusal then error(refusal, 2) end
   if value ~= nil and not is_valid(value) then
     error(outcome.bad_verdict("held:verdict() was given", value, "it takes"), 2)
@@ -176,6 +184,31 @@ function Held:verdict(value, bytes)
     error(outcome.bad_bytes("held:verdict() was given", bytes), 2)
   end
   judge(state, JUDGED, value, bytes)
+end
+
+--- The struct ipq_packet of a packet that is held, for a method.
+local function packet_of(handle, name)
+  local state, refusal = state_of(handle, name .. "()")
+  if refusal == RUNNING then refusal = IN_FILTER:format(name) end
+  if refusal then error(refusal, 3) end
+  return state.packet
+end
+
+--- A packet of the script's own, as the held one goes out by default; nil and why there can be none.
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Held:clone()
+  local packet, why = own.clone(packet_of(self, "clone"))
+  return packet, why
+end
+
+--- What the receiver of the held packet says to its sender, with these fields; nil and why there is no such answer.
+---@param fields table<string, any>
+---@return ipq.OwnPacket? packet
+---@return string? message
+function Held:answer(fields)
+  local packet, why = own.answer(packet_of(self, "answer"), fields, 2)
+  return packet, why
 end
 
 --- Gives the default verdict to all that are still held, in the order in which they came.
