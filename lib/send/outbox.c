@@ -61,11 +61,11 @@ const char *ipq_unsent_text(int reason)
 {
 	switch (reason < 0 ? -reason : reason) {
 	case IPQ_UNSENT_NOT: return "sent";
-	case IPQ_UNSENT_RULE: return "the RFCs forbid an answer to this packet";
+	case IPQ_UNSENT_RULE: return "an RFC forbids an answer to this packet";
 	case IPQ_UNSENT_RATE: return "more rejects a second than --reject-rate allows";
 	case IPQ_UNSENT_ROOM: return "too much is to be sent behind this batch already";
-	case IPQ_UNSENT_MALFORMED: return "no whole IP packet, or one whose headers are malformed";
-	case IPQ_UNSENT_LENGTH: return "too large for its way, and it may not be cut";
+	case IPQ_UNSENT_MALFORMED: return "the packet is malformed, or not all there";
+	case IPQ_UNSENT_LENGTH: return "the packet is too large for its way, and cannot be cut";
 	case IPQ_UNSENT_BUFFER: return "the kernel has no room for it";
 	case IPQ_UNSENT_ROUTE: return "no way to its destination";
 	case IPQ_UNSENT_REFUSED: return "the kernel refuses it, as a rule of the OUTPUT hook would";

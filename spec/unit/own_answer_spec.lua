@@ -19,8 +19,16 @@ describe("pkt:answer()", function()
     local own = assert(answer(query, { payload = "the answer" }))
     assert.equal(t.udp { saddr = "10.0.0.53", daddr = "10.0.0.1", sport = 53, dport = 5353, payload = "the answer",
       ttl = 64, ip = { id = own.ip.id } }.bytes, own:bytes())
-    assert.same({ 0x40000005, 3, 7, "prerouting", "ip" },
-      { own.mark, own.indev, own.priority, own.hook_name, own.family })
+    assert.same({ 0x40000005, 7, "prerouting", "ip" }, { own.mark, own.priority, own.hook_name, own.family })
+  end)
+
+  it("goes out by where its packet came in", function()
+    local back = assert(answer(query, {}))
+    assert.same({ nil, 3 }, { back.indev, back.outdev })
+    local here = assert(answer(query:with { indev = 3, outdev = 4 }, {}))
+    assert.same({ nil, 3 }, { here.indev, here.outdev })
+    local own = assert(answer(t.udp { outdev = 4 }, {}))
+    assert.same({ nil, 4 }, { own.indev, own.outdev })
   end)
 
   it("takes a Buffer as its payload, or none", function()
@@ -59,8 +67,8 @@ describe("pkt:answer()", function()
       { t.esp {}, {}, "the packet is malformed, or not all there" },
       { t.packet "\69", {}, "the packet is malformed, or not all there" },
       { query, { payload = 5 }, "payload must be a string" },
-      { query, { payload = ("x"):rep(65532) }, "the packet is too large, and cannot be cut" },
-      { query, { payload = ("x"):rep(65520) }, "the packet is too large, and cannot be cut" },
+      { query, { payload = ("x"):rep(65532) }, "the packet is too large for its way, and cannot be cut" },
+      { query, { payload = ("x"):rep(65520) }, "the packet is too large for its way, and cannot be cut" },
       { query, { dst_port = 5 }, "a packet with udp and ip has no field 'dst_port'; did you mean 'dport'?" },
       { query, { dport = 65536 }, "udp.dport must be an integer from 0 to 65535" },
       { query, { udp = { payload = 5 } }, "payload must be a string" },

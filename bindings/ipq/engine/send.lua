@@ -4,6 +4,7 @@ local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
+local own = require "ipq.packet.own"
 local error, type = error, type -- a script may overwrite globals
 
 -- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see engine/abi.lua).
@@ -19,10 +20,6 @@ local M = {}
 local sender, receiver = ffi.new "struct ipq_tuple", ffi.new "struct ipq_tuple"
 
 local HOW = "send = true in the script's table, or among ipq.open()'s options"
-
---- What takes a packet that is no live one, by its kind: is(value) → whether it is one, packet(value) → the struct
---- ipq_packet, or nil and why there is none. Set by packet/own.lua.
-M.own = nil
 
 --- From here on filters send by what the driver (its address, or a pointer) has for that.
 function M.use(driver_address)
@@ -63,8 +60,8 @@ function M.send(packet)
   elseif is_buffer(packet) then
     local start, len = open_buffer(packet)
     result = C.ipq_outbox_bytes(outbox, start, len, cause())
-  elseif M.own and M.own.is(packet) then
-    local p, why = M.own.packet(packet)
+  elseif own.is(packet) then
+    local p, why = own.packet(packet)
     if not p then return nil, why end
     result = C.ipq_outbox_packet(outbox, p, cause())
   else

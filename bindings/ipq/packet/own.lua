@@ -11,17 +11,18 @@ local memory = require "ipq.engine.own"
 local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
-local error, next, pairs, pcall, require, tonumber = error, next, pairs, pcall, require, tonumber
+local error, next, pairs, pcall, require = error, next, pairs, pcall, require
 local tostring, type = tostring, type
 
 -- Its metatype's functions last as long as the Lua state (see engine/abi.lua).
 if core.own_packet then return core.own_packet end
 
 local C, E = abi.C, ffi.C
-local band, bnot = bit.band, bit.bnot
+local band, bnot, bor = bit.band, bit.bnot, bit.bor
 local whole_packet_of, reserve, inherit, new = live.whole_packet_of, memory.reserve, memory.inherit, memory.new
 local is_buffer, open_buffer = buffer.is_buffer, buffer.open
 local PAYLOAD, HAS_CT_INFO = E.IPQ_SET_PAYLOAD, E.IPQ_HAS_CT_INFO
+local HAS_INDEV, HAS_OUTDEV = E.IPQ_HAS_INDEV, E.IPQ_HAS_OUTDEV
 local CHANGED = PAYLOAD + E.IPQ_SET_LAYOUT + E.IPQ_SET_OVERSIZED + E.IPQ_SET_SEGMENTED
 local HEADERS = 128 -- bytes that an answer's headers have at most
 local NFPROTO_IPV4, NFPROTO_IPV6, IPV4, IPV6 = 2, 10, 0x0800, 0x86dd
@@ -31,14 +32,8 @@ local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
 
 local M = { is = memory.is, open = memory.open }
 
--- What enum ipq_unsent says, in words.
-local unsent = {
-  [tonumber(E.IPQ_UNSENT_RULE)] = "an RFC forbids an answer to this packet",
-  [tonumber(E.IPQ_UNSENT_MALFORMED)] = "the packet is malformed, or not all there",
-  [tonumber(E.IPQ_UNSENT_LENGTH)] = "the packet is too large, and cannot be cut",
-}
-
-local function refusal(code) return unsent[-code] or "error " .. -code end
+--- What enum ipq_unsent says, in words.
+local function refusal(code) return (ffi.string(C.ipq_unsent_text(code))) end
 
 --- A copy of p's packet; nil and why it cannot be copied.
 ---@param p any struct ipq_packet *
@@ -57,7 +52,14 @@ end
 
 --- Who sends the packet, and to whom, as the sender knows it; nil where that is what the packet says.
 local function known_of(p)
-  if band(p.present, HAS_CT_INFO) ~= 0 and C.ipq_conntrack_known(p, known) then return known end
+  if band(p.present, HAS_CT_INFO) ~= 0 and C.ipq_conntrack_sender(p, known) then return known end
+end
+
+--- An answer goes out by where its packet came in.
+local function turn_devices(answer)
+  if band(answer.present, HAS_INDEV) == 0 then return end
+  answer.outdev = answer.indev
+  answer.present = bor(band(answer.present, bnot(HAS_INDEV)), HAS_OUTDEV)
 end
 
 --- The answer with that payload, size bytes.
@@ -68,6 +70,7 @@ local function turned(p, payload, size)
   local len = C.ipq_packet_answer(p, known_of(p), payload, size, bytes, room)
   if len < 0 then return nil, refusal(len) end
   inherit(answer, p, setting.sent_mark)
+  turn_devices(answer)
   return (new(own, len))
 end
 
