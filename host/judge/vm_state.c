@@ -11,10 +11,12 @@
 
 /* LuaJIT's own bounds are for short programs: when the 512 KiB of machine code are full, all of it
  * is thrown away in the middle of traffic. loopunroll counts tail calls, too: a script's own small
- * functions that end with a call are soon more than 15. */
-static const char jit_settings[] = "require 'jit.opt'.start('maxmcode=16384', 'maxtrace=8000', "
-				   "'maxrecord=16000', 'maxside=1000', 'maxsnap=2000', "
-				   "'loopunroll=60')";
+ * functions that end with a call are soon more than 15. A filter that makes a packet has more constants
+ * (maxirconst, 500) in its trace than one that looks at it. */
+static const char jit_settings[] =
+	"require 'jit.opt'.start('maxmcode=16384', 'maxtrace=8000', "
+	"'maxrecord=16000', 'maxirconst=4000', 'maxside=1000', 'maxsnap=2000', "
+	"'loopunroll=60')";
 
 static int log_sink(lua_State *L)
 {

@@ -5,6 +5,7 @@
  * without a source goes by a socket whose header the kernel makes. */
 #include "send.h"
 #include "lib/bytes.h"
+#include "lib/clock.h"
 #include "lib/packet/packet.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ struct ipq_raw {
 	struct ipq_outbox *outbox;
 	int sockets[WAYS]; /* -1: the kernel has no such family */
 	int probes[2];	   /* of UDP, for what the kernel says of a way: IPv4, IPv6 */
-	uint32_t id;	   /* of the last IPv6 packet that was cut into fragments */
+	uint32_t id;	   /* of the last packet that was cut into fragments */
 	struct {
 		uint32_t address;
 		bool is_broadcast;
@@ -344,6 +345,8 @@ int ipq_raw_open(struct ipq_raw **raw, struct ipq_outbox *outbox)
 	if (!r)
 		return -ENOMEM;
 	r->outbox = outbox;
+	/* Not those that others begin with. */
+	r->id = (uint32_t)ipq_monotonic_ns();
 	memset(r->sockets, -1, sizeof(r->sockets));
 	memset(r->probes, -1, sizeof(r->probes));
 	outbox->own = ipq_own_new();

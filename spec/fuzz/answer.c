@@ -86,6 +86,7 @@ static void made_check(uint8_t *bytes, uint32_t len, uint32_t wrong, uint32_t mt
 	struct ipq_packet again = view(packet, len);
 
 	CHECK(again.ip_version && !again.malformed && again.end == len && again.l3 == 0);
+	CHECK(ipq_header_total(packet, len) == len);
 	CHECK(!(ipq_sums_wrong(&again) & ~wrong));
 	free(packet);
 	split_check(bytes, len, mtu);

@@ -114,6 +114,7 @@ for _, name in ipairs(tunnel.names) do
         write("mend", file, "\0" .. came)
       local bits = flags == "\4" and "\16" or "\48"
       write("answer", file, "\128" .. bits .. be16(100) .. be16(2000) .. be16(#came) .. came)
+      write("answer", file .. "-tagged", "\128\26" .. be16(100) .. be16(2000) .. be16(#came + 4) .. "\0\5\8\0" .. came)
         write("inner", file, flags .. "\9" .. came)
       end
     end
