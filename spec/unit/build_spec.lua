@@ -78,6 +78,13 @@ describe("ipq.build", function()
     assert.equal(9, assert(ipq.build.udp { outdev_name = "nowhere0", outdev = 9 }).outdev)
   end)
 
+  it("takes any name for none with a capture, whose interfaces are another machine's", function()
+    local live = require "ipq.engine.live"
+    live.is_capture = true
+    finally(function() live.is_capture = false end)
+    assert.is_nil(assert(ipq.build.udp { outdev_name = "nowhere0" }).outdev)
+  end)
+
   it("finds those of the test kit's packets in their filters", function()
     local own
     t.run(function(pkt) own = assert(ipq.build.udp { outdev_name = pkt.indev_name }) end, t.udp { indev_name = "wan7" })

@@ -119,12 +119,13 @@ local optional = {
 }
 local devices = { "indev", "outdev", "physindev", "physoutdev" }
 
---- The index of the interface that is named, where its index is not given; nil where neither is.
+--- The index of the interface that is named, where its index is not given; nil where neither is. The interfaces of a
+--- capture are another machine's, and their names not known.
 local function device_index(meta, kind)
   local index, name = meta[kind], meta[kind .. "_name"]
-  if index or not name then return index end
-  if not live.is_capture then index = C.ipq_device_find(abi.devices, name) end
-  if not index or index == 0 then bad("%s_name: there is no interface '%s'", kind, name) end
+  if index or not name or live.is_capture then return index end
+  index = C.ipq_device_find(abi.devices, name)
+  if index == 0 then bad("%s_name: there is no interface '%s'", kind, name) end
   return index
 end
 
