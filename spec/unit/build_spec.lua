@@ -1,5 +1,7 @@
 -- ipq.build: packets from tables of fields, in a filter.
+local E = require("ffi").C
 local ipq = require "ipq"
+local own_packet = require "ipq.packet.own"
 local random_fields = require "spec.support.random_fields"
 local rewrite = require "spec.support.rewrite"
 local t = require "ipq.test"
@@ -54,6 +56,19 @@ describe("ipq.build", function()
     assert.equal(t.udp { payload = "hello", ttl = 3 }.bytes, own:bytes())
   end)
 
+  it("has checksums that lie follow what is assigned, as a packet that came so", function()
+    for name, given in pairs { tcp = { checksum = 0xbeef }, udp = { checksum = 7, payload = "hello" },
+      udplite = { checksum = 9 } } do
+      local own = assert(ipq.build[name](given))
+      local function change(pkt)
+        pkt.sport = pkt.sport + 5
+        pkt.saddr = "10.1.2.3"
+      end
+      change(own)
+      assert.equal(t.run(change, t[name](given)).packet:hex(), t.packet(own:bytes()):hex())
+    end
+  end)
+
   it("takes payloads that are Buffers, of live packets and of its own", function()
     local own = assert(ipq.build.udp { payload = "hello" })
     assert.equal("hello", tostring(assert(ipq.build.tcp { payload = own.udp.payload }).tcp.payload))
@@ -67,6 +82,9 @@ describe("ipq.build", function()
       timestamp = 1.5, hw_addr = "02:00:00:00:00:01", ct = { state = "new" }, gso = true, secctx = "x" })
     assert.same({ 0xffffffff, 5, 3, 7, "output", 9, 1.5, "02:00:00:00:00:01" }, { own.mark, own.priority, own.indev,
       own.outdev, own.hook_name, own.uid, own.timestamp, own.hw_addr })
+    local set = own_packet.packet(own).set
+    assert.equal(E.IPQ_SET_MARK + E.IPQ_SET_PRIORITY, bit.band(set, E.IPQ_SET_MARK + E.IPQ_SET_PRIORITY))
+    assert.is_truthy(ipq.build.udp { ether = { saddr = "02:00:00:00:00:01" }, vlan = { { id = 5 } } })
     assert.is_nil(own.ct)
     assert.is_false(own.gso)
   end)

@@ -162,6 +162,38 @@ describe("a clone", function()
     assert.equal(0x1234, in_filter(packet, function(pkt) return pkt.tcp.checksum end))
   end)
 
+  it("is as it was left where its packet is not to be made right", function()
+    local clone
+    t.run(function(pkt)
+      pkt.fix = false
+      pkt.udp.payload:replace(0, 5, "longer")
+      clone = assert(pkt:clone())
+      pkt.fix = true
+    end, t.udp { payload = "hello" })
+    assert.is_false(clone.fix)
+    assert.equal(33, clone:bytes():byte(4))
+    assert.equal("longer", clone:bytes():sub(-6))
+  end)
+
+  it("of a bridged packet has no VLAN tag, and is changed as others are", function()
+    local inner = t.udp { payload = "hello" }
+    local bridged = t.packet("\0\5\8\0" .. inner.bytes, { family = "bridge", hw_protocol = 0x8100 })
+    local clone = clone_of(bridged)
+    assert.equal(inner.bytes, clone:bytes())
+    assert.is_nil(clone.vlan)
+    clone.ip.ttl = 3
+    assert.equal(inner:with { ttl = 3 }.bytes, clone:bytes())
+  end)
+
+  it("has the mark and the priority that the filter gave its packet", function()
+    local clone
+    t.run(function(pkt)
+      pkt.mark, pkt.priority = 3, 8
+      clone = pkt:clone()
+    end, t.udp {})
+    assert.same({ 3, 8 }, { clone.mark, clone.priority })
+  end)
+
   it("leaves the bit of what was sent out of its mark, and no other", function()
     assert.equal(0xdfffffff, clone_of(t.tcp { mark = 0xffffffff }).mark)
     assert.equal(0x40000001, clone_of(t.tcp { mark = 0x40000001 }).mark)

@@ -261,7 +261,6 @@ function M.build(template, plan)
   packet.fix = true
   complete(packet)
   apply_given(packet, plan)
-  own.settle(own.open(packet))
   return packet
 end
 

@@ -103,7 +103,6 @@ function M.answer(p, fields, level)
   elseif payload ~= nil then
     return nil, "payload must be a string"
   end
-  if size > E.IPQ_PAYLOAD_MAX then return nil, (refusal(-E.IPQ_UNSENT_LENGTH)) end
   local packet, why = turned(p, payload, size)
   if not packet then return nil, why end
   local first = next(fields)
