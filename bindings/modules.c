@@ -54,6 +54,7 @@
 	M(test_buffer, "ipq.test.buffer", "test/buffer.lua")                      \
 	M(test_build, "ipq.test.build", "test/build.lua")                         \
 	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")                \
+	M(test_conntrack, "ipq.test.conntrack", "test/conntrack.lua")             \
 	M(test_dns, "ipq.test.dns", "test/dns.lua")                               \
 	M(test_filter, "ipq.test.filter", "test/filter.lua")                      \
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")                \

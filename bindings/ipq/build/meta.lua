@@ -1,5 +1,6 @@
 --- Metadata given to a packet by name: what each field may be, and what a script's own packet has of it.
 local abi = require "ipq.engine.abi"
+local address = require "ipq.packet.address"
 local bit = require "bit"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
@@ -67,8 +68,32 @@ local u16, u32 = integer(0xffff), integer(0xffffffff)
 local boolean, bytes = of_type("boolean", "true or false"), of_type("string", "a string")
 local hook = word({ "prerouting", "input", "forward", "output", "postrouting" }, 4)
 
+local scratch = ffi.new "uint8_t[16]"
+
+--- Whether text is an address, and of which version.
+local function version_of(text)
+  return address.parse(4, text, scratch) and 4 or address.parse(6, text, scratch) and 6
+end
+
+local tuple_checks = { protocol = integer(255), sport = u16, dport = u16, saddr = false, daddr = false }
+
+--- Who speaks to whom in one direction of a connection.
+local function tuple(name, value)
+  if type(value) ~= "table" then bad("%s must be a table: { saddr, daddr, sport, dport, protocol }", name) end
+  for field, inner in pairs(value) do
+    local check = tuple_checks[field]
+    if check == nil then bad("%s has no field '%s'%s", name, tostring(field), spelling.hint(field, tuple_checks)) end
+    if check then check(name .. "." .. field, inner) end
+  end
+  local version = version_of(value.saddr)
+  if not version or version ~= version_of(value.daddr) then
+    bad("%s takes saddr and daddr, two addresses of one version", name)
+  end
+  if not value.protocol then bad("%s takes a protocol, as 6 for TCP", name) end
+end
+
 local ct_checks = {
-  id = u32, mark = bits32, status = bits32, timeout = u32, zone = u16,
+  id = u32, mark = bits32, status = bits32, timeout = u32, zone = u16, original = tuple, reply = tuple,
   state = word { "new", "established", "related", "untracked" }, direction = word { "original", "reply" },
 }
 

@@ -27,9 +27,10 @@ function M.use(driver_address)
   if driver.outbox ~= nil then live.outbox = driver.outbox else live.outbox = nil end
 end
 
-local function outbox_of(who)
+--- What filters send by. Raises at that level of the caller's where they may not.
+local function outbox_of(who, level)
   local outbox = live.outbox
-  if outbox == nil then error(who .. " takes " .. HOW, 3) end
+  if outbox == nil then error(who .. " takes " .. HOW, level + 1) end
   return outbox
 end
 
@@ -42,6 +43,7 @@ end
 --- The packet whose filter runs, from which what is sent has what it lacks.
 local function cause()
   if live.is_open() then return (live.packet()) end
+  return nil -- and not nothing, which C would not take
 end
 
 --- Sends a packet behind the verdicts of the batch: one that is a copy (pkt:clone(), pkt:answer()), one that was built
@@ -50,7 +52,7 @@ end
 ---@return boolean? sent nil where it is known at once that it cannot be
 ---@return string? why
 function M.send(packet)
-  local outbox = outbox_of "ipq.send()"
+  local outbox = outbox_of("ipq.send()", 2)
   local result
   if istype(view_type, packet) then
     local p = packet_of(packet)
@@ -83,7 +85,7 @@ end
 
 --- Resets both ends of a packet's connection.
 function M.reset(p)
-  local outbox = outbox_of "pkt:reset()"
+  local outbox = outbox_of("pkt:reset()", 3)
   if p.parsed == 0 then C.ipq_header_parse(p) end
   local sender_knows, receiver_knows = C.ipq_conntrack_sender(p, sender), C.ipq_conntrack_receiver(p, receiver)
   local sent, why = result_of(C.ipq_outbox_reset(outbox, p, sender_knows and sender or nil,

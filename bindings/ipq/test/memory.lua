@@ -2,6 +2,7 @@
 --- rewriting.
 local abi = require "ipq.engine.abi"
 local bit = require "bit"
+local conntrack = require "ipq.test.conntrack"
 local core = require "ipq.core"
 local dispatch = require "ipq.engine.dispatch"
 local event = require "ipq.event"
@@ -154,44 +155,6 @@ local function fill_devices(p, meta)
   return taken
 end
 
-local function be(n, size)
-  local bytes = {}
-  for i = size, 1, -1 do
-    bytes[i] = string.char(n % 256)
-    n = math.floor(n / 256)
-  end
-  return table.concat(bytes)
-end
-
--- linux/netfilter/nfnetlink_conntrack.h: CTA_*, and their bytes
-local ct_attributes = {
-  status = { 3, 4 }, timeout = { 7, 4 }, mark = { 8, 4 }, id = { 12, 4 }, zone = { 18, 2 },
-}
--- linux/netfilter/nf_conntrack_common.h: enum ip_conntrack_info
-local ct_infos = {
-  original = { established = 0, related = 1, new = 2, untracked = 7 },
-  reply = { established = 3, related = 4, new = 5, untracked = 7 },
-}
-
---- As the kernel's message has it (NFQA_CT), for the parser to read.
-local function fill_conntrack(p, ct, anchors)
-  local parts = {}
-  for name, value in pairs(ct) do
-    local kind = ct_attributes[name]
-    if kind then
-      local bytes = be(value, kind[2])
-      parts[#parts + 1] = ffi.string(ffi.new("uint16_t[2]", 4 + #bytes, kind[1]), 4) .. bytes .. ("\0"):rep(-#bytes % 4)
-    end
-  end
-  local text = table.concat(parts)
-  anchors.ct = text
-  p.ct, p.ct_len = text, #text
-  p.present = bit.bor(p.present, E.IPQ_HAS_CT)
-  if not (ct.state or ct.direction) then return end
-  p.ct_info = ct_infos[ct.direction or "original"][ct.state or "established"]
-  p.present = bit.bor(p.present, E.IPQ_HAS_CT_INFO)
-end
-
 --- A bridge's cannot be changed; others are as a capture's.
 local function fill_link(p, bytes, anchors)
   p.link, p.l2hdr_room = E.IPQ_LINK_OTHER, 0
@@ -279,7 +242,7 @@ local function fill(p, slot, bytes, meta, queue, anchors)
   fill_bytes(p, meta, anchors)
   fill_time(p, meta)
   fill_skb_info(p, meta)
-  if meta.ct then fill_conntrack(p, meta.ct, anchors) end
+  if meta.ct then conntrack.fill(p, meta.ct, anchors) end
   return fill_devices(p, meta)
 end
 
@@ -350,7 +313,8 @@ end
 --- Calls work(...) where functions other than filters may send. Gives the two values that it gives, and what was sent.
 local function with_outbox(work, ...)
   local slot, before = slot_at(depth + 1), live.outbox
-  sending.use(slot.memory:driver())
+  slot.driver.outbox = slot.outbox
+  sending.use(slot.driver)
   local ok, result, more = pcall(work, ...)
   live.outbox = before
   local sent = slot:take_sent()
