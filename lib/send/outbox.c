@@ -47,6 +47,7 @@ void ipq_outbox_clear(struct ipq_outbox *outbox)
 {
 	outbox->count = 0;
 	outbox->used = 0;
+	outbox->told = 0;
 }
 
 void ipq_outbox_flush(struct ipq_outbox *outbox)
@@ -104,6 +105,11 @@ static uint32_t room_of(const struct ipq_outbox *outbox, uint8_t **to)
 	return rest < IPQ_PACKET_MAX ? rest : IPQ_PACKET_MAX;
 }
 
+static int64_t us_of(const struct ipq_packet *packet)
+{
+	return (int64_t)(packet->timestamp_sec * US + packet->timestamp_usec);
+}
+
 static uint32_t number_of(const struct ipq_outbox *outbox, const struct ipq_packet *cause)
 {
 	const struct ipq_batch *batch = outbox->batch;
@@ -135,6 +141,16 @@ static uint32_t device_of(const struct ipq_packet *packet, bool is_answering)
 	return outdev ? outdev : indev;
 }
 
+/* By the timer that runs, or by the packet that is judged. */
+static int64_t time_of(const struct ipq_outbox *outbox)
+{
+	const struct ipq_batch *batch = outbox->batch;
+
+	if (outbox->timer_us || batch->current >= batch->count)
+		return outbox->timer_us;
+	return us_of(&batch->packets[batch->current]);
+}
+
 /* Takes in the len bytes that lie where room_of() has said. */
 static void put(struct ipq_outbox *outbox, uint32_t len, const struct ipq_packet *packet,
 		const struct ipq_packet *cause)
@@ -148,7 +164,11 @@ static void put(struct ipq_outbox *outbox, uint32_t len, const struct ipq_packet
 		.len = len,
 		.mark = outbox->mark,
 		.cause = cause ? number_of(outbox, cause) : IPQ_CAUSELESS,
+		.cause_id = cause ? cause->packet_id : 0,
+		.behind = outbox->batch->current,
+		.time_us = outbox->is_live ? 0 : time_of(outbox),
 		.answers = is_answering,
+		.has_cause = cause != NULL,
 	};
 	if (packet) {
 		sent->mark |= packet->mark;
@@ -209,9 +229,7 @@ int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
 static bool may_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet)
 {
 	double most = outbox->reject_rate;
-	int64_t now = outbox->is_live
-			      ? ipq_monotonic_ns() / 1000
-			      : (int64_t)(packet->timestamp_sec * US + packet->timestamp_usec);
+	int64_t now = outbox->is_live ? ipq_monotonic_ns() / 1000 : us_of(packet);
 	double passed = (double)(now - outbox->reject_us) / US;
 
 	if (!outbox->reject_rate)

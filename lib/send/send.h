@@ -34,7 +34,15 @@ struct ipq_sent {
 	uint32_t device; /* the index of the interface to use for addresses that are a link's; 0 */
 	uint32_t
 		cause; /* number in its batch of the packet whose filter sent it, or IPQ_CAUSELESS */
+	uint32_t cause_id; /* packet_id of the cause, a held packet's too, where has_cause is set */
+	uint32_t behind;   /* so many packets of the batch were judged when it was sent */
+	/* Where the packets tell the time: when it was sent, in microseconds since 1970; 0: nobody
+	 * knows but the way out. */
+	int64_t time_us;
 	uint8_t answers; /* it goes back to where its cause came from */
+	uint8_t has_cause;
+	uint8_t is_taken; /* for the way out: it has it already */
+	uint8_t is_told;  /* for whoever tells people of it: they know of it */
 };
 
 enum ipq_send_limits {
@@ -50,12 +58,14 @@ struct ipq_outbox {
 	struct ipq_sent *sent; /* IPQ_OUTBOX_PACKETS of them */
 	uint32_t count;
 	uint32_t used; /* of bytes */
+	uint32_t told; /* all before it have is_told set */
 	uint8_t *bytes;
 	struct ipq_batch *batch; /* whose filters send, and whose counters count */
 	uint32_t mark;		 /* the bit that says that we sent it */
 	uint32_t reject_rate;	 /* a second; 0: no limit */
 	double reject_tokens;
 	int64_t reject_us;   /* when they were counted; 0: not yet */
+	int64_t timer_us;    /* the time of the timer that runs, if packets tell it; 0: none does */
 	uint8_t is_live;     /* packets come from a queue, and the clock tells the time */
 	uint8_t shows_own;   /* what comes back is judged */
 	struct ipq_own *own; /* the way out's memory of what was sent; NULL: there is none */

@@ -219,6 +219,7 @@ function Heap:run(now, on_raise, batch)
     if not is_clock then
       self.running = entry.due
       live.timer_time = entry.due / 1e6
+      if live.outbox ~= nil then live.outbox.timer_us = entry.due end
     end
     if batch then batch.in_timer = batch.in_timer + 1 end
     xpcall(entry.call, on_raise, entry.value)
@@ -232,6 +233,7 @@ function Heap:run(now, on_raise, batch)
   end
   self.running = nil
   M.current, live.timer_time = current, time_before
+  if not is_clock and live.outbox ~= nil then live.outbox.timer_us = (time_before or 0) * 1e6 end
 end
 
 --- A loop that runs it begins: by the clock, which wakes the batch's driver, or by the packets' time.
