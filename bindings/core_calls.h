@@ -7,6 +7,7 @@
 
 #include "lib/ipq_abi.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,20 @@ void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t le
 enum { IPQ_RECORD_SIZE = 512, IPQ_RECORD_ESCAPE = 6 };
 size_t ipq_record_json(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
 size_t ipq_record_print(struct ipq_packet *packet, const char *why, size_t why_len, char *to);
+
+/*
+ * The same of packets that filters have sent (struct ipq_outbox):
+ *
+ *   ipq_record_next    the next one that nobody was told of whose cause is that packet, or which has
+ *                      none where cause is NULL; NULL: there is none
+ *   ipq_record_sent    its line, of at most IPQ_RECORD_SIZE bytes, for programs an object: number (of its
+ *                      cause, if it has one), time, sent (true), packet. It is told of then.
+ *   ipq_record_rest    writes lines to standard output, of all that nobody was told of
+ */
+struct ipq_sent;
+struct ipq_sent *ipq_record_next(struct ipq_outbox *outbox, const struct ipq_packet *cause);
+size_t ipq_record_sent(struct ipq_sent *sent, bool is_json, char *to);
+void ipq_record_rest(struct ipq_outbox *outbox, bool is_json);
 
 /* Writes bytes to standard output, behind what print() has written there. A failure is stdio's to
  * keep. */

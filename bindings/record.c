@@ -3,14 +3,15 @@
 #include "lib/json.h"
 #include "lib/packet/packet.h"
 #include "lib/queue/queue.h"
+#include "lib/send/send.h"
 #include "lib/text.h"
 
 #include <stdbool.h>
 #include <time.h>
 
-static char *put_verdict(char *to, uint32_t verdict)
+static char *put_verdict(char *to, const struct ipq_packet *packet)
 {
-	return to + ipq_verdict_text(verdict, to);
+	return to + ipq_judged_text(packet, to);
 }
 
 /* Whether it goes on otherwise than it came. */
@@ -44,15 +45,20 @@ static char *put_escaped(char *to, const char *text, size_t len)
 	return to;
 }
 
+static char *put_time(char *to, const struct ipq_packet *packet)
+{
+	to = ipq_put_number(ipq_put_text(to, "\"time\":\""), packet->timestamp_sec);
+	return ipq_put_padded(ipq_put_text(to, "."), packet->timestamp_usec, 6);
+}
+
 /* What a packet is called needs no escape. */
 size_t ipq_record_json(struct ipq_packet *packet, const char *why, size_t why_len, char *to)
 {
 	char *at = to;
 
 	at = ipq_put_number(ipq_put_text(at, "{\"number\":"), packet->packet_id);
-	at = ipq_put_number(ipq_put_text(at, ",\"time\":\""), packet->timestamp_sec);
-	at = ipq_put_padded(ipq_put_text(at, "."), packet->timestamp_usec, 6);
-	at = put_verdict(ipq_put_text(at, "\",\"verdict\":\""), packet->verdict);
+	at = put_time(ipq_put_text(at, ","), packet);
+	at = put_verdict(ipq_put_text(at, "\",\"verdict\":\""), packet);
 	at = ipq_put_number(ipq_put_text(at, "\",\"mark\":"), packet->mark);
 	at = ipq_put_text(at, ",\"changed\":");
 	at = ipq_put_text(at, is_changed(packet) ? "true" : "false");
@@ -107,7 +113,7 @@ size_t ipq_record_print(struct ipq_packet *packet, const char *why, size_t why_l
 	char *at = put_clock(to, packet);
 
 	at += ipq_packet_summary(packet, at);
-	at = put_verdict(ipq_put_text(at, "  "), packet->verdict);
+	at = put_verdict(ipq_put_text(at, "  "), packet);
 	if (is_changed(packet))
 		at = ipq_put_text(at, ", changed");
 	if (packet->set & IPQ_SET_MARK)
@@ -116,4 +122,80 @@ size_t ipq_record_print(struct ipq_packet *packet, const char *why, size_t why_l
 		at = put_first_line(ipq_put_text(at, ", error: "), why, why_len);
 	*at++ = '\n';
 	return (size_t)(at - to);
+}
+
+/* What was sent */
+
+enum { US = 1000000 };
+
+/* As a packet of a capture: with its bytes and its time. */
+static struct ipq_packet packet_of(const struct ipq_sent *sent)
+{
+	return (struct ipq_packet){
+		.data = sent->data,
+		.data_len = sent->len,
+		.len = sent->len,
+		.packet_id = sent->cause_id,
+		.timestamp_sec = (uint64_t)sent->time_us / US,
+		.timestamp_usec = (uint64_t)sent->time_us % US,
+	};
+}
+
+static char *put_sent_json(char *to, struct ipq_packet *packet, bool has_cause)
+{
+	to = ipq_put_text(to, "{");
+	if (has_cause) {
+		to = ipq_put_number(ipq_put_text(to, "\"number\":"), packet->packet_id);
+		to = ipq_put_text(to, ",");
+	}
+	to = ipq_put_text(put_time(to, packet), "\",\"sent\":true,\"packet\":\"");
+	to += ipq_packet_summary(packet, to);
+	return ipq_put_text(to, "\"}\n");
+}
+
+static char *put_sent_line(char *to, struct ipq_packet *packet)
+{
+	to = put_clock(to, packet);
+	to += ipq_packet_summary(packet, to);
+	return ipq_put_text(to, "  sent\n");
+}
+
+size_t ipq_record_sent(struct ipq_sent *sent, bool is_json, char *to)
+{
+	struct ipq_packet packet = packet_of(sent);
+
+	sent->is_told = 1;
+	return (size_t)((is_json ? put_sent_json(to, &packet, sent->has_cause)
+				 : put_sent_line(to, &packet)) -
+			to);
+}
+
+/* Which of what was sent has the packet, or no packet, for its cause; and is not told of. */
+static bool is_to_tell(const struct ipq_sent *sent, const struct ipq_packet *cause)
+{
+	if (sent->is_told)
+		return false;
+	return cause ? sent->has_cause && sent->cause_id == cause->packet_id : !sent->has_cause;
+}
+
+struct ipq_sent *ipq_record_next(struct ipq_outbox *outbox, const struct ipq_packet *cause)
+{
+	for (uint32_t i = outbox->told; i < outbox->count; i++) {
+		struct ipq_sent *sent = &outbox->sent[i];
+
+		if (is_to_tell(sent, cause))
+			return sent;
+		if (sent->is_told && i == outbox->told)
+			outbox->told++;
+	}
+	return NULL;
+}
+
+void ipq_record_rest(struct ipq_outbox *outbox, bool is_json)
+{
+	char line[IPQ_RECORD_SIZE];
+
+	for (uint32_t i = outbox->told; i < outbox->count; i++)
+		if (!outbox->sent[i].is_told)
+			ipq_stdout_write(line, ipq_record_sent(&outbox->sent[i], is_json, line));
 }

@@ -255,6 +255,8 @@ bool ipq_verdict_valid(uint32_t verdict);
  * byte behind them. Gives how many. (verdict.c) */
 enum { IPQ_VERDICT_SIZE = 32 };
 size_t ipq_verdict_text(uint32_t verdict, char *to);
+/* The same of a packet that was judged: "reject" where its sender was to be told. */
+size_t ipq_judged_text(const struct ipq_packet *packet, char *to);
 
 /* Whether CAP_NET_ADMIN is among this process's effective capabilities, in its own user namespace.
  * (netlink.c) */

@@ -65,6 +65,13 @@ size_t ipq_verdict_text(uint32_t verdict, char *to)
 	return (size_t)(at - to);
 }
 
+size_t ipq_judged_text(const struct ipq_packet *packet, char *to)
+{
+	if (packet->reject && packet->verdict == IPQ_DROP)
+		return (size_t)(ipq_put_text(to, "reject") - to);
+	return ipq_verdict_text(packet->verdict, to);
+}
+
 static bool is_same(const struct ipq_packet *a, const struct ipq_packet *b)
 {
 	return !b->held && a->verdict == b->verdict && a->set == b->set &&

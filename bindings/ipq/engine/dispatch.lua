@@ -84,7 +84,8 @@ function M.new(driver_address, filter, observe, timers, is_program)
     last_error = text
     if not may_tell() then return end
     log.write("error", ("%s: %s\nIts verdict: %s"):format(
-      what:format(p.packet_id, p.queue_num), text, verdict.name(batch.error_verdict)))
+      what:format(p.packet_id, p.queue_num), text, batch.error_reject ~= 0 and "reject"
+        or verdict.name(batch.error_verdict)))
   end
 
   -- xpcall's handlers: the stack is still there. Must not raise.

@@ -83,7 +83,7 @@ local function judge(path, under_test, options, observe)
   local capture, driver, damage, told = run({
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
-    arp = under_test.arp or options.arp,
+    arp = under_test.arp or options.arp, send = not under_test.script or under_test.script.send,
   }, under_test.filter, observe, under_test.timers or timer.new())
   if not capture then return nil, driver end
 
@@ -123,7 +123,7 @@ function M.lines(path, filter)
   if not under_test then error("a filter is what load() gives, or a function", 2) end
   local lines = {}
   local result, message = misuse.guard(judge, path, under_test, {}, function(p, _, why)
-    lines[#lines + 1] = record.line(p, why)
+    lines[#lines + 1] = record.lines(p, why)
   end)
   if not result then error(message, 2) end
   return table.concat(lines)
