@@ -43,8 +43,8 @@ static int fail_open(lua_State *L, enum ipq_capture_fault fault, const char *tex
 }
 
 /* core.capture(options) → capture | nil, message, code. Misuse raises. Options: read, write,
- * write_dropped and filter (struct ipq_capture_options), arp, drop_other and fix_checksums
- * (booleans), copy, range, default and on_error (verdicts). */
+ * write_dropped and filter (struct ipq_capture_options), arp, drop_other, fix_checksums and send
+ * (booleans; send: whether filters may, into what is accepted), copy, range, default and on_error (verdicts). */
 int ipq_core_capture(lua_State *L)
 {
 	struct ipq_capture_options options;
@@ -72,6 +72,11 @@ int ipq_core_capture(lua_State *L)
 	object->driver.source = ipq_capture_source(capture);
 	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, IPQ_CAPTURE_SLOT_SIZE) < 0)
 		return ipq_object_fail(L, "not enough memory for a batch", "ENOMEM");
+	if (ipq_option_bool(L, "send", false)) {
+		if (ipq_outbox_new(&object->driver.outbox, object->driver.batch, IPQ_SENT_MARK) < 0)
+			return ipq_object_fail(L, "not enough memory to send packets", "ENOMEM");
+		ipq_capture_send(capture, object->driver.outbox, NULL);
+	}
 	object->driver.batch->default_verdict = default_verdict;
 	object->driver.batch->error_verdict = error_verdict;
 	return 1;

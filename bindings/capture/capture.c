@@ -4,6 +4,7 @@
 #include "link.h"
 #include "output.h"
 #include "reader.h"
+#include "sent.h"
 #include "lib/packet/packet.h"
 
 #include <errno.h>
@@ -61,6 +62,7 @@ struct ipq_capture {
 	struct held **held_end;
 	struct ipq_output accepted;
 	struct ipq_output dropped;
+	struct ipq_sending sending;
 	struct changed changed;
 	char comment[IPQ_COMMENT_SIZE];
 	char whys[IPQ_BATCH_MAX][IPQ_WHY_SIZE];
@@ -245,15 +247,36 @@ static void hold(struct ipq_capture *capture, const struct entry *entry,
 	capture->held_end = &held->next;
 }
 
+/* Of a capture that tells nothing but what the filter has left, its link headers are that, too. */
+static struct ipq_like like(const struct ipq_capture *capture, const struct entry *entry,
+			    const struct ipq_packet *packet)
+{
+	bool is_left = packet->set & IPQ_SET_LINK || capture->options.is_private;
+	const uint8_t *came = entry->frame.bytes;
+
+	return (struct ipq_like){
+		.frame = &entry->frame,
+		.came = capture->options.is_private ? entry->link : came,
+		.came_len = capture->options.is_private ? entry->link_len : entry->offset,
+		.left = is_left ? entry->link : came,
+		.left_len = is_left ? entry->link_len : entry->offset,
+	};
+}
+
 /* A frame whose packet the filter has returned from. */
 static void settle(struct ipq_capture *capture, struct entry *entry,
 		   const struct ipq_packet *packet)
 {
+	struct ipq_like others;
+
 	entry->link_len = packet->l2hdr_len;
+	ipq_sent_before(&capture->sending, (uint32_t)entry->packet);
 	if (packet->held)
 		hold(capture, entry, packet);
 	else
 		write_judged(capture, entry, packet);
+	others = like(capture, entry, packet);
+	ipq_sent_behind(&capture->sending, (uint32_t)entry->packet, &others);
 }
 
 /* The frames before packet number end of the batch. */
@@ -274,6 +297,7 @@ static void write_entries(struct ipq_capture *capture, const struct ipq_batch *b
 static void write_all(struct ipq_capture *capture, const struct ipq_batch *batch)
 {
 	write_entries(capture, batch, batch->count);
+	ipq_sent_end(&capture->sending);
 	capture->entry_count = 0;
 	capture->entries_done = 0;
 }
@@ -571,15 +595,20 @@ static int capture_commit_held(struct ipq_source *source, struct ipq_batch *batc
 			       struct ipq_packet *packet)
 {
 	struct ipq_capture *capture = (struct ipq_capture *)source;
+	struct ipq_like others = {.frame = NULL};
 	struct held *held;
 
 	write_entries(capture, batch, batch->current);
 	held = held_take(capture, packet->packet_id);
 	packet->held = 0;
-	if (held)
+	ipq_sent_before(&capture->sending, batch->current);
+	if (held) {
+		others = like(capture, &held->entry, packet);
 		write_judged(capture, &held->entry, packet);
-	else if (packet->verdict != IPQ_DROP && packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK))
+	} else if (packet->verdict != IPQ_DROP && packet->set & (IPQ_SET_PAYLOAD | IPQ_SET_LINK)) {
 		capture->counters.changed++;
+	}
+	ipq_sent_held(&capture->sending, packet->packet_id, &others);
 	free(held);
 	return 0;
 }
@@ -778,6 +807,32 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
 	return IPQ_CAPTURE_OK;
 }
 
+/* What is sent while there is no batch. */
+static void flush_sent(struct ipq_outbox *outbox)
+{
+	ipq_sent_end(&((struct ipq_capture *)outbox->way)->sending);
+}
+
+void ipq_capture_send(struct ipq_capture *capture, struct ipq_outbox *outbox,
+		      void (*tell)(struct ipq_outbox *outbox))
+{
+	capture->sending.outbox = outbox;
+	capture->sending.output = &capture->accepted;
+	capture->sending.reader = &capture->reader;
+	capture->sending.tell = tell;
+	outbox->flush = flush_sent;
+	outbox->way = capture;
+}
+
+static void send_end(struct ipq_sending *sending)
+{
+	if (!sending->outbox)
+		return;
+	sending->outbox->flush = NULL;
+	sending->outbox->way = NULL;
+	sending->outbox = NULL;
+}
+
 struct ipq_source *ipq_capture_source(struct ipq_capture *capture)
 {
 	return &capture->source;
@@ -835,6 +890,7 @@ void ipq_capture_close(struct ipq_capture *capture)
 {
 	if (!capture)
 		return;
+	send_end(&capture->sending);
 	while (capture->held)
 		free(held_take(capture, capture->held->packet_id));
 	ipq_output_close(&capture->accepted);

@@ -8,7 +8,7 @@
  *             that input.c has in memory; link.c, and a file for each layer (layers.h), find the IP
  *             packet in a frame; capture.c makes batches of them, and gives frames to output.c when
  *             their packets are judged; comment.c says there what became of them. choice.c has
- *             libpcap's filters.
+ *             libpcap's filters; sent.c writes what filters send.
  *
  * States      of a capture: reading one file after the other, stopped or at the end (receive() gives
  *             0). What is wrong with a file is kept as text (ipq_capture_damage()), and the next one
@@ -25,6 +25,7 @@
 #define IPQ_CAPTURE_H
 
 #include "lib/queue/queue.h"
+#include "lib/send/send.h"
 
 struct ipq_capture;
 
@@ -83,6 +84,15 @@ enum ipq_capture_fault ipq_capture_open(struct ipq_capture **capture,
  * held packet's when it gets its verdict, together with the frames that are no packets. receive()
  * gives 0 at the end of the last file, and waits only for what standard input has to give. */
 struct ipq_source *ipq_capture_source(struct ipq_capture *capture);
+
+/* From here on what filters of its batch send is written to what is accepted: behind the frame of the packet
+ * that is the cause, dropped or not, with its time and a link header like its, turned round where it is
+ * an answer; without a cause when it is sent, with the time of the timer or of the last packet. The
+ * capture is the outbox's way out until it is closed; the outbox lives longer. Before the first packet
+ * nothing can be sent (IPQ_UNSENT_ROUTE). tell is called before anything that nobody was told of is
+ * forgotten, or NULL. */
+void ipq_capture_send(struct ipq_capture *capture, struct ipq_outbox *outbox,
+		      void (*tell)(struct ipq_outbox *outbox));
 
 /* Bytes of a batch's slot, which is not used: frames lie in the input's memory, and a filter works on
  * the packet's spare memory. */

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+const char ipq_comment_sent[] = "ipq-lua: sent by the filter";
+
 /* Text that ends where there is no more room. */
 struct text {
 	char *at;
@@ -209,7 +211,7 @@ void ipq_comment(char comment[IPQ_COMMENT_SIZE], const struct ipq_packet *packet
 	struct text text = {comment, IPQ_COMMENT_SIZE};
 	char verdict[IPQ_VERDICT_SIZE];
 
-	add(&text, "ipq-lua: %.*s", (int)ipq_verdict_text(packet->verdict, verdict), verdict);
+	add(&text, "ipq-lua: %.*s", (int)ipq_judged_text(packet, verdict), verdict);
 	if (packet->why && packet->why[0])
 		add(&text, ", error: %s", packet->why);
 	if (packet->set & IPQ_SET_MARK)

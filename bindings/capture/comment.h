@@ -20,4 +20,7 @@ struct ipq_comment_link {
 void ipq_comment(char text[IPQ_COMMENT_SIZE], const struct ipq_packet *packet,
 		 const struct ipq_comment_link *link, bool is_mended);
 
+/* Of a packet that a filter has sent. */
+extern const char ipq_comment_sent[];
+
 #endif

@@ -101,6 +101,15 @@ enum ipq_link_payload ipq_link_parse(int type, const uint8_t *frame, uint32_t le
  * clears none. The prefix stays in the frame. */
 void ipq_link_describe(const struct ipq_link_info *info, struct ipq_packet *packet);
 
+/* Makes a header that of a frame that goes the other way: source and destination change places where
+ * it is Ethernet's, and others, which have no two addresses or say which way they go in other words, stay
+ * as they are. A group is nobody's source: there the address becomes 0. */
+void ipq_link_turn(int type, uint8_t *header, uint32_t header_len);
+
+/* Makes a header say that it carries IP of that version, 4 or 6. One that has no word for it, as that
+ * of LINKTYPE_IPV4, stays as it is. */
+void ipq_link_set_version(int type, uint8_t *header, uint32_t header_len, uint8_t version);
+
 /* Makes the lengths in a link header right for payload_len bytes on the wire behind it: of PPPoE, of
  * 802.3, and of NFLOG. A length that the field cannot hold becomes the largest one that it can. A
  * radiotap header says afterwards that no frame check sequence follows. For a frame whose packet

@@ -141,6 +141,39 @@ static void time_read(struct ipq_frame *frame, const struct ipq_interface *inter
 	frame->sec += (uint64_t)interface->offset;
 }
 
+/* The same the other way round, where time_read() makes sense of the units. */
+static uint64_t ticks_of(const struct ipq_frame *frame, const struct ipq_interface *interface)
+{
+	uint8_t power = interface->resolution & RESOLUTION_POWER;
+	uint64_t ticks = frame->sec - (uint64_t)interface->offset, part = frame->nsec;
+
+	if (interface->resolution & RESOLUTION_BINARY) {
+		if (power > 32)
+			return (ticks << 32 | (part << 32) / 1000000000) << (power - 32);
+		return ticks << power | (part << power) / 1000000000;
+	}
+	for (uint8_t i = power; i < 9; i++)
+		part /= 10;
+	for (uint8_t i = 9; i < power; i++)
+		part *= 10;
+	for (uint8_t i = 0; i < power; i++)
+		ticks *= 10;
+	return ticks + part;
+}
+
+uint64_t ipq_reader_ticks(const struct ipq_reader *reader, const struct ipq_frame *frame)
+{
+	const struct ipq_interface *interface = &reader->interfaces[frame->interface];
+	uint8_t power;
+
+	if (frame->section != reader->section || frame->interface >= reader->interface_count)
+		return frame->ticks;
+	power = interface->resolution & RESOLUTION_POWER;
+	if (power > (interface->resolution & RESOLUTION_BINARY ? 63 : 19))
+		return frame->ticks;
+	return ticks_of(frame, interface);
+}
+
 static enum ipq_read bad_frame(struct ipq_reader *reader, const char *what)
 {
 	return ipq_reader_damaged(reader, "frame %llu %s", (unsigned long long)reader->number + 1,

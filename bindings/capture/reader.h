@@ -70,6 +70,11 @@ void ipq_reader_close(struct ipq_reader *reader);
  * what is no frame; else that is IPQ_READ_MORE. */
 enum ipq_read ipq_reader_next(struct ipq_reader *reader, struct ipq_frame *frame, bool may_read);
 
+/* A frame's time in units of its interface's, from its seconds and nanoseconds, which are others than
+ * those it came with; what is less than a unit is left out. The ticks that it has, where its interface
+ * is not known any more, or nobody knows what its units are. */
+uint64_t ipq_reader_ticks(const struct ipq_reader *reader, const struct ipq_frame *frame);
+
 /* For pcap.c and pcapng.c: */
 
 uint16_t ipq_reader_u16(const struct ipq_reader *reader, const uint8_t *p);

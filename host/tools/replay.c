@@ -1,5 +1,6 @@
 #include "time_limit.h"
 #include "tools.h"
+#include "bindings/core_calls.h"
 #include "host/base/base.h"
 #include "host/judge/session.h"
 
@@ -156,6 +157,19 @@ static void tell_some(const char *name, uint64_t count)
 		tell_row(name, count);
 }
 
+/* Of scripts that send. */
+static void tell_sent(const struct ipq_counters *judged)
+{
+	char name[64];
+
+	tell_some("rejected", judged->rejected);
+	tell_some("sent", judged->sent);
+	for (int reason = 1; reason < IPQ_UNSENT_REASONS; reason++) {
+		snprintf(name, sizeof(name), "not sent: %s", ipq_unsent_word(reason));
+		tell_some(name, judged->unsent[reason]);
+	}
+}
+
 /* To standard error: the output may be a capture. */
 static void tell_end(const struct options *options, bool drops_other,
 		     const struct ipq_counters *judged, const struct ipq_capture_counters *frames,
@@ -178,6 +192,7 @@ static void tell_end(const struct options *options, bool drops_other,
 	tell_row("changed", frames->changed);
 	tell_some("came with wrong checksums", frames->wrong_sums);
 	tell_some("checksums made right", frames->mended);
+	tell_sent(judged);
 	tell_row("errors", judged->errors);
 	tell_row("frames written", frames->written);
 	if (options->capture.write_dropped)
@@ -254,6 +269,29 @@ static enum vm_record record_of(const struct options *options)
 	return options->print ? VM_RECORD_PRINT : VM_RECORD_NONE;
 }
 
+/* What is sent while no packet is judged. */
+
+static void tell_json(struct ipq_outbox *outbox)
+{
+	ipq_record_rest(outbox, true);
+}
+
+static void tell_print(struct ipq_outbox *outbox)
+{
+	ipq_record_rest(outbox, false);
+}
+
+static void send_into(struct ipq_capture *capture, struct session *session)
+{
+	enum vm_record record = record_of(session->options);
+
+	if (session->sender.outbox)
+		ipq_capture_send(capture, session->sender.outbox,
+				 record == VM_RECORD_JSON    ? tell_json
+				 : record == VM_RECORD_PRINT ? tell_print
+							     : NULL);
+}
+
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
 {
 	struct ipq_capture *capture = NULL;
@@ -276,6 +314,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		code = session_start(&session, vm, progress_init(&progress, capture), false);
 	exit_release();
 	if (code == EX_OK) {
+		send_into(capture, &session);
 		start = clock_seconds();
 		code = session_run(&session, options->capture.read[0]);
 		progress_end(&progress);
@@ -286,8 +325,8 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 		tell_counters(counters);
 	}
 	signals_forget();
-	session_close(&session);
 	ipq_capture_close(capture);
+	session_close(&session);
 	ipq_batch_free(batch);
 	return code;
 }
