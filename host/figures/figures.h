@@ -8,7 +8,8 @@
  *             counted of a queue at one moment. It goes four ways: as a line of the log (stats.h),
  *             as memory that other processes read (stats_page.h), as a table in a terminal
  *             (stats_table.h, on screen.h), and as a file for Prometheus (metrics.h). report.h has
- *             the sentences at a queue's beginning and end.
+ *             the sentences at a queue's beginning and end, and sent.h the words for what
+ *             filters send.
  *
  * States      none: these are values, and what is written of them. Who keeps them, and when they
  *             are told, is the business of host/supervise/statistics.c.
@@ -25,6 +26,7 @@
 #include "overflow.h"
 #include "report.h"
 #include "screen.h"
+#include "sent.h"
 #include "stats.h"
 #include "stats_page.h"
 #include "stats_table.h"

@@ -1,5 +1,6 @@
 #include "metrics.h"
 #include "lib/queue/histogram.h"
+#include "lib/send/send.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,11 @@ static const struct {
 	 offsetof(struct stats, counters.oversized)},
 	{"ipq_refused_total", "Verdicts that the kernel answered with an error.",
 	 offsetof(struct stats, counters.refused)},
+	{"ipq_sent_total", "Packets that the filter sent.", offsetof(struct stats, counters.sent)},
+	{"ipq_rejected_total", "Packets that were dropped, and whose senders were told.",
+	 offsetof(struct stats, counters.rejected)},
+	{"ipq_own_total", "Packets that the filter had sent, and that came back and were passed.",
+	 offsetof(struct stats, counters.own)},
 };
 
 static void put_counters(FILE *out, const struct queues *queues)
@@ -74,6 +80,17 @@ static void put_packets(FILE *out, const struct queues *queues)
 			fprintf(out, "ipq_packets_total{queue=\"%u\",verdict=\"%s\"} %" PRIu64 "\n",
 				stats->queue_num, rows[i].verdict, rows[i].count);
 	}
+}
+
+static void put_not_sent(FILE *out, const struct queues *queues)
+{
+	put_head(out, "ipq_not_sent_total", "counter",
+		 "Packets that the filter wanted to send, by what was in the way.");
+	FOR_EACH_QUEUE (queues, stats)
+		for (int reason = 1; reason < IPQ_UNSENT_REASONS; reason++)
+			fprintf(out, "ipq_not_sent_total{queue=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
+				stats->queue_num, ipq_unsent_word(reason),
+				stats->counters.unsent[reason]);
 }
 
 /* Of queues whose numbers this process may not read there are none. */
@@ -182,6 +199,7 @@ static void put_all(FILE *out, const struct queues *queues)
 {
 	put_packets(out, queues);
 	put_counters(out, queues);
+	put_not_sent(out, queues);
 	put_lost(out, queues);
 	put_workers(out, queues);
 	put_head(out, "ipq_filter_seconds", "histogram",

@@ -1,7 +1,9 @@
 #include "report.h"
+#include "sent.h"
 #include "host/base/log.h"
 #include "lib/packet/packet.h"
 #include "lib/queue/queue.h"
+#include "lib/send/send.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -128,7 +130,7 @@ void report_work(const struct ipq_batch *batch, const struct ipq_batch *made, co
 void report_end(int queue_num, const struct ipq_counters *counters, const struct overflow *overflow,
 		unsigned int restarts)
 {
-	char lost[64] = "", restarted[64] = "";
+	char lost[64] = "", restarted[64] = "", sent[SENT_TEXT_SIZE];
 
 	if (overflow->is_known)
 		snprintf(lost, sizeof(lost), ", %" PRIu32 " lost unseen",
@@ -142,6 +144,8 @@ void report_end(int queue_num, const struct ipq_counters *counters, const struct
 		  counters->packets, counters->accepted, counters->dropped,
 		  counters->queued + counters->repeated + counters->stopped, counters->errors, lost,
 		  restarted);
+	if (sent_is_any(counters))
+		log_queue(LOG_LEVEL_INFO, queue_num, ": %s", sent_text(counters, sent));
 	if (counters->oversized)
 		log_queue(LOG_LEVEL_WARN, queue_num,
 			  ": %" PRIu64 " of the accepted packets had grown larger than the MTU of "
@@ -167,6 +171,10 @@ void report_add(struct ipq_counters *counters, struct overflow *overflow,
 	counters->repeated += more_counters->repeated;
 	counters->stopped += more_counters->stopped;
 	counters->errors += more_counters->errors;
+	counters->sent += more_counters->sent;
+	counters->rejected += more_counters->rejected;
+	for (int reason = 0; reason < IPQ_UNSENT_REASONS; reason++)
+		counters->unsent[reason] += more_counters->unsent[reason];
 	overflow->is_known = overflow->is_known && more_overflow->is_known;
 	overflow->queue_full += more_overflow->queue_full;
 	overflow->socket_full += more_overflow->socket_full;

@@ -1,4 +1,5 @@
 #include "stats.h"
+#include "sent.h"
 #include "lib/queue/histogram.h"
 #include "lib/queue/queue.h"
 
@@ -132,6 +133,7 @@ void stats_put_line(FILE *out, const struct stats *stats, const struct stats *be
 		    double seconds)
 {
 	const struct ipq_counters *counters = &stats->counters;
+	char sent[SENT_TEXT_SIZE];
 
 	fprintf(out, ": %" PRIu64 " packets", counters->packets);
 	if (seconds > 0)
@@ -141,6 +143,8 @@ void stats_put_line(FILE *out, const struct stats *stats, const struct stats *be
 		", %" PRIu64 " accepted, %" PRIu64 " dropped, %" PRIu64 " other verdicts, %" PRIu64
 		" errors",
 		counters->accepted, counters->dropped, stats_other(counters), counters->errors);
+	if (sent_is_any(counters))
+		fprintf(out, ", %s", sent_text(counters, sent));
 	if (stats->is_lost_known)
 		fprintf(out, ", %" PRIu32 " lost unseen", stats->queue_full + stats->socket_full);
 	fprintf(out, ", %" PRIu32 " restart%s", stats->restarts, stats->restarts == 1 ? "" : "s");

@@ -1,4 +1,5 @@
 #include "stats_table.h"
+#include "sent.h"
 #include "lib/queue/histogram.h"
 
 #include <inttypes.h>
@@ -88,6 +89,20 @@ static void put_queue(FILE *out, const struct stats *now, const struct stats *be
 		number(now->restarts, text[10]), now->is_given_up ? " given up" : "");
 }
 
+static void put_sent(FILE *out, const struct stats *now, const struct stats *before, double seconds)
+{
+	const struct ipq_counters *c = &now->counters;
+	char text[SENT_TEXT_SIZE], rate[CELL];
+
+	if (!sent_is_any(c))
+		return;
+	fprintf(out, "%5u  ", now->queue_num);
+	if (seconds > 0)
+		fprintf(out, "sends %s/s: ",
+			number((double)(c->sent - before->counters.sent) / seconds, rate));
+	fprintf(out, "%s\n", sent_text(c, text));
+}
+
 static void put_script(FILE *out, const struct stats *now, const struct stats *before,
 		       double seconds)
 {
@@ -113,6 +128,8 @@ void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_queue(out, &now->stats[i], &before->stats[i], seconds);
 	putc('\n', out);
+	for (uint32_t i = 0; i < now->head.count; i++)
+		put_sent(out, &now->stats[i], &before->stats[i], seconds);
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_script(out, &now->stats[i], &before->stats[i], seconds);
 }

@@ -1,6 +1,7 @@
 /* What may be asked on the control socket. */
 #include "supervisor.h"
 #include "host/base/base.h"
+#include "lib/send/send.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -74,6 +75,15 @@ static void put_stats_lines(FILE *text, const struct supervisor *s)
 	}
 }
 
+static void put_not_sent(FILE *out, const struct ipq_counters *counters)
+{
+	fputs(",\"not_sent\":{", out);
+	for (int reason = 1; reason < IPQ_UNSENT_REASONS; reason++)
+		fprintf(out, "%s\"%s\":%" PRIu64, reason > 1 ? "," : "", ipq_unsent_word(reason),
+			counters->unsent[reason]);
+	fputs("}", out);
+}
+
 static void put_stats_object(FILE *out, const struct stats *stats)
 {
 	const struct ipq_counters *c = &stats->counters;
@@ -83,10 +93,12 @@ static void put_stats_object(FILE *out, const struct stats *stats)
 		",\"accepted\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"queued\":%" PRIu64
 		",\"repeated\":%" PRIu64 ",\"stopped\":%" PRIu64 ",\"errors\":%" PRIu64
 		",\"oversized\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"malformed\":%" PRIu64
+		",\"sent\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"own\":%" PRIu64
 		",\"restarts\":%" PRIu32,
 		stats->queue_num, c->packets, c->bytes, c->accepted, c->dropped, c->queued,
-		c->repeated, c->stopped, c->errors, c->oversized, c->refused, c->malformed,
-		stats->restarts);
+		c->repeated, c->stopped, c->errors, c->oversized, c->refused, c->malformed, c->sent,
+		c->rejected, c->own, stats->restarts);
+	put_not_sent(out, c);
 	if (stats->is_lost_known)
 		fprintf(out, ",\"lost\":%" PRIu32, stats->queue_full + stats->socket_full);
 	fputs(",\"script\":{", out);

@@ -11,12 +11,19 @@
 #include "host/base/options.h"
 #include "host/figures/overflow.h"
 #include "host/figures/stats.h"
+#include "lib/send/send.h"
 
 enum queue_role {
 	QUEUE_OWNER, /* has the queue's packets, or will when it has loaded */
 	QUEUE_NEXT,  /* is to take its place, and loads beside it */
 	QUEUE_OLD,   /* was owner, and judges what it holds */
 	QUEUE_ROLES
+};
+
+/* What the log has said of packets that were not sent. */
+struct queue_unsent {
+	uint64_t count;
+	int64_t again_at; /* ms; not before that */
 };
 
 /* What outlives a worker. */
@@ -34,6 +41,7 @@ struct queue {
 	bool has_bound_others;			 /* that too */
 	struct overflow overflow;
 	bool is_oversized_told; /* that packets got too large for their way out */
+	struct queue_unsent unsent[IPQ_UNSENT_REASONS];
 	struct child child[QUEUE_ROLES];
 	uint8_t *saved;		/* what a worker saves for the next one: WORKER_SAVED_MAX bytes */
 	struct stats past;	/* what workers counted that have ended */

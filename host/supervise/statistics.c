@@ -3,6 +3,8 @@
 #include "supervisor.h"
 #include "host/base/base.h"
 #include "host/figures/metrics.h"
+#include "host/figures/sent.h"
+#include "lib/send/send.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +19,8 @@ enum {
 	HINT_AFTER_S = 5,
 	LOOK_INTERVAL_MS = 1000,
 	METRICS_INTERVAL_MS = 15000,
-	STATUS_INTERVAL_MS = 5000
+	STATUS_INTERVAL_MS = 5000,
+	UNSENT_INTERVAL_MS = 60000
 };
 
 static const struct stats nothing;
@@ -133,6 +136,25 @@ static void warn_oversized(struct queue *queue, const struct ipq_counters *count
 		"for TCP smaller segments, by scripts/clamp_mss.lua; or a larger MTU");
 }
 
+/* That rules forbid some answers is as it should be. */
+static void warn_unsent(struct queue *queue, const struct ipq_counters *counters)
+{
+	int64_t now = clock_ms();
+
+	for (int reason = 1; reason < IPQ_UNSENT_REASONS; reason++) {
+		struct queue_unsent *told = &queue->unsent[reason];
+		uint64_t count = counters->unsent[reason] - told->count;
+
+		if (counters->unsent[reason] <= told->count || now < told->again_at)
+			continue;
+		told->count = counters->unsent[reason];
+		told->again_at = now + UNSENT_INTERVAL_MS;
+		log_queue(reason == IPQ_UNSENT_RULE ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, queue->num,
+			  ": %" PRIu64 " packets that the filter sent did not leave: %s", count,
+			  sent_why_not(reason));
+	}
+}
+
 void statistics_overflow(struct supervisor *s)
 {
 	static struct stats stats;
@@ -145,6 +167,7 @@ void statistics_overflow(struct supervisor *s)
 		overflow_read(&queue->overflow, queue->num, &stats.counters);
 		overflow_warn(&before, &queue->overflow, queue->num);
 		warn_oversized(queue, &stats.counters);
+		warn_unsent(queue, &stats.counters);
 		is_quiet = is_quiet && !has_come(&stats.counters, &queue->overflow);
 	}
 	hint(s, is_quiet);

@@ -1,5 +1,6 @@
 local metrics = require "spec.support.metrics"
 local netns = require "spec.support.netns"
+local t = require "ipq.test"
 
 local function count(output, pattern) return select(2, output:gsub(pattern, "")) end
 
@@ -138,6 +139,83 @@ END
     end
     assert.is_true(lines >= 8, output)
     assert.same({ [0] = true, [1] = true, none = true }, queues)
+  end)
+end)
+
+-- A filter that sends each packet's copy, which comes back, bytes that are no packet, and one that has no way; and that
+-- rejects.
+local nowhere = t.udp { saddr = "127.0.0.1", daddr = "203.0.113.1", payload = "x" }.bytes
+local sender = ([[
+  cat > "$DIR/send.lua" <<'END'
+local ipq = require "ipq"
+local nowhere = "%s"
+return { send = true, filter = function(pkt)
+  ipq.send(pkt)
+  ipq.send "no packet"
+  ipq.send(nowhere)
+  return ipq.REJECT
+end }
+END
+]]):format((nowhere:gsub(".", function(c) return ("\\%03d"):format(c:byte()) end)))
+
+netns.describe("what a filter sends", function()
+  it("is in the log, the file of metrics, --ctl and --top, and what did not go out by its reason", function()
+    local output = netns.run(sender .. begin .. [[
+      mount -t tmpfs none /run || fail "no /run of its own"
+      run a --metrics "$DIR/m.prom" --reject-rate 2 "$DIR/send.lua"
+      send 5
+      # Five copies came back.
+      wait_for judged 10
+      wait_for said a 'no way to'
+      # What asks for statistics looks for what is to be told.
+      send 1
+      wait_for judged 12
+      kill -USR1 $pid_a
+      wait_for said a 'queue 0: 12 packets'
+      "$PROGRAM" --ctl=$pid_a --json stats
+      "$PROGRAM" --top $pid_a
+      stop a
+      echo ---
+      cat "$DIR/m.prom"]], nil, "-m")
+    local value = metrics.read(output:match "\n%-%-%-\n(.*)$")
+    local function number(name, labels)
+      return value(("ipq_%s_total"):format(name), ('{queue="0"%s}'):format(labels or ""))
+    end
+    local function not_sent(reason) return (number("not_sent", (',reason="%s"'):format(reason))) end
+    local rejects, slow = number "rejected", not_sent "rate"
+    assert.same({ 6, 6, 6 }, { number "own", not_sent "malformed", not_sent "route" }, output)
+    assert.equal(6, rejects + slow)
+    assert.is_true(rejects >= 2)
+    assert.equal(6 + rejects, number "sent")
+    assert.same({ 0, 0, 0, 0, 0 }, { not_sent "rule", not_sent "room", not_sent "length", not_sent "buffer",
+      not_sent "refused" })
+
+    local words = ("%d packets sent, %d rejects, %d not sent (%smalformed 6, route 6)"):format(6 + rejects, rejects,
+      12 + slow, slow > 0 and ("rate %d, "):format(slow) or "")
+    local function has(text) return (assert.is_truthy(output:find(text, 1, true), text .. " is not in " .. output)) end
+    has("6 accepted, 6 dropped, 0 other verdicts, 0 errors, " .. words .. ", 0 lost unseen") -- USR1
+    has("\n    0  sends 0/s: " .. words .. "\n") -- --top
+    has("queue 0: " .. words .. "\n") -- the end
+    assert.matches("warning: queue 0: [1-5] packets that the filter sent did not leave: there is no way to their ",
+      output)
+    assert.equal(1, count(output, "did not leave: there is no way"))
+
+    local answer = require "cjson".decode(output:match '{"[^\n]*"not_sent"[^\n]*}')
+    local told = answer.result[1]
+    assert.same({ 6 + rejects, rejects, 6, 6, 6, 0 }, { told.sent, told.rejected, told.own, told.not_sent.malformed,
+      told.not_sent.route, told.not_sent.refused })
+  end)
+
+  it("is not told of where no filter sends", function()
+    local output = run [[
+      run a "$DIR/count.lua"
+      send 5
+      wait_for judged 5
+      kill -USR1 $pid_a
+      wait_for said a 'queue 0: 5 packets'
+      "$PROGRAM" --top $pid_a
+      stop a]]
+    assert.is_nil(output:find("sent", 1, true), output)
   end)
 end)
 
