@@ -1,5 +1,6 @@
 -- The test kit's replays: what the program's own replay gives.
 local capture = require "spec.support.capture"
+local document = require "spec.support.document"
 local ipq = require "ipq"
 local netns = require "spec.support.netns"
 local t = require "ipq.test"
@@ -65,6 +66,28 @@ describe("t.replay()", function()
     netns.shell(("LD_PRELOAD= %s -r %s -w %s scripts/set_ttl.lua ttl=7"):format(netns.program, path, its))
     local _, status = netns.shell(("cmp %s %s"):format(mine, its))
     assert.equal(0, status)
+  end)
+
+  it("writes what is sent, and tells of it, as the program does", function()
+    local path, mine, its, script = new_capture(), os.tmpname(), os.tmpname(), os.tmpname()
+    finally(function() for _, name in ipairs { mine, its, script } do os.remove(name) end end)
+    document.write(script, [[
+local ipq = require "ipq"
+return { send = true, filter = function(pkt)
+  if pkt.udp then ipq.send(pkt) end
+  if pkt.packet_id == 40 then ipq.after(0.5, function() ipq.send "no packet" end) end
+  return pkt.packet_id % 2 == 0 and ipq.REJECT or ipq.ACCEPT
+end }
+]])
+    local r = t.replay(path, t.load(script), { write = mine })
+    local output = netns.shell(("LD_PRELOAD= %s -r %s -w %s --json %s 2> /dev/null"):format(netns.program, path, its,
+      script))
+    local _, status = netns.shell(("cmp %s %s"):format(mine, its))
+    assert.equal(0, status)
+    assert.equal(180, #r.records)
+    assert.equal("reject", r.records[2].verdict)
+    assert.equal(output, require "ipq.test.replay".lines(path, t.load(script)))
+    assert.is_true(select(2, output:gsub('"sent":true', "")) > 60)
   end)
 
   it("takes the time from the capture, and a function for a filter", function()
