@@ -89,29 +89,65 @@ static void judge(struct ipq_packet *packet, struct input *in)
 		change_link(packet, in);
 }
 
-static void run(struct ipq_capture *capture, struct input *in)
+/* Sends the packet, bytes of either version, an answer or not, because of it or not; or rejects it. Gives how many there
+ * are. */
+static uint32_t send_some(struct ipq_outbox *outbox, const struct ipq_packet *packet,
+			  uint8_t choice)
+{
+	static const uint8_t v4[20] = {0x45, 0, 0, 20, [8] = 64, 17, [12] = 10,
+				       0,    0, 1, 10, 0,	 0,  2};
+	static const uint8_t v6[40] = {0x60, [6] = 59, 64};
+	const struct ipq_packet *cause = choice & 8 ? packet : NULL;
+	uint32_t before = outbox->count;
+	uint8_t answer[20];
+
+	outbox->timer_us = choice & 0x10 ? choice * 1000003LL : 0;
+	if (choice & 1)
+		ipq_outbox_bytes(outbox, v4, sizeof(v4), cause);
+	if (choice & 2)
+		ipq_outbox_bytes(outbox, v6, sizeof(v6), cause);
+	if (choice & 4 && packet->ip_version)
+		ipq_outbox_packet(outbox, packet, cause);
+	if (choice & 0x20 && packet->ip_version)
+		ipq_outbox_reject(outbox, packet, IPQ_REJECT_PORT_UNREACHABLE, NULL);
+	if (choice & 0x40 && packet->ip_version == 4) {
+		memcpy(answer, v4, sizeof(answer));
+		memcpy(answer + 16, packet->data + packet->l3 + 12, 4);
+		ipq_outbox_bytes(outbox, answer, sizeof(answer), cause);
+	}
+	outbox->timer_us = 0;
+	return outbox->count - before;
+}
+
+/* Closes the capture. Gives how many frames were accepted. */
+static uint64_t run(struct ipq_capture *capture, struct input *in)
 {
 	struct ipq_source *source = ipq_capture_source(capture);
 	const struct ipq_capture_counters *counters = ipq_capture_counters(capture);
 	struct ipq_batch *batch;
 	struct kept kept = {.count = 0};
-	uint64_t packets = 0;
+	uint64_t packets = 0, sent = 0, written;
+	struct ipq_outbox *outbox;
 	int count;
 
 	CHECK(ipq_batch_new(&batch, 4, IPQ_CAPTURE_SLOT_SIZE) == 0);
+	CHECK(ipq_outbox_new(&outbox, batch, IPQ_SENT_MARK) == 0);
+	ipq_capture_send(capture, outbox, NULL);
 	while ((count = source->receive(source, batch)) > 0) {
 		CHECK((uint32_t)count == batch->count && batch->count <= batch->capacity);
 		packets += batch->count;
 		for (uint32_t i = 0; i < batch->count; i++) {
 			batch->current = i;
 			packet_check(batch, &batch->packets[i]);
+			ipq_header_parse(&batch->packets[i]);
+			sent += send_some(outbox, &batch->packets[i], take8(in));
 			if (kept.count > 0 && take8(in) & 1)
 				judge_kept(&kept, source, batch);
 			judge(&batch->packets[i], in);
 			if (kept.count < KEPT_MOST && take8(in) & 1)
 				keep(&kept, &batch->packets[i]);
 		}
-		CHECK(source->commit(source, batch) == 0);
+		CHECK(source->commit(source, batch) == 0 && outbox->count == 0);
 		CHECK(ipq_capture_progress(capture) <= 1);
 	}
 	CHECK(count == 0 && counters->frames == packets + counters->other + counters->cut_off +
@@ -119,8 +155,19 @@ static void run(struct ipq_capture *capture, struct input *in)
 							counters->unknown_link);
 	while (kept.count > 0)
 		judge_kept(&kept, source, batch);
-	CHECK(counters->written <= counters->frames && counters->changed <= counters->frames);
+	batch->count = 0;
+	batch->current = 0;
+	if (packets > 0)
+		sent += send_some(outbox, &batch->packets[0], 3);
+	ipq_outbox_flush(outbox);
+	CHECK(batch->counters.sent + batch->counters.unsent[IPQ_UNSENT_ROUTE] == sent);
+	CHECK(counters->changed <= counters->frames);
+	CHECK(ipq_capture_flush(capture) == IPQ_CAPTURE_OK);
+	written = counters->written;
+	ipq_capture_close(capture);
+	ipq_outbox_free(outbox);
 	ipq_batch_free(batch);
+	return written;
 }
 
 /* What was written is a capture of as many frames, whole ones. */
@@ -171,15 +218,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	};
 	char text[IPQ_CAPTURE_TEXT] = "";
 	struct ipq_capture *capture;
+	uint64_t written;
 
 	if (ipq_capture_open(&capture, &options, text) != IPQ_CAPTURE_OK) {
 		CHECK(memchr(text, 0, sizeof(text)) && text[0] && !strchr(text, '\n'));
 		return 0;
 	}
-	run(capture, &choices);
-	CHECK(ipq_capture_flush(capture) == IPQ_CAPTURE_OK);
+	written = run(capture, &choices);
 	if (options.write)
-		read_back(out, ipq_capture_counters(capture)->written);
-	ipq_capture_close(capture);
+		read_back(out, written);
 	return 0;
 }
