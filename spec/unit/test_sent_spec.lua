@@ -126,6 +126,15 @@ describe("ipq.send()", function()
     assert.same({}, select(3, t.advance(5)))
   end)
 
+  it("tells the senders of what is held in the end, where that is the default", function()
+    local filter = t.load(script "return { send = true, filter = function(pkt) pkt:hold() end }", {},
+      { default = ipq.REJECT })
+    local result = t.run(filter, query)
+    local sent = filter:stop()
+    assert.verdict("reject", result)
+    assert.same({ 1, "192.0.2.7" }, { #sent, sent[1].daddr })
+  end)
+
   it("forgets nothing of a filter that runs another one", function()
     local inner
     local result = t.run(function(pkt)

@@ -43,15 +43,17 @@ M.packets_of = packets_of
 
 --- Calls the script's stop(). What the filter still holds gets the default verdict then.
 ---@param reason? "reload"|"exit" "exit" where it is left out
----@return ipq.test.Packet[] sent what stop() has sent
+---@return ipq.test.Packet[] sent what stop() has sent, and rejects of what was held
 function Filter:stop(reason)
   if reason ~= nil and reason ~= "reload" and reason ~= "exit" then
     error('stop() takes the reason, "reload" or "exit"', 2)
   end
   local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit")
-  memory.judge_rest(self.filter)
+  local _, _, last = memory.with_outbox(memory.judge_rest, self.filter)
   if not ok then error(message, 2) end
-  return (packets_of(sent))
+  local list = packets_of(sent)
+  for _, pkt in ipairs(packets_of(last)) do list[#list + 1] = pkt end
+  return list
 end
 
 --- Calls the script's save(). Raises where that does, and where what it returns cannot be saved.

@@ -43,6 +43,8 @@ end
 ---@field marked integer
 ---@field changed integer
 ---@field errors integer
+---@field rejected integer dropped, and their senders told
+---@field sent integer packets that the filter has sent, those of rejects among them
 ---@field damage string? what is wrong with the file; what was readable was judged
 ---@field records table[] one a packet, in the order of verdicts: number, time, verdict, mark, changed, packet (a
 ---  line), error
@@ -53,11 +55,12 @@ local record_mt = {
   __index = keys.strict("a record", { "number", "time", "verdict", "mark", "changed", "packet", "error" }),
 }
 
-local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", "stopped", "marked", "errors" }
+local counter_names = { "packets", "accepted", "dropped", "queued", "repeated", "stopped", "marked", "errors",
+  "rejected", "sent" }
 
 local replay_mt = {
   __index = keys.strict("a replay", { "frames", "unjudged", "packets", "accepted", "dropped", "queued", "repeated",
-    "stopped", "marked", "changed", "errors", "damage", "records", "log", "events" }),
+    "stopped", "marked", "changed", "errors", "rejected", "sent", "damage", "records", "log", "events" }),
 }
 
 local bad = misuse.bad
