@@ -1,6 +1,6 @@
 #!/bin/sh
 # queue.sh PLACE PAYLOAD SECONDS COMMAND...: floods queue 0 with UDP packets that carry so many bytes, for the queue
-# program to judge. PLACE is
+# program to judge; as fast as it can, or with rate=N in the environment, so many a second. PLACE is
 #     alone     they are queued where they come in from the loopback device, and what is accepted is dropped by the
 #               hook's next table: what is measured is the queue and nothing behind it
 #     path      they are queued where they are sent, and what is accepted goes through the loopback device and is
@@ -24,7 +24,7 @@ rule -t mangle -A $to -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
 rule -t mangle -A $to -p udp --dport 9 -j DROP
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" &
+taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" 1 "${rate:-0}" &
 flood=$!
 sleep 0.5
 # shellcheck disable=SC2046

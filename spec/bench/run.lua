@@ -5,7 +5,8 @@
 --   make bench seconds=2 repetitions=7 only=replay,queue
 local bench = require "spec.bench.bench"
 
-local tables = { "queue", "send", "router", "latency", "workers", "replay", "filters", "corpus", "jobs", "start",
+local tables = { "queue", "held", "send", "router", "latency", "workers", "replay", "filters", "corpus", "jobs",
+  "start", "checksum", "netset" }
   "checksum", "netset" }
 
 local function usage(argument)
