@@ -106,6 +106,7 @@ enum ipq_limits {
 	IPQ_PACKET_MAX = 65535,
 	IPQ_WHY_SIZE = 256,
 	IPQ_HELD_MAX = 4096, /* packets that one filter may hold */
+	IPQ_KEPT_MAX = 64,   /* held packets whose verdicts are sent together */
 	IPQ_ETIME = 62,	     /* errno.h: what ipq_driver_next() gives when timers are due */
 	IPQ_EALREADY = 114   /* and when look_at has come */
 };
@@ -468,6 +469,11 @@ struct ipq_driver {
 	uint32_t idle_turns; /* so many times ipq_driver_next() gives -ETIME, without packets */
 	uint64_t look_at;    /* packets that are counted when it gives -EALREADY, once; 0: never */
 	int64_t handed_ns;   /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
+	/* Held packets whose verdicts the source keeps until ipq_driver_flush(): their ids, which
+	 * are still in the batch's table, and what they add to its counters then. */
+	uint32_t kept_count;
+	uint32_t kept[64]; /* IPQ_KEPT_MAX */
+	struct ipq_counters kept_counters;
 };
 
 #endif

@@ -160,10 +160,8 @@ static void count_verdict(struct ipq_counters *counters, uint32_t verdict)
 	}
 }
 
-void ipq_batch_count(struct ipq_batch *batch, const struct ipq_packet *packet)
+void ipq_counters_count(struct ipq_counters *counters, const struct ipq_packet *packet)
 {
-	struct ipq_counters *counters = &batch->counters;
-
 	counters->packets++;
 	counters->bytes += packet->data_len;
 	counters->marked += (packet->set & IPQ_SET_MARK) != 0;
@@ -253,15 +251,19 @@ int ipq_batch_hold(struct ipq_batch *batch, struct ipq_packet *packet)
 	return 0;
 }
 
-void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet)
+void ipq_batch_forget(struct ipq_batch *batch, uint32_t packet_id)
 {
-	uint64_t *place = NULL;
+	uint64_t *place = held_find(batch, packet_id, (uint64_t)packet_id + 1);
 
-	if (packet->held)
-		place = held_find(batch, packet->packet_id, (uint64_t)packet->packet_id + 1);
-	packet->held = 0;
 	if (!place)
 		return;
 	*place = 0;
 	batch->held_count--;
+}
+
+void ipq_batch_release(struct ipq_batch *batch, struct ipq_packet *packet)
+{
+	if (packet->held)
+		ipq_batch_forget(batch, packet->packet_id);
+	packet->held = 0;
 }

@@ -61,28 +61,30 @@ static void pass_own(struct ipq_driver *driver)
 	}
 }
 
-/* Carries out the verdicts, and then sends what filters have sent. */
-static int settle_batch(struct ipq_driver *driver)
+/* The batch's verdicts are sent even where those of held packets could not be. */
+static int commit(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret = 0;
+	int flushed, ret;
 
-	if (batch->count) {
-		take_time(driver);
-		ret = driver->source->commit(driver->source, batch);
-		ipq_batch_tally(batch);
-		ipq_batch_clear(batch);
-	}
-	if (driver->outbox)
-		ipq_outbox_flush(driver->outbox);
-	return ret;
+	if (!batch->count)
+		return ipq_driver_flush(driver);
+	take_time(driver);
+	flushed = ipq_driver_flush(driver);
+	ret = driver->source->commit(driver->source, batch);
+	ipq_batch_tally(batch);
+	ipq_batch_clear(batch);
+	return flushed < 0 ? flushed : ret;
 }
 
 int ipq_driver_next(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret = settle_batch(driver);
+	int ret = commit(driver);
 
+	/* Behind the verdicts. */
+	if (driver->outbox)
+		ipq_outbox_flush(driver->outbox);
 	if (ret < 0)
 		return ret;
 	ret = pause_of(driver);
@@ -105,6 +107,10 @@ int ipq_driver_next(struct ipq_driver *driver)
 
 int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet)
 {
+	int ret = ipq_batch_hold(driver->batch, packet);
+
+	if (ret == 0 || !driver->kept_count || ipq_driver_flush(driver) < 0)
+		return ret;
 	return ipq_batch_hold(driver->batch, packet);
 }
 
@@ -113,23 +119,45 @@ void ipq_driver_release(struct ipq_driver *driver, struct ipq_packet *packet)
 	ipq_batch_release(driver->batch, packet);
 }
 
-/* The verdict first: who dies between the two leaves an id that has its verdict, which the kernel
- * answers, and not a packet without one. */
-int ipq_driver_commit_held(struct ipq_driver *driver, struct ipq_packet *packet)
+/* The verdicts first: who dies between the two leaves ids that have their verdicts, which the kernel
+ * answers, and no packet without one. */
+int ipq_driver_flush(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret = driver->source->commit_held(driver->source, batch, packet);
+	int ret = 0;
 
-	ipq_batch_count(batch, packet);
-	packet->held = 1;
-	ipq_batch_release(batch, packet);
+	if (!driver->kept_count)
+		return 0;
+	if (driver->source->flush)
+		ret = driver->source->flush(driver->source);
+	if (ret == 0) {
+		ipq_counters_add(&batch->counters, &driver->kept_counters);
+		for (uint32_t i = 0; i < driver->kept_count; i++)
+			ipq_batch_forget(batch, driver->kept[i]);
+	}
+	driver->kept_counters = (struct ipq_counters){0};
+	driver->kept_count = 0;
 	return ret;
+}
+
+int ipq_driver_commit_held(struct ipq_driver *driver, struct ipq_packet *packet)
+{
+	int ret = driver->source->commit_held(driver->source, driver->batch, packet);
+
+	packet->held = 0;
+	if (ret < 0)
+		return ret;
+	ipq_counters_count(&driver->kept_counters, packet);
+	driver->kept[driver->kept_count++] = packet->packet_id;
+	if (driver->source->flush && driver->kept_count < IPQ_KEPT_MAX)
+		return 0;
+	return ipq_driver_flush(driver);
 }
 
 int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict)
 {
 	struct ipq_batch *batch = driver->batch;
-	int ret = 0;
+	int ret = ipq_driver_flush(driver);
 
 	for (uint32_t i = 0; i < IPQ_HELD_MAX && batch->held_count && ret == 0; i++) {
 		struct ipq_packet packet = {
@@ -140,5 +168,5 @@ int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict)
 		if (batch->held[i])
 			ret = ipq_driver_commit_held(driver, &packet);
 	}
-	return ret;
+	return ret < 0 ? ret : ipq_driver_flush(driver);
 }

@@ -43,6 +43,8 @@ struct ipq_queue {
 	struct mmsghdr messages[IPQ_BATCH_MAX];
 	struct iovec iov[IPQ_BATCH_MAX];
 	struct ipq_verdict_buffer verdicts;
+	size_t held_len; /* of held: verdicts of held packets, to be sent together */
+	uint8_t held[SEND_LIMIT];
 };
 
 /* Configuration. Requests are answered one by one, before packets can come. */
@@ -179,12 +181,9 @@ static void slots_clear(struct ipq_queue *queue)
 	queue->filled = 0;
 }
 
-static int verdicts_send(struct ipq_queue *queue)
+static int messages_send(struct ipq_queue *queue, struct iovec *iov, size_t iovlen)
 {
-	struct msghdr message = {
-		.msg_iov = queue->verdicts.iov,
-		.msg_iovlen = queue->verdicts.iovlen,
-	};
+	struct msghdr message = {.msg_iov = iov, .msg_iovlen = iovlen};
 	int tries = SEND_RETRIES;
 
 	while (sendmsg(queue->wait.fd, &message, 0) < 0) {
@@ -200,6 +199,26 @@ static int verdicts_send(struct ipq_queue *queue)
 	return 0;
 }
 
+static int verdicts_send(struct ipq_queue *queue)
+{
+	return messages_send(queue, queue->verdicts.iov, queue->verdicts.iovlen);
+}
+
+/* Encodes verdicts of the batch from number next on, and gives the number to go on with. That of a
+ * packet that cannot have its own is the error verdict. */
+static uint32_t verdicts_encode(struct ipq_queue *queue, struct ipq_batch *batch, uint32_t next)
+{
+	struct ipq_packet *packet = &batch->packets[next];
+	int ret = ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT);
+
+	if (ret >= 0)
+		return (uint32_t)ret;
+	packet->verdict = ipq_verdict_valid(batch->error_verdict) ? batch->error_verdict : IPQ_DROP;
+	packet->set = 0;
+	batch->counters.errors++;
+	return (uint32_t)ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT);
+}
+
 static int verdicts_commit(struct ipq_queue *queue, struct ipq_batch *batch)
 {
 	uint32_t next = 0;
@@ -210,16 +229,7 @@ static int verdicts_commit(struct ipq_queue *queue, struct ipq_batch *batch)
 			next++;
 			continue;
 		}
-		ret = ipq_verdict_encode(&queue->verdicts, batch, next, SEND_LIMIT);
-		if (ret < 0) {
-			batch->packets[next].verdict = ipq_verdict_valid(batch->error_verdict)
-							       ? batch->error_verdict
-							       : IPQ_DROP;
-			batch->packets[next].set = 0;
-			batch->counters.errors++;
-			continue;
-		}
-		next = (uint32_t)ret;
+		next = verdicts_encode(queue, batch, next);
 		ret = verdicts_send(queue);
 		if (ret < 0)
 			return ret;
@@ -237,6 +247,40 @@ static int queue_commit(struct ipq_source *source, struct ipq_batch *batch)
 	return ret;
 }
 
+static int queue_flush(struct ipq_source *source)
+{
+	struct ipq_queue *queue = (struct ipq_queue *)source;
+	struct iovec iov = {.iov_base = queue->held, .iov_len = queue->held_len};
+	int ret;
+
+	if (!queue->held_len)
+		return 0;
+	queue->held_len = 0;
+	ret = messages_send(queue, &iov, 1);
+	if (ret < 0)
+		queue->failed = ret;
+	return ret;
+}
+
+/* Keeps the verdict that is encoded, with its payload, which others may overwrite. */
+static int verdict_keep(struct ipq_queue *queue)
+{
+	const struct ipq_verdict_buffer *verdicts = &queue->verdicts;
+	int ret;
+
+	if (verdicts->total > sizeof(queue->held) - queue->held_len) {
+		ret = queue_flush(&queue->source);
+		if (ret < 0)
+			return ret;
+	}
+	for (size_t i = 0; i < verdicts->iovlen; i++) {
+		memcpy(queue->held + queue->held_len, verdicts->iov[i].iov_base,
+		       verdicts->iov[i].iov_len);
+		queue->held_len += verdicts->iov[i].iov_len;
+	}
+	return 0;
+}
+
 static int queue_commit_held(struct ipq_source *source, struct ipq_batch *batch,
 			     struct ipq_packet *packet)
 {
@@ -247,15 +291,12 @@ static int queue_commit_held(struct ipq_source *source, struct ipq_batch *batch,
 		.capacity = 1,
 		.error_verdict = batch->error_verdict,
 	};
-	int ret;
 
 	packet->held = 0;
 	packet->queue_num = queue->queue_num;
-	ret = verdicts_commit(queue, &one);
+	(void)verdicts_encode(queue, &one, 0);
 	batch->counters.errors += one.counters.errors;
-	if (ret < 0)
-		queue->failed = ret;
-	return ret;
+	return verdict_keep(queue);
 }
 
 /* A packet that cannot be shown to a filter gets the error verdict at once, by its id alone. */
@@ -534,6 +575,7 @@ static int queue_stop(struct ipq_source *source)
 
 static void queue_close(struct ipq_source *source)
 {
+	(void)queue_flush(source);
 	ipq_queue_close((struct ipq_queue *)source);
 }
 
@@ -560,6 +602,7 @@ static struct ipq_queue *queue_make(uint16_t queue_num)
 		.receive = queue_receive,
 		.commit = queue_commit,
 		.commit_held = queue_commit_held,
+		.flush = queue_flush,
 		.stop = queue_stop,
 		.close = queue_close,
 	};

@@ -25,7 +25,7 @@
  *             Nothing prints, exits or keeps global state. On the way of a packet nothing is
  *             allocated, and no system call is made for it alone: where packets wait already, a
  *             batch is one to receive and one to send, and one more for each 128 KiB of changed
- *             packets. A source and its batch belong to one thread at a time.
+ *             packets. Verdicts of held packets are sent together in the same way. A source and its batch belong to one thread at a time.
  *
  * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
  * only.
@@ -51,10 +51,14 @@ struct ipq_source {
 	int (*commit)(struct ipq_source *source, struct ipq_batch *batch);
 	/* Carries out the verdict of one packet that was held, and came with this batch or with
 	 * one before it. packet need not be the one in the batch, which may be gone: packet_id
-	 * tells which it is, and it has the bytes where set says that they changed. 0 or a
+	 * tells which it is, and it has the bytes where set says that they changed. A source with
+	 * flush() may keep the verdict, and a copy of the bytes, to send several together. 0 or a
 	 * negative errno, after which the source is of no more use. */
 	int (*commit_held)(struct ipq_source *source, struct ipq_batch *batch,
 			   struct ipq_packet *packet);
+	/* Sends the verdicts that commit_held() has kept. 0 or a negative errno, after which the
+	 * source is of no more use. NULL: it keeps none. */
+	int (*flush)(struct ipq_source *source);
 	/* Takes no new packets from now on: receive() gives what still waits, then 0. */
 	int (*stop)(struct ipq_source *source);
 	/* Ends the source and frees it. */
@@ -121,13 +125,21 @@ int ipq_driver_hold(struct ipq_driver *driver, struct ipq_packet *packet);
 /* The packet, which is still in the batch, gets its verdict with the batch after all. */
 void ipq_driver_release(struct ipq_driver *driver, struct ipq_packet *packet);
 
-/* Carries out the verdict of a held packet at once, and counts it. packet may be a copy of the one
- * that was held; its held becomes 0. 0 or a negative errno of the source, which ipq_driver_next()
- * gives too. */
+/* Carries out the verdict of a held packet, and counts it. packet may be a copy of the one that was
+ * held, and is not needed any more afterwards; its held becomes 0. Where the source keeps verdicts
+ * to send them together, up to IPQ_KEPT_MAX, that is done by the next ipq_driver_next() at the
+ * latest, before the verdicts of the batch and before it waits. Until then the packet is held: if
+ * the process dies before, it gets the error verdict. 0 or a negative errno of the source, which
+ * ipq_driver_next() gives too. */
 int ipq_driver_commit_held(struct ipq_driver *driver, struct ipq_packet *packet);
 
-/* Gives this verdict to all that are still held, as they came, by their ids alone: for a worker
- * whose Lua state cannot do it any more. */
+/* Has the source send the verdicts that it keeps, and counts them: for who will not call
+ * ipq_driver_next() soon. 0 or a negative errno of the source, which ipq_driver_next() gives too;
+ * the packets are held still then. */
+int ipq_driver_flush(struct ipq_driver *driver);
+
+/* Gives this verdict to all that are still held, as they came, by their ids alone, and at once: for
+ * a worker whose Lua state cannot do it any more. */
 int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
 
 /* The packets of the dead (settle.c) */

@@ -147,11 +147,13 @@ static int settle_held(struct ipq_source *source, struct estate *estate)
 		if (!own->held[i])
 			continue;
 		ret = source->commit_held(source, own, &packet);
-		ipq_batch_count(own, &packet);
+		ipq_counters_count(&own->counters, &packet);
 		own->counters.errors++;
 		own->counters.settled++;
 		number++;
 	}
+	if (ret == 0 && source->flush)
+		ret = source->flush(source);
 	return ret < 0 ? ret : number;
 }
 

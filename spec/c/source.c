@@ -25,6 +25,8 @@ struct spec_source {
 	bool still;	/* the packets of the last batch again, as they lie */
 	uint64_t committed;
 	uint64_t committed_held;
+	uint64_t kept; /* held packets whose verdicts wait for flush() */
+	int flush_error;
 	struct ipq_packet
 		last_committed_held[COMMITTED_HELD_KEPT]; /* in turn, with bytes of their own */
 };
@@ -66,7 +68,7 @@ static int commit_held(struct ipq_source *source, struct ipq_batch *batch,
 	struct spec_source *s = (struct spec_source *)source;
 
 	struct ipq_packet *copy =
-		&s->last_committed_held[s->committed_held++ % COMMITTED_HELD_KEPT];
+		&s->last_committed_held[(s->committed_held + s->kept) % COMMITTED_HELD_KEPT];
 
 	(void)batch;
 	free(copy->data);
@@ -76,7 +78,21 @@ static int commit_held(struct ipq_source *source, struct ipq_batch *batch,
 		return -ENOMEM;
 	if (packet->data_len)
 		memcpy(copy->data, packet->data, packet->data_len);
+	if (source->flush)
+		s->kept++;
+	else
+		s->committed_held++;
 	return 0;
+}
+
+static int flush(struct ipq_source *source)
+{
+	struct spec_source *s = (struct spec_source *)source;
+
+	if (s->flush_error == 0)
+		s->committed_held += s->kept;
+	s->kept = 0;
+	return s->flush_error;
 }
 
 static int stop(struct ipq_source *source)
@@ -100,6 +116,7 @@ int spec_source_add(struct spec_source *s, const void *bytes, size_t len);
 void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
 		      size_t batches);
 void spec_source_still(struct spec_source *s, bool still);
+void spec_source_keep(struct spec_source *s, int flush_error);
 uint64_t spec_source_committed_held(struct spec_source *s);
 const struct ipq_packet *spec_source_committed_held_packet(struct spec_source *s, uint64_t number);
 
@@ -108,7 +125,11 @@ struct spec_source *spec_source_new(void)
 	struct spec_source *s = calloc(1, sizeof(*s));
 
 	if (s)
-		s->source = (struct ipq_source){receive, commit, commit_held, stop, close_};
+		s->source = (struct ipq_source){.receive = receive,
+						.commit = commit,
+						.commit_held = commit_held,
+						.stop = stop,
+						.close = close_};
 	return s;
 }
 
@@ -141,6 +162,13 @@ void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_
 void spec_source_still(struct spec_source *s, bool still)
 {
 	s->still = still;
+}
+
+/* From now on verdicts of held packets are sent by flush(), which gives flush_error. */
+void spec_source_keep(struct spec_source *s, int flush_error)
+{
+	s->source.flush = flush;
+	s->flush_error = flush_error;
 }
 
 /* How many held packets have had their verdict, and number 0, 1, ... of the last 64 as it was

@@ -122,6 +122,37 @@ for i in range(2): print("got", r.recv(100).decode())'
     assert.not_matches("error:", output)
   end)
 
+  it("go on with their own bytes where many are judged at once, more than one message takes", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p udp --dport 9 -j QUEUE
+      filter together --queue-maxlen 200 <<'END'
+local held = {}
+return function(pkt)
+  local number = tonumber(pkt.udp.payload:string(0, 2))
+  pkt.udp.payload:write(0, ("%03d"):format(number + 100))
+  held[#held + 1] = pkt:hold()
+  if #held < 70 then return end
+  require "ipq".after(0.01, function() for i = 70, 1, -1 do held[i]:verdict() end end)
+end
+END
+      python3 -c '
+import socket
+r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+r.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)
+r.bind(("127.0.0.1", 9))
+r.settimeout(300)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, 32, 1 << 24)
+sent = [b"%02d" % i + bytes([i]) * (20 if i % 3 else 9000) for i in range(10, 80)]
+for one in sent: s.sendto(one, ("127.0.0.1", 9))
+got = [r.recv(10000) for one in sent]
+print("as sent", got == [b"%03d" % (int(one[:2]) + 100) + one[3:] for one in reversed(sent)])'
+      stop together]]
+    assert.matches("as sent True\n", output)
+    assert.matches("queue 0: 70 packets, 70 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+    assert.not_matches("refused", output)
+  end)
+
   it("get the default verdict when a program's own loop ends", function()
     local output = netns.run [[
       rule -A OUTPUT -p icmp --icmp-type echo-request -j QUEUE

@@ -28,6 +28,7 @@ if not core.spec_declared then
     void spec_source_plan(struct spec_source *s, const uint32_t *sizes, size_t size_count,
                           size_t batches);
     void spec_source_still(struct spec_source *s, bool still);
+    void spec_source_keep(struct spec_source *s, int flush_error);
     uint64_t spec_source_committed_held(struct spec_source *s);
     const struct ipq_packet *spec_source_committed_held_packet(struct spec_source *s, uint64_t number);
     uint32_t spec_filter_accept(struct ipq_packet *packet);

@@ -438,3 +438,123 @@ describe("what is still held", function()
     assert.same({ 4, 4 }, { tonumber(counted.settled), tonumber(counted.errors) })
   end)
 end)
+
+describe("verdicts of held packets that a source keeps", function()
+  --- A filter that holds the packets of its first batch, and what it has held.
+  local function holding(n)
+    local src, held = new(n), {}
+    C.spec_source_keep(src.c, 0)
+    return src, held, function(pkt) held[#held + 1] = pkt:hold() end
+  end
+
+  --- Holds them, and then judges them by a function that runs in the filter of one more packet.
+  local function judged_in_filter(n, judge_them)
+    local src, held, hold = holding(n)
+    local run = src:plan({ n, 1 }):judge(function(pkt)
+      if #held < n then hold(pkt) else judge_them(src, held, pkt) end
+    end)
+    return src, run()
+  end
+
+  it("are sent together before the loop waits, and the packets are held and not counted till then", function()
+    local before
+    local src, count = judged_in_filter(3, function(src, held)
+      held[2]:verdict(D)
+      held[1]:verdict(A)
+      before = { #src:committed_held(), src.batch.held_count, tonumber(src.batch.counters.packets) }
+    end)
+    assert.equal(0, count)
+    assert.same({ 0, 3, 0 }, before)
+    assert.same({ { 2, D }, { 1, A } }, src:committed_held())
+    assert.same({ 1, 3, 2, 1 }, { src.batch.held_count, tonumber(src.batch.counters.packets),
+      tonumber(src.batch.counters.accepted), tonumber(src.batch.counters.dropped) })
+  end)
+
+  it("are sent as soon as they are 64", function()
+    local sent_at = {}
+    local src = judged_in_filter(64, function(src, held)
+      for i = 1, 64 do
+        held[i]:verdict(A)
+        sent_at[i] = #src:committed_held()
+      end
+    end)
+    assert.same({ 0, 64 }, { sent_at[63], sent_at[64] })
+    assert.equal(0, src.batch.held_count)
+    assert.equal(65, tonumber(src.batch.counters.packets))
+  end)
+
+  it("are sent before a packet is not held because too many are", function()
+    local ok
+    local src = judged_in_filter(2, function(src, held, pkt)
+      src.batch.held_limit = 2
+      held[1]:verdict(A)
+      ok = pcall(pkt.hold, pkt)
+      assert(#src:committed_held() == 1)
+    end)
+    assert.is_true(ok)
+    assert.equal(2, src.batch.held_count)
+  end)
+
+  it("go out with their bytes as they were then", function()
+    local src = judged_in_filter(2, function(_, held)
+      held[1]:verdict(A, packets.ip(17, packets.udp "the first one's"))
+      held[2]:verdict(A, packets.ip(17, packets.udp "other bytes"))
+    end)
+    local seen = sent(src)
+    assert.matches("the first one's$", seen[1].bytes)
+    assert.matches("other bytes$", seen[2].bytes)
+  end)
+
+  it("are sent at once where their loop does not run", function()
+    local src, held, hold = holding(3)
+    local run, keeper = src:plan({ 3 }):judge(hold)
+    run()
+    held[3]:verdict(D)
+    assert.same({ { 3, D } }, src:committed_held())
+    keeper:judge_rest()
+    assert.same({ { 3, D }, { 1, A }, { 2, A } }, src:committed_held())
+    assert.equal(0, src.batch.held_count)
+  end)
+
+  it("are sent before another loop runs in the filter", function()
+    local inner, sent_before = new(1), nil
+    local src = judged_in_filter(1, function(src, held)
+      held[1]:verdict(D)
+      inner:plan({ 1 }):judge(function() sent_before = #src:committed_held() end)()
+    end)
+    assert.equal(1, sent_before)
+    assert.equal(0, src.batch.held_count)
+  end)
+
+  it("are sent where Lua cannot do it any more, each once", function()
+    local sent_then
+    local src, held, hold = holding(3)
+    local run = src:plan({ 3, 1 }):judge(function(pkt)
+      if #held < 3 then return hold(pkt) end
+      held[2]:verdict(A)
+      assert(C.ipq_driver_commit_all_held(src.driver, D) == 0)
+      sent_then = src:committed_held()
+    end)
+    run()
+    assert.same({ { 2, A }, { 1, D }, { 3, D } }, sent_then)
+    assert.same({ 0, 4 }, { src.batch.held_count, tonumber(src.batch.counters.packets) })
+    assert.same({ { 2, A }, { 1, D }, { 3, D } }, src:committed_held())
+  end)
+
+  it("leave the packets held, and end the loop, where they cannot be sent", function()
+    local src, count = judged_in_filter(3, function(src, held)
+      C.spec_source_keep(src.c, -5)
+      held[2]:verdict(D)
+    end)
+    assert.equal(-5, count)
+    assert.same({ 0, 3, 1 }, { #src:committed_held(), src.batch.held_count, tonumber(src.batch.counters.packets) })
+  end)
+
+  it("are sent of a process that has died", function()
+    local src, _, hold = holding(2)
+    src:plan({ 2 }):judge(hold)()
+    for i = 0, 1 do ffi.fill(src.batch.slots + i * src.batch.slot_size, 4) end
+    assert.equal(2, C.ipq_settle(src.driver.source, src.batch, src.batch, ffi.new "struct ipq_counters"))
+    assert.same({ { 1, D }, { 2, D } }, src:committed_held())
+  end)
+end)

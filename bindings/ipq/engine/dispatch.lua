@@ -190,6 +190,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
     if thread and not is_main then error("packets cannot be judged in a coroutine", 2) end
     local packet_before, handle_before, keeper_before = live.save()
     local outbox_before = live.outbox
+    if keeper_before then C.ipq_driver_flush(keeper_before.driver) end
     local guard = live.guard
     local guarded = guard and guard(driver_address)
     live.keeper = keeper

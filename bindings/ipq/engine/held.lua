@@ -183,7 +183,10 @@ function Held:verdict(value, bytes)
   elseif bytes ~= nil and type(bytes) ~= "string" then
     error(outcome.bad_bytes("held:verdict() was given", bytes), 2)
   end
+  local keeper = state.keeper
   judge(state, JUDGED, value, bytes)
+  -- Its loop sends it, if that runs.
+  if live.keeper ~= keeper then C.ipq_driver_flush(keeper.driver) end
 end
 
 --- The struct ipq_packet of a packet that is held, for a method.
@@ -217,6 +220,7 @@ function Keeper:judge_rest()
   for _, state in pairs(self.open) do held[#held + 1] = state end
   sort(held, function(a, b) return a.number < b.number end)
   for _, state in ipairs(held) do judge(state, ENDED) end
+  C.ipq_driver_flush(self.driver)
 end
 
 core.held = M
