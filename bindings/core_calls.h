@@ -30,6 +30,25 @@ int ipq_file_check(const char *path);
  * are as small letters, and '-' is as '_'. */
 int ipq_nearest(const char *word, const char *const *names, uint32_t count);
 
+/* Timers by their times (heap.c): those that are due first are first, and those that are due at the
+ * same time are in the order of their numbers. The memory is the caller's, and zeroed: dues has room
+ * for each slot, and places is as long. */
+struct ipq_due {
+	double due;
+	double number;
+	uint32_t slot; /* whose it is */
+};
+struct ipq_heap {
+	struct ipq_due *dues; /* count of them; the first one is due first */
+	uint32_t *places;     /* by slot: where it is in dues, from 1 up; 0: nowhere */
+	uint32_t count;
+};
+
+/* Adds a slot that is nowhere. */
+void ipq_heap_add(struct ipq_heap *heap, uint32_t slot, double due, double number);
+/* Takes the slot out, if it is there. */
+void ipq_heap_remove(struct ipq_heap *heap, uint32_t slot);
+
 /* Gives an empty counter its name, which has less than IPQ_COUNTER_NAME_SIZE bytes, and its value.
  * Who reads it meanwhile, in another process, finds no name, and not half of one: stats.c. */
 void ipq_counter_name(struct ipq_counter *counter, const char *name, uint32_t len, double value);

@@ -40,7 +40,9 @@ local structs = {
   ipq_devices = { "fd", "slots" },
   ipq_driver = { "source", "batch", "outbox", "interrupt", "woken", "idle_turns", "look_at", "handed_ns", "kept_count",
     "kept", "kept_counters" },
-  ipq_source = { "receive", "commit", "commit_held", "stop", "close" },
+  ipq_due = { "due", "number", "slot" },
+  ipq_heap = { "dues", "places", "count" },
+  ipq_source = { "receive", "commit", "commit_held", "flush", "stop", "close" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }

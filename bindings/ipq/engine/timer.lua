@@ -5,6 +5,7 @@
 --- time it is: a heap begins at 0 then, and moves to the time when it is told.
 local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
+local ffi = require "ffi"
 local live = require "ipq.engine.live"
 -- A script may overwrite globals.
 local error, getmetatable, pcall, rawget, setmetatable = error, getmetatable, pcall, rawget, setmetatable
@@ -22,67 +23,50 @@ local function monotonic() return (C.ipq_monotonic_us()) end
 
 local M = {}
 
--- The heap: entries { timer, due, number, index, call, value, heap, period }, the first one due first; those that are
--- due at the same time in the order of their making. Where it has a list raised, what its functions raise goes there
--- and not into the log.
+-- A heap: entries by their slots, and their times in C (heap.c). What is in an entry is { id, slot, heap, timer, call,
+-- value, number, period, is_running, is_cancelled }; one whose timer is over is used again, as timers may come with
+-- every packet. Where a heap has a list raised, what its functions raise goes there and not into the log.
 local Heap = {}
 Heap.__index = Heap
 
-local function is_before(a, b) return a.due < b.due or a.due == b.due and a.number < b.number end
+local heap_type, dues_type, places_type = ffi.typeof "struct ipq_heap", ffi.typeof "struct ipq_due[?]",
+  ffi.typeof "uint32_t[?]"
+local ROOM = 64 -- slots, at first
 
-local function place(heap, index, entry)
-  heap[index] = entry
-  entry.index = index
-end
-
-local function sift_up(heap, entry)
-  local index = entry.index
-  while index > 1 do
-    local parent = floor(index / 2)
-    if not is_before(entry, heap[parent]) then break end
-    place(heap, index, heap[parent])
-    index = parent
+--- Gives the heap room for so many slots.
+local function make_room(heap, room)
+  local dues, places = dues_type(room), places_type(room)
+  if heap.room > 0 then
+    ffi.copy(dues, heap.dues, ffi.sizeof(heap.dues))
+    ffi.copy(places, heap.places, ffi.sizeof(heap.places))
   end
-  place(heap, index, entry)
-end
-
-local function sift_down(heap, entry)
-  local index, count = entry.index, heap.count
-  while true do
-    local child = index * 2
-    if child > count then break end
-    if child < count and is_before(heap[child + 1], heap[child]) then child = child + 1 end
-    if not is_before(heap[child], entry) then break end
-    place(heap, index, heap[child])
-    index = child
-  end
-  place(heap, index, entry)
+  heap.dues, heap.places, heap.room = dues, places, room
+  heap.sorted.dues, heap.sorted.places = dues, places
 end
 
 --- Tells who runs it when it is due next.
 local function tell(heap)
-  local due = heap.count > 0 and heap[1].due or huge
+  local due = heap.count > 0 and heap.dues[0].due or huge
   heap.due = due
   if heap.batch then heap.batch.wake_ns = due < huge and due * 1000 or 0 end
 end
 
-local function insert(heap, entry)
+local function insert(heap, entry, due)
+  C.ipq_heap_add(heap.sorted, entry.slot, due, entry.number)
   heap.count = heap.count + 1
-  place(heap, heap.count, entry)
-  sift_up(heap, entry)
+  if due < heap.due then tell(heap) end
+end
+
+--- Takes out one that is there.
+local function remove(heap, entry)
+  C.ipq_heap_remove(heap.sorted, entry.slot)
+  heap.count = heap.count - 1
   tell(heap)
 end
 
-local function remove(heap, entry)
-  local last = heap[heap.count]
-  heap[heap.count] = nil
-  heap.count = heap.count - 1
-  if last ~= entry then
-    place(heap, entry.index, last)
-    sift_up(heap, last)
-    sift_down(heap, last)
-  end
-  entry.index = nil
+--- Puts all off by so much.
+local function put_off(heap, us)
+  for i = 0, heap.count - 1 do heap.dues[i].due = heap.dues[i].due + us end
   tell(heap)
 end
 
@@ -97,6 +81,8 @@ function M.new(clock)
   return (setmetatable({
     count = 0, due = huge, now = 0, clock = clock,
     is_started = false, -- whether now is a time, and not 0
+    sorted = heap_type(), room = 0, -- dues and places are the memory that sorted points to
+    slots = 0, free_count = 0, free = {}, -- how many slots have an entry, and the entries that are free
   }, Heap))
 end
 
@@ -104,16 +90,14 @@ end
 function Heap:start(now)
   if self.is_started then return end
   self.is_started = true
-  for i = 1, self.count do self[i].due = self[i].due + now end
-  tell(self)
+  put_off(self, now)
 end
 
 --- Says that it is not known any more what time it is: now it is 0, and what is to come is still as far away.
 function Heap:stop(now)
   self:start(now)
   self.is_started = false
-  for i = 1, self.count do self[i].due = self[i].due - now end
-  tell(self)
+  put_off(self, -now)
 end
 
 --- What time it is for who makes a timer.
@@ -127,27 +111,55 @@ end
 
 ---@class ipq.Timer
 local Timer = {}
---- The entries of timers that are still to run, by their numbers, which are all that is in a timer: an entry, which
+--- The entries of all heaps that are still there, by their ids, which are all that is in a timer: an entry, which
 --- leads to the batch, is nothing for next() to show to a script. It is no weak table of timers: what that has for one
 --- that is garbage lives until the collector's next turn. With a timer a packet that is most of what there is, each
 --- turn takes longer than the one before, and memory grows without end.
 local entries = setmetatable({}, { __mode = "v" })
-local newest_number = 0
+local newest_id, newest_number = 0, 0
 local mt = {
   __index = Timer,
   __newindex = function() error("a timer's fields cannot be assigned", 2) end,
   __metatable = false,
 }
 
+local function new_entry(heap)
+  local slot = heap.slots
+  if slot == heap.room then make_room(heap, slot > 0 and slot * 2 or ROOM) end
+  heap.slots = slot + 1
+  newest_id = newest_id + 1
+  local entry = { id = newest_id, slot = slot, heap = heap, timer = false, call = false, value = nil, number = 0,
+    period = false, is_running = false, is_cancelled = false }
+  heap[slot], entries[newest_id] = entry, entry
+  return entry
+end
+
+local function take_entry(heap)
+  local count = heap.free_count
+  if count == 0 then return (new_entry(heap)) end
+  heap.free_count = count - 1
+  return heap.free[count]
+end
+
+--- Its timer is over: what that refers to is not needed any more.
+local function give_back(heap, entry)
+  local count = heap.free_count + 1
+  entry.timer, entry.call, entry.value = false, false, nil
+  heap.free[count], heap.free_count = entry, count
+end
+
 --- Ends the timer: its function is not called any more. A second time does nothing.
 function Timer:cancel()
-  local number = type(self) == "table" and getmetatable(self) == false and rawget(self, 1)
-  if not number then error("cancel() is a method of what ipq.after() and ipq.every() give: timer:cancel()", 2) end
-  local entry = entries[number]
+  local id = type(self) == "table" and getmetatable(self) == false and rawget(self, 1)
+  if not id then error("cancel() is a method of what ipq.after() and ipq.every() give: timer:cancel()", 2) end
+  local entry = entries[id]
   if not entry or entry.timer ~= self then return end
-  entries[number] = nil
-  entry.is_cancelled = true
-  if entry.index then remove(entry.heap, entry) end
+  if entry.is_running then
+    entry.is_cancelled = true
+  else
+    remove(entry.heap, entry)
+    give_back(entry.heap, entry)
+  end
 end
 
 local function add(name, seconds, call, value, is_periodic)
@@ -162,11 +174,12 @@ local function add(name, seconds, call, value, is_periodic)
     us = 1
   end
   newest_number = newest_number + 1
-  local heap, timer = M.current, setmetatable({ newest_number }, mt)
-  local entry = { timer = timer, due = heap:time() + us, number = newest_number, call = call, value = value,
-    heap = heap, period = is_periodic and us or nil }
-  entries[newest_number] = entry
-  insert(heap, entry)
+  local heap = M.current
+  local due, entry = heap:time() + us, take_entry(heap)
+  local timer = setmetatable({ entry.id }, mt)
+  entry.timer, entry.call, entry.value, entry.number = timer, call, value, newest_number
+  entry.period, entry.is_cancelled = is_periodic and us, false
+  insert(heap, entry, due)
   return timer
 end
 
@@ -186,8 +199,8 @@ function M.after(seconds, fn, value) return (add("ipq.after()", seconds, fn, val
 function M.every(seconds, fn, value) return (add("ipq.every()", seconds, fn, value, true)) end
 
 --- The next time of a periodic one, behind now.
-local function next_due(entry, now)
-  return entry.due + entry.period * (floor((now - entry.due) / entry.period) + 1)
+local function next_due(due, period, now)
+  return due + period * (floor((now - due) / period) + 1)
 end
 
 local function traceback(err)
@@ -214,21 +227,25 @@ function Heap:run(now, on_raise, batch)
   local current, time_before = M.current, live.timer_time
   M.current = self
   while self.due <= now do
-    local entry = self[1]
+    local due, entry = self.due, self[self.dues[0].slot]
+    local call, value, period = entry.call, entry.value, entry.period
     remove(self, entry)
     if not is_clock then
-      self.running = entry.due
-      live.timer_time = entry.due / 1e6
-      if live.outbox ~= nil then live.outbox.timer_us = entry.due end
+      self.running = due
+      live.timer_time = due / 1e6
+      if live.outbox ~= nil then live.outbox.timer_us = due end
     end
+    if period then entry.is_running = true else give_back(self, entry) end
     if batch then batch.in_timer = batch.in_timer + 1 end
-    xpcall(entry.call, on_raise, entry.value)
+    xpcall(call, on_raise, value)
     if batch then batch.in_timer = batch.in_timer + 1 end
-    if entry.period and not entry.is_cancelled then
-      entry.due = next_due(entry, is_clock and C.ipq_monotonic_us() or entry.due)
-      insert(self, entry)
-    else
-      entries[entry.number] = nil
+    if period then
+      entry.is_running = false
+      if entry.is_cancelled then
+        give_back(self, entry)
+      else
+        insert(self, entry, next_due(due, period, is_clock and C.ipq_monotonic_us() or due))
+      end
     end
   end
   self.running = nil
