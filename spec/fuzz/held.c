@@ -28,6 +28,7 @@ struct feed {
 	uint32_t first_id;
 	uint32_t count, next, stop;
 	uint32_t batch_size;
+	uint32_t kept; /* verdicts of held packets that wait for flush() */
 };
 
 static struct frame *frame_of(struct feed *feed, const struct ipq_packet *packet)
@@ -42,7 +43,7 @@ static int feed_receive(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct feed *feed = (struct feed *)source;
 
-	CHECK(batch->count == 0);
+	CHECK(batch->count == 0 && feed->kept == 0);
 	while (batch->count < feed->batch_size && feed->next < feed->stop) {
 		struct frame *frame = &feed->frames[feed->next];
 		uint8_t *slot = batch->slots + (size_t)batch->count * batch->slot_size;
@@ -83,7 +84,7 @@ static int feed_commit(struct ipq_source *source, struct ipq_batch *batch)
 {
 	struct feed *feed = (struct feed *)source;
 
-	CHECK(batch->current == batch->count);
+	CHECK(batch->current == batch->count && feed->kept == 0);
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct frame *frame = frame_of(feed, &batch->packets[i]);
 
@@ -99,9 +100,21 @@ static int feed_commit(struct ipq_source *source, struct ipq_batch *batch)
 static int feed_commit_held(struct ipq_source *source, struct ipq_batch *batch,
 			    struct ipq_packet *packet)
 {
-	(void)batch;
+	struct feed *feed = (struct feed *)source;
+
 	CHECK(!packet->l2hdr && !(packet->present & IPQ_HAS_L2HDR));
-	take_verdict(frame_of((struct feed *)source, packet), packet);
+	CHECK(batch->held[packet->packet_id % IPQ_HELD_MAX] == (uint64_t)packet->packet_id + 1);
+	take_verdict(frame_of(feed, packet), packet);
+	feed->kept += source->flush != NULL;
+	return 0;
+}
+
+static int feed_flush(struct ipq_source *source)
+{
+	struct feed *feed = (struct feed *)source;
+
+	CHECK(feed->kept > 0 && feed->kept == feed->driver.kept_count);
+	feed->kept = 0;
 	return 0;
 }
 
@@ -110,7 +123,8 @@ static struct feed *feed_of(lua_State *L)
 	return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* reset(first_id, batch_size, held_limit): there are no frames. */
+/* reset(first_id, batch_size, held_limit): there are no frames. With an odd id verdicts of held
+ * packets are kept, to be sent together. */
 static int feed_reset(lua_State *L)
 {
 	struct feed *feed = feed_of(L);
@@ -124,6 +138,7 @@ static int feed_reset(lua_State *L)
 	feed->first_id = (uint32_t)lua_tonumber(L, 1);
 	feed->batch_size = (uint32_t)lua_tonumber(L, 2);
 	feed->driver.interrupt = 0;
+	feed->source.flush = feed->first_id & 1 ? feed_flush : NULL;
 	CHECK(feed->batch_size >= 1 && feed->batch_size <= BATCH_SIZE);
 	batch->default_verdict = IPQ_ACCEPT;
 	batch->error_verdict = IPQ_DROP;
@@ -160,10 +175,12 @@ static int feed_interrupt(lua_State *L)
 	return 0;
 }
 
-/* held() → how many packets are */
+/* held() → how many packets are that have no verdict */
 static int feed_held(lua_State *L)
 {
-	lua_pushnumber(L, feed_of(L)->driver.batch->held_count);
+	const struct feed *feed = feed_of(L);
+
+	lua_pushnumber(L, feed->driver.batch->held_count - feed->driver.kept_count);
 	return 1;
 }
 

@@ -286,6 +286,47 @@ describe("held:verdict()", function()
     assert.same({ { 1, A } }, src:committed_held())
   end)
 
+  it("raises the second time also when other packets are held since", function()
+    local src, held = new(4), {}
+    src:plan({ 2, 2 }):judge(function(pkt)
+      held[pkt.packet_id] = held[pkt.packet_id] or pkt:hold()
+      if pkt.packet_id == 2 then
+        held[1]:verdict(D)
+        held[2] = nil
+      end
+    end)()
+    for _ = 1, 2 do
+      assert.matches(here .. "the packet has had its verdict already", raised(function() held[1]:verdict(A) end))
+    end
+    assert.same({ { 1, D } }, src:committed_held())
+  end)
+
+  it("sends the packet's own bytes, whatever was held before it", function()
+    local messages, expected = {}, {}
+    for i = 1, 40 do
+      -- Short and long ones, in turn, over those that are kept to be used again.
+      local payload = string.char(64 + i):rep(i % 4 == 0 and 3000 or i % 3 == 0 and 1200 or i)
+      messages[i] = udp(i, payload)
+      expected[i] = payload
+    end
+    local src, held = source.new(messages), {}
+    src:plan({ 10, 10, 10, 10 }):judge(function(pkt)
+      held[#held + 1] = pkt:hold()
+      if #held == 4 then for i = 3, 1, -1 do table.remove(held, i):verdict(A) end end
+    end)()
+    for _, one in ipairs(held) do one:verdict(A) end
+    local seen = sent(src)
+    assert.equal(40, #seen)
+    for _, one in ipairs(seen) do assert.equal(expected[one.id], one.bytes:sub(29)) end
+  end)
+
+  it("is there for a packet without bytes, too", function()
+    local src = source.new { m.simple(1, "") }
+    hold_one(src):verdict(A)
+    assert.same({ { 1, A } }, src:committed_held())
+    assert.equal("", sent(src)[1].bytes)
+  end)
+
   it("raises for what is no verdict and no bytes, and can be given one then", function()
     local src = new(1)
     local held = hold_one(src)
@@ -336,6 +377,7 @@ describe("held:verdict()", function()
     local src = new(2)
     local held = {}
     src:plan({ 1, 1 }):judge(function(pkt) held[pkt.packet_id] = pkt:hold() end)()
+    local own = rawget(held[1], 1)
     for _ = 1, 2 do
       for key, value in next, held[1] do
         assert.is_number(key)
@@ -344,7 +386,7 @@ describe("held:verdict()", function()
       -- What a script puts there makes it no other packet's, and gives no second verdict.
       rawset(held[1], 1, rawget(held[2], 1))
       assert.matches(here .. "verdict%(%) is a method of what", raised(function() held[1]:verdict(D) end))
-      rawset(held[1], 1, rawget(held[2], 1) - 1)
+      rawset(held[1], 1, own)
       pcall(held[1].verdict, held[1], D)
       rawset(held[1], 3, nil)
     end

@@ -94,6 +94,80 @@ describe("timers", function()
     assert.equal(0, timer.current.count)
   end)
 
+  it("run in their order, a thousand of them, while others are made and cancelled", function()
+    local seen, timers, due, state = {}, {}, {}, 1
+    local function random(n)
+      state = (state * 1103515245 + 12345) % 2 ^ 31
+      return math.floor(state / 2 ^ 16) % n
+    end
+    local function note(i) seen[#seen + 1] = i end
+    for i = 1, 1000 do
+      due[i] = random(100)
+      timers[i] = ipq.after(due[i], note, i)
+      local other = random(i) + 1
+      if random(3) == 0 and due[other] then
+        timers[other]:cancel()
+        due[other] = nil
+      end
+    end
+    run_to(0)
+    run_to(100)
+    local expected = {}
+    for i = 1, 1000 do if due[i] then expected[#expected + 1] = i end end
+    table.sort(expected, function(a, b) return due[a] < due[b] or due[a] == due[b] and a < b end)
+    assert.is_true(#expected > 500 and #expected < 900)
+    assert.same(expected, seen)
+  end)
+
+  it("that are over cancel no other one", function()
+    local seen, first = {}, nil
+    first = ipq.after(1, function()
+      ipq.after(1, function() seen[#seen + 1] = "second" end)
+      first:cancel()
+    end)
+    run_to(0)
+    run_to(1)
+    first:cancel()
+    local cancelled = ipq.after(1, error)
+    cancelled:cancel()
+    ipq.after(3, function() seen[#seen + 1] = "third" end)
+    cancelled:cancel()
+    run_to(3)
+    assert.same({ "second", "third" }, seen)
+    assert.equal(0, timer.current.count)
+  end)
+
+  it("that cancel themselves may make others then", function()
+    local seen, every = {}, nil
+    every = ipq.every(1, function()
+      every:cancel()
+      every:cancel()
+      ipq.after(1, function() seen[#seen + 1] = "after" end)
+      ipq.every(2, function() seen[#seen + 1] = "every" end)
+    end)
+    run_to(0)
+    run_to(5)
+    assert.same({ "after", "every", "every" }, seen)
+    assert.same({}, lines)
+    assert.equal(1, timer.current.count)
+  end)
+
+  it("keep nothing of what they were given, once they are over", function()
+    local kept = setmetatable({}, { __mode = "k" })
+    local function give(make)
+      local value = {}
+      kept[value] = true
+      return make(value)
+    end
+    give(function(value) ipq.after(1, function() return value end, value) end)
+    give(function(value) ipq.after(1, function() return value end, value):cancel() end)
+    run_to(0)
+    run_to(1)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(kept))
+  end)
+
   it("may make others, which run when they are due", function()
     local seen = {}
     ipq.after(1, function()

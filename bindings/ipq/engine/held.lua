@@ -12,7 +12,7 @@ local outcome = require "ipq.engine.outcome"
 local own = require "ipq.packet.own"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
-local error, getmetatable, ipairs, pairs, pcall = error, getmetatable, ipairs, pairs, pcall
+local error, getmetatable, ipairs, pcall = error, getmetatable, ipairs, pcall
 local rawget, rawset, setmetatable, sort, tostring, type = rawget, rawset, setmetatable, table.sort, tostring, type
 
 -- One for the Lua state: the packets' metatype, which refers to it, lasts as long (see engine/abi.lua).
@@ -22,8 +22,13 @@ local C, E = abi.C, ffi.C
 local is_valid, is_buffer, open_buffer = verdict.is_valid, buffer.is_buffer, buffer.open
 local apply, complete, fail = outcome.apply, outcome.complete, outcome.fail
 local band = bit.band
-local packet_type, byte_array = ffi.typeof "struct ipq_packet", ffi.typeof "uint8_t[?]"
-local SIZE = ffi.sizeof "struct ipq_packet"
+local copy_type = ffi.typeof "struct { struct ipq_packet packet; uint8_t bytes[?]; }"
+local byte_array = ffi.typeof "uint8_t[?]"
+local SIZE, HAS_CT = ffi.sizeof "struct ipq_packet", E.IPQ_HAS_CT
+-- Bytes of a copy: twice as many as long as they are too few, from the least on. Larger ones than the most are not kept
+-- to be used again, as all that may be held might have been as large once.
+local COPY_LEAST, COPY_MOST = 256, 2048
+local NO_COPY = -1 -- less than the bytes of a packet that has none
 -- What a packet has of them lies in its slot, and is gone with it.
 local KEPT = bit.bnot(bit.bor(E.IPQ_HAS_SECCTX, E.IPQ_HAS_L2HDR))
 
@@ -36,14 +41,15 @@ local ENDED = "the packet got the default verdict when its filter ended"
 -- What a packet that grows grows into. One is enough: it is sent before another is judged.
 local spare = byte_array(E.IPQ_PACKET_MAX)
 
---- What is behind the handles that may still get a verdict, by their number: { handle, keeper, number, refusal, packet,
---- bytes }. refusal says why it takes none yet. It is not in the handle, where next() would show it to a script, with
---- the addresses that packet has; and not in a weak table of handles: see timer.lua.
-local states = {}
-local newest_number = 0
+--- What is behind the handles, by their slots: { slot, handle, keeper, number, refusal, copy, packet, size }. refusal
+--- says why the handle takes no verdict yet. They are not in the handles, where next() would show them to a script,
+--- with the addresses that packet has; and not in a weak table of handles: see timer.lua. A slot is used again, with
+--- its copy, because scripts may hold every packet; its handle tells whose it is.
+local states, free = {}, {}
+local state_count, free_count, newest_number = 0, 0, 0
 
--- What is in a handle: its number, the packet's id, and once there is one for good why it takes no verdict.
-local NUMBER, ID, REFUSAL = 1, 2, 3
+-- What is in a handle: its slot, the packet's id, and 0, or once there is one for good why it takes no verdict.
+local SLOT, ID, REFUSAL = 1, 2, 3
 
 ---@class ipq.Held
 local Held = {}
@@ -71,13 +77,35 @@ local M = {}
 function M.new(driver, owner, observe, tell_error)
   return (setmetatable({
     driver = driver, owner = owner, batch = driver.batch, observe = observe, tell_error = tell_error,
-    open = {}, -- number → state
   }, Keeper))
 end
 
 local function too_many(batch)
   return (("%d packets are held already, the most that may be: half of --queue-maxlen, and %d at most")
     :format(batch.held_count, E.IPQ_HELD_MAX))
+end
+
+local function new_state()
+  state_count = state_count + 1
+  local state = { slot = state_count, handle = false, keeper = false, number = 0, refusal = false, copy = false,
+    packet = false, size = NO_COPY }
+  states[state_count] = state
+  return state
+end
+
+local function take_state()
+  local count = free_count
+  if count == 0 then return (new_state()) end
+  free_count = count - 1
+  return free[count]
+end
+
+--- It is nobody's any more.
+local function give_back(state)
+  local count = free_count + 1
+  if state.size > COPY_MOST then state.copy, state.packet, state.size = false, false, NO_COPY end
+  state.keeper = false
+  free[count], free_count = state, count
 end
 
 --- Holds the packet whose filter runs. Gives its handle, the same one each time. Errors are at that level of the
@@ -87,34 +115,45 @@ function M.hold(p, level)
   if p.held ~= 0 then return keeper.newest end
   if C.ipq_driver_hold(keeper.driver, p) ~= 0 then error(too_many(keeper.batch), level + 1) end
   newest_number = newest_number + 1
-  local handle = setmetatable({ [NUMBER] = newest_number, [ID] = p.packet_id }, mt)
-  local state = { handle = handle, keeper = keeper, number = newest_number, refusal = RUNNING }
-  states[newest_number] = state
+  local state = take_state()
+  local handle = setmetatable({ state.slot, p.packet_id, 0 }, mt)
+  state.handle, state.keeper, state.number, state.refusal = handle, keeper, newest_number, RUNNING
   keeper.newest, keeper.newest_state = handle, state
   return handle
 end
 
-local function copy_of(p)
-  local came_len = p.came ~= nil and p.came_data_len or 0
+local function make_copy(state, size)
+  local room = COPY_LEAST
+  while room < size do room = room * 2 end
+  state.copy = copy_type(room)
+  state.packet, state.size = state.copy.packet, room
+end
+
+local function copy(state, p)
+  local data_len, came_len = p.data_len, p.came ~= nil and p.came_data_len or 0
   local why_size = p.why ~= nil and E.IPQ_WHY_SIZE or 0
-  local ct_len = band(p.present, E.IPQ_HAS_CT) ~= 0 and p.ct_len or 0
-  local copy, bytes = packet_type(), byte_array(p.data_len + came_len + why_size + ct_len)
-  ffi.copy(copy, p, SIZE)
-  ffi.copy(bytes, p.data, p.data_len)
-  copy.data, copy.spare = bytes, spare
+  local ct_len = band(p.present, HAS_CT) ~= 0 and p.ct_len or 0
+  local size = data_len + came_len + why_size + ct_len
+  if state.size < size then make_copy(state, size) end
+  local to, bytes = state.packet, state.copy.bytes
+  ffi.copy(to, p, SIZE)
+  ffi.copy(bytes, p.data, data_len)
+  to.data, to.spare = bytes, spare
   if p.came ~= nil then
-    copy.came = bytes + p.data_len
-    ffi.copy(bytes + p.data_len, p.came, came_len)
+    to.came = bytes + data_len
+    ffi.copy(bytes + data_len, p.came, came_len)
   end
-  if p.why ~= nil then copy.why = bytes + p.data_len + came_len end
-  copy.ct, copy.secctx, copy.l2hdr, copy.prefix = nil, nil, nil, nil
+  if p.why ~= nil then
+    to.why = bytes + data_len + came_len
+    to.why[0] = 0
+  end
+  to.ct, to.secctx, to.l2hdr, to.prefix = nil, nil, nil, nil
   if ct_len > 0 then
-    copy.ct = bytes + p.data_len + came_len + why_size
-    ffi.copy(bytes + p.data_len + came_len + why_size, p.ct, ct_len)
+    to.ct = bytes + data_len + came_len + why_size
+    ffi.copy(bytes + data_len + came_len + why_size, p.ct, ct_len)
   end
-  copy.ct_len, copy.secctx_len, copy.l2hdr_len, copy.prefix_len = ct_len, 0, 0, 0
-  copy.present = band(copy.present, KEPT)
-  return copy, bytes
+  to.ct_len, to.secctx_len, to.l2hdr_len, to.prefix_len = ct_len, 0, 0, 0
+  to.present = band(to.present, KEPT)
 end
 
 --- Keeps the packet, when the filter that held it has returned. Gives why it cannot be, or nil.
@@ -125,42 +164,42 @@ function Keeper:keep(p, value, bytes)
   local why = complete(p)
   if why then return why end
   local state = self.newest_state
-  state.packet, state.bytes = copy_of(p)
-  state.refusal = nil
-  self.open[state.number] = state
+  copy(state, p)
+  state.refusal = false
 end
 
 --- The handle takes no verdict any more.
 local function close(state, refusal)
-  states[state.number] = nil
-  state.keeper.open[state.number] = nil
   rawset(state.handle, REFUSAL, refusal)
+  state.handle = false
 end
 
 --- Lets go of the packet of a filter that failed: it gets its verdict with its batch.
 function Keeper:release(p)
   C.ipq_driver_release(self.driver, p)
   close(self.newest_state, FAILED)
+  give_back(self.newest_state)
 end
 
 local function judge(state, refusal, value, bytes)
-  local keeper, p = state.keeper, state.packet
+  local keeper, p, handle = state.keeper, state.packet, state.handle
   close(state, refusal)
   local why = apply(p, value, bytes)
   if why then fail(keeper.batch, p, why) end
   C.ipq_driver_commit_held(keeper.driver, p)
   if keeper.observe then
     local packet_before, handle_before, keeper_before = live.save()
-    keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, state.handle)
+    keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, handle)
     live.restore(packet_before, handle_before, keeper_before)
   end
   if why then keeper.tell_error(p, why) end
+  give_back(state)
 end
 
 --- What is behind a handle, or why there is nothing. method is what was called, as it is to be.
 local function state_of(handle, method)
   if type(handle) == "table" and getmetatable(handle) == false then
-    local state = states[rawget(handle, NUMBER) or 0]
+    local state = states[rawget(handle, SLOT)]
     if state and state.handle == handle then return state, state.refusal end
     local refusal = rawget(handle, REFUSAL)
     if type(refusal) == "string" then return nil, refusal end
@@ -217,7 +256,9 @@ end
 --- Gives the default verdict to all that are still held, in the order in which they came.
 function Keeper:judge_rest()
   local held = {}
-  for _, state in pairs(self.open) do held[#held + 1] = state end
+  for _, state in ipairs(states) do
+    if state.keeper == self and state.handle and not state.refusal then held[#held + 1] = state end
+  end
   sort(held, function(a, b) return a.number < b.number end)
   for _, state in ipairs(held) do judge(state, ENDED) end
   C.ipq_driver_flush(self.driver)
