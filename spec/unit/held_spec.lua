@@ -373,6 +373,17 @@ describe("held:verdict()", function()
     assert.matches("bytes returned: the packet would be over 65531 bytes", lines[2])
   end)
 
+  it("costs the packet the error verdict where its queue loses such changes, when the loop is over too", function()
+    local bytes = packets.ip(17, packets.udp "anew", { options = ("\1"):rep(8) })
+    for loses, expected in pairs { [0] = A, [E.IPQ_SET_LAYOUT] = D } do
+      local src = new(1)
+      src.batch.loses = loses
+      hold_one(src):verdict(A, bytes)
+      assert.same({ { 1, expected } }, src:committed_held())
+    end
+    assert.matches("packet changed: ", lines[1])
+  end)
+
   it("shows nothing behind the handle to the script", function()
     local src = new(2)
     local held = {}

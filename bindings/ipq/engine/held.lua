@@ -184,11 +184,14 @@ end
 local function judge(state, refusal, value, bytes)
   local keeper, p, handle = state.keeper, state.packet, state.handle
   close(state, refusal)
+  local keeper_before = live.keeper
+  live.keeper = keeper -- it may not run, or another one may
   local why = apply(p, value, bytes)
+  live.keeper = keeper_before
   if why then fail(keeper.batch, p, why) end
   C.ipq_driver_commit_held(keeper.driver, p)
   if keeper.observe then
-    local packet_before, handle_before, keeper_before = live.save()
+    local packet_before, handle_before = live.save()
     keeper.observe(p, ffi.cast(abi.view_pointer, live.begin(p)), why, handle)
     live.restore(packet_before, handle_before, keeper_before)
   end
