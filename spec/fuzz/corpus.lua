@@ -22,6 +22,8 @@ local function write(target, name, bytes)
   file:close()
 end
 
+for i = 1, 16 do write("build", i, random.bytes(20 * i)) end
+
 -- A packet of each kind, over both versions, behind each extension header.
 
 local packets = {}
