@@ -130,6 +130,7 @@ static enum ipq_unsent reason_of(int error)
 	case ENXIO:
 	case EADDRNOTAVAIL:
 	case EAFNOSUPPORT:
+	case EBADF: /* there is no such family */
 	case EINVAL: return IPQ_UNSENT_ROUTE;
 	default: return IPQ_UNSENT_REFUSED;
 	}
