@@ -60,8 +60,14 @@ for name in $names; do in_root dpkg --verify "$name"; done
 say "the program, by the scripts that came with it"
 in_root ipq-lua -V
 for script in "$root"/usr/share/ipq-lua/scripts/*.lua; do
-	# What any of them asks for.
-	quietly in_root ipq-lua --check "/usr/share/ipq-lua/scripts/${script##*/}" file=/dev/null mtu=1420
+	# What some of them ask for.
+	case ${script##*/} in
+	blocklist.lua) set -- file=/dev/null ;;
+	clamp_mss.lua) set -- mtu=1420 ;;
+	nat.lua) set -- inside=192.0.2.0/24 outside=198.51.100.0/24 ;;
+	*) set -- ;;
+	esac
+	quietly in_root ipq-lua --check "/usr/share/ipq-lua/scripts/${script##*/}" "$@"
 done
 
 say "the module and its test kit"

@@ -35,7 +35,10 @@ local function printed(work)
 end
 
 -- What a script does not load without.
-local arguments = { ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" } }
+local arguments = {
+  ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" },
+  ["scripts/nat.lua"] = { "inside=0.0.0.0/1", "outside=128.0.0.0/1", "inside6=2000::/3", "outside6=e000::/3" },
+}
 
 describe("every filter in scripts/", function()
   -- Timers that a filter makes are not for the loops of other specs.

@@ -15,6 +15,7 @@ local arguments = {
   ["scripts/clamp_mss.lua"] = "mss=500",
   ["scripts/delay.lua"] = "ms=1 jitter=1",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
+  ["scripts/nat.lua"] = "inside=0.0.0.0/1 outside=128.0.0.0/1 inside6=2000::/3 outside6=e000::/3",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
   ["scripts/reject_port.lua"] = "port=0,23,53,80,443,1024,5353",
   ["scripts/set_ttl.lua"] = "ttl=9",
@@ -30,7 +31,8 @@ local CANNOT_BE = {
 }
 local refusals = {
   ["scripts/anonymise.lua"] = CANNOT_BE,
-  ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE, ["scripts/set_ttl.lua"] = CANNOT_BE,
+  ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/nat.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE,
+  ["scripts/set_ttl.lua"] = CANNOT_BE,
 }
 
 --- All bundled filters, and one that reads whatever there is.

@@ -140,6 +140,7 @@ describe("the same packets", function()
     ["scripts/redirect_port.lua"] = { "from=53", "to=5353" }, ["scripts/set_ttl.lua"] = { "ttl=9" },
     ["scripts/bypass_flow.lua"] = { "bytes=60", "deny=hello" }, ["scripts/drop_port.lua"] = { "ports=53,80" },
     ["scripts/dns_log.lua"] = {}, ["scripts/clamp_mss.lua"] = { "mss=400" }, ["scripts/drop_icmp.lua"] = { "max=60" },
+    ["scripts/nat.lua"] = { "inside=0.0.0.0/1", "outside=128.0.0.0/1", "inside6=2000::/3", "outside6=e000::/3" },
   } do
     it("get the same verdicts and bytes in batches of any size: " .. path, function()
       local expected = outcomes(path, arguments, { 1 })
