@@ -132,7 +132,7 @@ describe("every filter in scripts/ that has arguments", function()
       local file = assert(io.open(path))
       local text = file:read "*a"
       file:close()
-      local takes = assert(text:match "\nipq%.takes([^\n]*)\n")
+      local takes = assert(text:match "\nipq%.takes( %b{})\n")
       local named = {}
       -- Not what is in the braces of one.
       for name in takes:gsub("^ {(.*)}$", "%1"):gsub("%b{}", ""):gmatch "([%w_]+) =" do named[name] = true end

@@ -15,6 +15,7 @@ local arguments = {
   ["scripts/clamp_mss.lua"] = "mss=500",
   ["scripts/delay.lua"] = "ms=1 jitter=1",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
+  ["scripts/impair.lua"] = "delay=1ms jitter=1ms loss=1%% duplicate=20%% corrupt=20%% reorder=20%% rate=1gbit seed=1",
   ["scripts/nat.lua"] = "inside=0.0.0.0/1 outside=128.0.0.0/1 inside6=2000::/3 outside6=e000::/3",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
   ["scripts/reject_port.lua"] = "port=0,23,53,80,443,1024,5353",
