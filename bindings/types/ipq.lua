@@ -1,7 +1,23 @@
 ---@meta ipq
 -- What the module ipq has, for the Lua language server. Point workspace.library at this folder.
 
----@alias ipq.verdict integer ipq.ACCEPT, DROP, REPEAT, STOP or the result of ipq.queue()
+---@alias ipq.verdict integer ipq.ACCEPT, DROP, REPEAT, STOP, REJECT or the result of ipq.queue() or ipq.reject()
+
+---What is wrong with a packet, to be told to its sender: nft's words.
+---@alias ipq.reject "tcp-reset"|"port-unreachable"|"host-unreachable"|"net-unreachable"|"no-route"|"admin-prohibited"
+
+---What a script returns, unless that is its filter alone.
+---@class ipq.Script
+---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@field start? fun(args: table<string, any>) before the first packet, with all rights
+---@field save? fun(): any at a reload: what the next process is to know
+---@field restore? fun(saved: any) at a reload, in the sandbox: what save() gave
+---@field stop? fun(reason: "reload"|"exit")
+---@field queue? {copy?: "packet"|"meta", range?: integer, sent?: boolean} sent has what the script sends judged, too
+---@field send? boolean whether it sends packets of its own: ipq.send(), ipq.REJECT, pkt:reset()
+---@field arp? boolean whether the ARP of a capture comes to the filter
+---@field private? boolean whether what is written of a capture must tell nothing else of it
+---@field needs? string the oldest version of the program that it takes
 
 ---@class ipq
 ---@field version string
@@ -10,8 +26,9 @@
 ---@field DROP ipq.verdict the packet is gone
 ---@field REPEAT ipq.verdict the packet goes through the hook again
 ---@field STOP ipq.verdict accepted, past all later chains of the hook
+---@field REJECT ipq.verdict the packet is gone, and its sender is told: TCP by a reset, others by ICMP "port unreachable"
 ---@field BYPASS_MARK integer the bit of the mark that pkt:bypass() sets, 0x40000000; see --mark-bits
----@field SENT_MARK integer the bit for SO_MARK of sockets that a filter sends by: --rule does not queue it, 0x20000000; see --mark-bits
+---@field SENT_MARK integer the bit of the mark of what is sent, and for SO_MARK of a script's own sockets: --rule does not queue it, 0x20000000; see --mark-bits
 ---@field queue_num integer? the number of the queue that this process judges; nil with a capture and in specs
 ---@field worker integer which of the program's workers this is, from 0 up
 ---@field log ipq.log
@@ -23,6 +40,19 @@ local ipq = {}
 ---@param bypass? boolean accept the packet where nobody listens to that queue
 ---@return ipq.verdict
 function ipq.queue(n, bypass) end
+
+---The verdict that drops a packet and tells its sender that; by ICMP, but for "tcp-reset". Raises for another word.
+---@param kind ipq.reject
+---@return ipq.verdict
+function ipq.reject(kind) end
+
+---Sends a packet behind the verdicts of the batch: a packet of the script's own, the packet whose filter runs, once more,
+---or a whole IP packet. nil and why, where it is known at once that it cannot be sent. Raises without send = true in the
+---script's table, and for a value of another kind.
+---@param packet ipq.OwnPacket|ipq.Packet|string|ipq.Buffer
+---@return boolean? sent
+---@return string? message
+function ipq.send(packet) end
 
 ---Seconds since 1970: in replay the time of the packet or of the timer that runs, live the clock's.
 ---@return number
@@ -100,6 +130,7 @@ function Timer:cancel() end
 ---@field rcvbuf? integer bytes; enough for maxlen
 ---@field fail_open? boolean accept what a full queue would drop
 ---@field gso? boolean take packets as large as they are, true
+---@field send? boolean whether the filter may send, false
 ---@field default? ipq.verdict ipq.ACCEPT
 ---@field on_error? ipq.verdict ipq.DROP
 
@@ -338,6 +369,12 @@ function Packet:clone() end
 ---@return ipq.OwnPacket? packet
 ---@return string? message
 function Packet:answer(fields) end
+
+---Resets both ends of the packet's TCP connection, behind the verdicts of its batch. The packet itself is to be dropped:
+---return ipq.DROP. nil and why, where there is nothing to reset.
+---@return boolean? sent
+---@return string? message
+function Packet:reset() end
 
 ---Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK in the mark, beside what else
 ---is there. The packet gets its verdict as ever. README.md has the rules.

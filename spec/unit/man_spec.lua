@@ -52,7 +52,7 @@ describe("the manual pages", function()
         seen = seen + 1
       end
     end
-    assert.equal(11, seen)
+    assert.equal(12, seen)
   end)
 
   it("name no other page that is ours than those that there are", function()

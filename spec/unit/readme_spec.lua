@@ -146,6 +146,23 @@ describe("README.md", function()
     t.set_time(0)
   end)
 
+  it("answers and rejects in its example", function()
+    local t, path = require "ipq.test", os.tmpname()
+    finally(function() os.remove(path) end)
+    require("spec.support.document").write(path, examples["refuse.lua"])
+    local filter = t.load(path)
+    for _, address in ipairs { "192.0.2.1", "2001:db8::1" } do
+      local question = t.dns { saddr = address, id = 7, name = "www.example.org" }
+      local result = assert.verdict("drop", filter, question)
+      local refused = t.dns { id = 7, name = "www.example.org", qr = true, rcode = "refused" }
+      assert.sent(result, { saddr = question.daddr, daddr = address, dport = question.sport,
+        udp = { sport = 53, payload = tostring(refused.udp.payload) } })
+      assert.same({}, assert.unchanged(filter, t.dns { saddr = address, name = "example.net" }).sent)
+      assert.sent(assert.verdict("reject", filter, t.tcp { saddr = address, dport = 23 }),
+        { daddr = address, sport = 23, tcp = { rst = true } })
+    end
+  end)
+
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
   it("has a module example that compiles", function()
     assert(loadstring(examples["own.lua"]))
@@ -251,7 +268,7 @@ describe("bindings/types/ipq.lua", function()
       assert.truthy(assertions[name], name)
       seen = seen + 1
     end
-    assert.equal(5, seen)
+    assert.equal(6, seen)
   end)
 
   it("names the methods of held packets and of timers", function()

@@ -54,11 +54,13 @@ function Packet:hex() end
 ---@class ipq.test.Filter
 ---@field filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@field queue {copy?: "packet"|"meta", range?: integer} what the script asks of its queue; packets are cut by it
+---@field send boolean whether the script sends packets of its own
 ---@field args table<string, any>
 local Filter = {}
 
 ---Calls the script's stop(). Raises where that does. What the filter still holds gets the default verdict then.
 ---@param reason? "reload"|"exit" "exit" where it is left out
+---@return ipq.test.Packet[] sent what was sent meanwhile
 function Filter:stop(reason) end
 
 ---Calls the script's save(). Raises where that does, and where what it returns cannot be saved.
@@ -66,10 +68,11 @@ function Filter:stop(reason) end
 function Filter:save() end
 
 ---@class ipq.test.Result
----@field verdict string "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that is held has its verdict, which then is in this Result
+---@field verdict string "accept", "drop", "reject", "reject tcp-reset" and so on, "repeat", "stop", "queue 3", "queue 3 bypass"; "hold" until a packet that is held has its verdict, which then is in this Result
 ---@field value ipq.verdict? the same as a number; nil while the packet is held
 ---@field judged ipq.test.Packet what the filter was given
 ---@field packet ipq.test.Packet? what goes on; nil where it was dropped, or is held
+---@field sent ipq.test.Packet[] what the filter has sent, in its order; what its reject tells is the last of it
 ---@field changed boolean whether the packet's bytes were changed, or its link header's
 ---@field error string? why the filter's own verdict could not be taken: the error that it raised
 ---@field log string[] what was logged meanwhile: "level: text"
@@ -96,6 +99,8 @@ function Filter:save() end
 ---@field marked integer
 ---@field changed integer
 ---@field errors integer
+---@field rejected integer those whose sender was told
+---@field sent integer packets that the filter has sent, those of rejects among them
 ---@field damage string? what is wrong with the files; what could be read was judged
 ---@field records ipq.test.Record[] one a packet, in the order of verdicts
 ---@field log string[]
@@ -245,13 +250,14 @@ function test.set_time(seconds) end
 ---@param seconds number
 ---@return string[] log what was logged meanwhile: "level: text"
 ---@return table[] events what ipq.event() was given meanwhile: copies, made then
+---@return ipq.test.Packet[] sent what was sent meanwhile
 function test.advance(seconds) end
 
 ---The assertions, once ipq.test is required.
 ---@class luassert.internal
 local assertions = {}
 
----The filter's verdict: "accept", "drop", "repeat", "stop", "queue 3", "queue 3 bypass", a number as ipq.DROP,
+---The filter's verdict: "accept", "drop", "reject", "reject tcp-reset" and so on, "repeat", "stop", "queue 3", "queue 3 bypass", a number as ipq.DROP,
 ---"hold" for a packet that is held, or "error" for a filter that raises, which no other verdict stands for.
 ---@param expected string|ipq.verdict
 ---@param filter ipq.test.Filter|ipq.test.Result|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
@@ -272,6 +278,13 @@ function assertions.rewritten(expected, filter, packet) end
 ---@param packet ipq.test.Packet
 ---@return ipq.test.Result
 function assertions.unchanged(filter, packet) end
+
+---The filter sends these packets in this order, and no others; without any, it sends something.
+---@param filter ipq.test.Filter|ipq.test.Result|fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
+---@param packet? ipq.test.Packet left out behind a Result
+---@param ... ipq.test.Packet|ipq.test.Fields a packet, or the fields that one has, those of headers in their tables
+---@return ipq.test.Result
+function assertions.sent(filter, packet, ...) end
 
 ---All lengths and checksums of the packet are right.
 ---@param packet ipq.test.Packet|ipq.test.Result
