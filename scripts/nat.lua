@@ -13,8 +13,9 @@
 --
 -- ICMP errors are translated with the packet that they quote, also those that the router itself sends, so that path MTU
 -- discovery works. What an inside host sends to an outside address gets both ends translated in PREROUTING (a hairpin),
--- where the kernel drops it if rp_filter is 1. What goes from one inside host to another stays as it is, and so do
--- neighbour discovery, multicast and broadcast. What is cut so that nobody knows what it is is dropped.
+-- where the kernel drops it if rp_filter is 1; connection tracking takes its answers for invalid. What goes from one
+-- inside host to another stays as it is, and so do neighbour discovery, multicast and broadcast. What is cut so that
+-- nobody knows what it is is dropped.
 --
 -- The outside network has to be routed to this router, which has none of its addresses. Where programs send UDP in
 -- large pieces, as for QUIC, --no-gso has the kernel cut them before they are translated.
