@@ -130,6 +130,7 @@ function Timer:cancel() end
 ---@field rcvbuf? integer bytes; enough for maxlen
 ---@field fail_open? boolean accept what a full queue would drop
 ---@field gso? boolean take packets as large as they are, true
+---@field send? boolean filters may send, false; that takes CAP_NET_RAW
 ---@field send? boolean whether the filter may send, false
 ---@field default? ipq.verdict ipq.ACCEPT
 ---@field on_error? ipq.verdict ipq.DROP
@@ -566,6 +567,15 @@ function TCP:set_option(kind, data) end
 ---@field direction "original"|"reply"|nil
 ---@field zone integer?
 ---@field timeout integer? seconds
+---@field original ipq.Tuple? as the connection's first packet came, before NAT
+---@field reply ipq.Tuple? as its answers come, before NAT
+
+---@class ipq.Tuple who speaks to whom
+---@field saddr string
+---@field daddr string
+---@field protocol integer
+---@field sport integer?
+---@field dport integer?
 
 ---Bytes of a packet. Offsets begin at 0; an access out of bounds raises.
 ---@class ipq.Buffer
