@@ -206,6 +206,9 @@ static void take_ready(struct supervisor *s, struct queue *queue, enum queue_rol
 {
 	struct child *child = &queue->child[role];
 
+	/* It gets no order any more, and ends without a look at what waits. */
+	if (is_ending(s))
+		return;
 	if (role == QUEUE_NEXT) {
 		child_enter(child, CHILD_READY);
 		reload_step(s);

@@ -124,6 +124,39 @@ END
   end)
 end)
 
+netns.describe("the end while a successor starts", function()
+  it("gives what waits the error verdict, also where it is ready then", function()
+    local output = run [[
+      rule -A INPUT -p udp --dport 9
+      filter filter --time-limit 0 --on-error accept <<'END'
+return {
+  start = function()
+    if not io.open(arg[0] .. ".slow") then return end
+    io.open(arg[0] .. ".starting", "w"):close()
+    repeat until io.open(arg[0] .. ".go")
+  end,
+  filter = function() end,
+}
+END
+      touch "$DIR/filter.lua.slow"
+      kill -KILL $(worker filter)
+      wait_for test -e "$DIR/filter.lua.starting"
+      send 5
+      wait_for waiting 5
+      descriptors() { ls /proc/$pid_filter/fd | wc -l; }
+      before=$(descriptors)
+      kill -TERM $pid_filter
+      # The one by which it gives orders is closed.
+      has_fewer() { test $(descriptors) -lt $before; }
+      wait_for has_fewer
+      touch "$DIR/filter.lua.go"
+      wait $pid_filter
+      wait_for arrived 5
+      cat "$DIR/filter.err"]]
+    assert.matches("queue 0: 5 packets, 5 accepted, 0 dropped, 0 other verdicts, 5 errors", output)
+  end)
+end)
+
 netns.describe("the check before an upgrade", function()
   it("has its time, and ends with the program", function()
     local output = run [[
