@@ -21,6 +21,7 @@
 enum {
 	SNDBUF = 16 << 20, /* bytes: what waits in a queue of ours is still the socket's */
 	IP6_HEADER = 40,
+	LOOPBACK = 1,	 /* its index; the link of an address of this machine's own is another */
 	BROADCASTS = 64, /* addresses whose kind is remembered */
 	BROADCAST_LIFE_S = 2,
 	PIECES_MOST = IPQ_PACKET_MAX / 8
@@ -87,7 +88,7 @@ static socklen_t address_of(const struct ipq_sent *sent, struct sockaddr_in6 *to
 	to->sin6_family = AF_INET6;
 	memcpy(&to->sin6_addr, sent->data + 24, sizeof(to->sin6_addr));
 	if (IN6_IS_ADDR_LINKLOCAL(&to->sin6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&to->sin6_addr))
-		to->sin6_scope_id = sent->device;
+		to->sin6_scope_id = sent->device == LOOPBACK ? 0 : sent->device;
 	return sizeof(*to);
 }
 
