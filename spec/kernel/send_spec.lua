@@ -1,0 +1,61 @@
+-- Where what a filter sends arrives, with real programs at both ends.
+local matrix = require "spec.support.matrix"
+local netns = require "spec.support.netns"
+
+-- A kernel that does not tell connections (NFQA_CT) does not tell what the client's packet had been before DNAT.
+local function tells_connections()
+  return (netns.shell(netns.program .. " --doctor scripts/accept.lua")):find("pkt.ct is told", 1, true) ~= nil
+end
+
+netns.describe("What a filter sends", function()
+  local results, output, is_told
+
+  -- Why this does not arrive, nil where it does.
+  local function obstacle(path, hook, kind, family)
+    local way, name = matrix.paths[path], matrix.kinds[kind].name
+    if name == "duplicate" then return end
+    if way.translated and way.translated[hook] then
+      if name == "answer" then return "the filter gives the addresses from behind the translation" end
+      if not is_told then return "this kernel does not tell connections" end
+    elseif family == "link" and way.client == "" and name == "admin-prohibited" then
+      return "the kernel looks for a local TCP connection at lo, where it is none of a link's address"
+    end
+  end
+
+  lazy_setup(function()
+    is_told = tells_connections()
+    results, output = matrix.run(function(...) return not obstacle(...) end, 60)
+  end)
+
+  for kind, of in ipairs(matrix.kinds) do
+    for path, way in ipairs(matrix.paths) do
+      for _, hook in ipairs(way.hooks) do
+        it(("(%s) is taken from %s, %s"):format(of.name, matrix.hooks[hook], way.name), function()
+          local tried = 0
+          for _, family in ipairs { 4, 6, "link" } do
+            if (family ~= "link" or way.link) and not obstacle(path, hook, kind, family) then
+              local name = matrix.name(path, hook, kind, family)
+              local got = assert(results[name], output)
+              assert.equal(of.expected[family == 4 and 1 or 2], got.outcome, name)
+              -- A few hundredths of one where the machine is quiet; an answer that is lost takes a second and more.
+              assert.is_true(got.ms < 500 * netns.slow, name .. ": " .. got.ms .. " ms")
+              if of.name == "duplicate" then
+                local at = (family == 4 and 4 or 6) .. " " .. matrix.port(path, hook, kind, family)
+                assert.equal(2, results.counts[at], name)
+              end
+              tried = tried + 1
+            end
+          end
+          if tried == 0 then pending(obstacle(path, hook, kind, 4)) end
+        end)
+      end
+    end
+  end
+
+  it("is sent once for each packet, and judged by no filter", function()
+    local asked = 0
+    matrix.each(function(...) asked = asked + (obstacle(...) and 0 or 1) end)
+    assert.matches("the filter saw " .. asked .. "\n", output)
+    assert.matches(" 0 errors, 0 lost unseen", output)
+  end)
+end)
