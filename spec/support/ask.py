@@ -3,7 +3,7 @@
 ask.py SECONDS: reads lines "NAME tcp|udp ADDRESS PORT" ("fe80::1%eth0" is an address), asks one after the other, and
 prints for each "NAME OUTCOME MILLISECONDS". OUTCOME of tcp is "connected" or the error's name. Of udp, which asks for
 the address of example.org as a DNS client does, it is the answered address, "malformed", "sent" where the name ends
-in "duplicate", or the error's name. "TimeoutError" is none: nothing came in SECONDS.
+in "duplicate", or the error's name. Where nothing came in SECONDS it is EINPROGRESS or EAGAIN.
 """
 import errno
 import socket
@@ -32,7 +32,9 @@ def ask(name, protocol, address, port):
     family, kind, _, _, to = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as sock:
-        sock.settimeout(float(sys.argv[1]))
+        # The kernel waits, and tells what connect() itself gives.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(sys.argv[1]), 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(sys.argv[1]), 0))
         try:
             sock.connect(to)
             if protocol == "tcp":

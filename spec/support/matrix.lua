@@ -75,9 +75,9 @@ local kinds = {
 
 local seen = 0
 return { send = true, filter = function(pkt)
-  seen = seen + 1
+  if pkt.udp then seen = seen + 1 end -- nobody repeats those
   return kinds[(pkt.tcp or pkt.udp).dport % 50](pkt)
-end, stop = function() print("the filter saw " .. seen) end }
+end, stop = function() print("the filter saw " .. seen .. " of UDP") end }
 FILTER
 ]]
 
