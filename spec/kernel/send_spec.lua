@@ -15,7 +15,6 @@ netns.describe("What a filter sends", function()
     local way, name = matrix.paths[path], matrix.kinds[kind].name
     if name == "duplicate" then return end
     if way.translated and way.translated[hook] then
-      if name == "answer" then return "the filter gives the addresses from behind the translation" end
       if not is_told then return "this kernel does not tell connections" end
     elseif family == "link" and way.client == "" and name == "admin-prohibited" then
       return "the kernel looks for a local TCP connection at lo, where it is none of a link's address"

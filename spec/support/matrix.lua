@@ -54,14 +54,10 @@ local judging = [[
   filter matrix <<'FILTER'
 local ipq = require "ipq"
 
--- The packet becomes what a DNS server would say to its sender.
 local function answer(pkt)
-  local ip, udp = pkt.ip or pkt.ip6, pkt.udp
-  local question = udp.payload:string(0, #udp.payload)
-  ip.saddr, ip.daddr, udp.sport, udp.dport = ip.daddr, ip.saddr, udp.dport, udp.sport
-  udp.payload:replace(0, #udp.payload, question:sub(1, 2) .. "\129\128\0\1\0\1\0\0\0\0" .. question:sub(13)
-    .. "\192\12\0\1\0\1\0\0\0\60\0\4\192\0\2\99")
-  assert(ipq.send(pkt))
+  local question = pkt.udp.payload:string(0, #pkt.udp.payload)
+  assert(ipq.send(pkt:answer { payload = question:sub(1, 2) .. "\129\128\0\1\0\1\0\0\0\0" .. question:sub(13)
+    .. "\192\12\0\1\0\1\0\0\0\60\0\4\192\0\2\99" }))
   return ipq.DROP
 end
 
