@@ -261,7 +261,7 @@ int ipq_packet_copy(const struct ipq_packet *from, uint8_t *bytes, uint32_t size
  *   others  the packet's header, with payload's length, and coverage of all where it has one: UDP,
  *           UDP-Lite, SCTP, DCCP, GRE
  * Where payload is NULL it is empty, but for ICMP. known: who said it to whom as the sender knows it
- * (ipq_conntrack_sender()), or NULL: as the packet has it. It counts where its IP version and protocol
+ * (ipq_conntrack_answered()), or NULL: as the packet has it. It counts where its IP version and protocol
  * are the packet's.
  * IPQ_UNSENT_MALFORMED: the packet is malformed, or has none of these headers; or what the answer needs
  * is in another fragment (TCP's length, an echo's payload) or was not copied (an echo's payload).

@@ -168,18 +168,36 @@ bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tup
 	return is_other(packet, tuple);
 }
 
-bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+/* As who gets the packet has it: the answer's tuple, turned round. */
+static bool receiver_knows(const struct ipq_packet *packet, const struct ipq_conntrack *conntrack,
+			   struct ipq_tuple *tuple)
 {
-	struct ipq_conntrack conntrack;
-	const struct ipq_tuple *answer;
+	const struct ipq_tuple *answer =
+		is_reply(packet) ? &conntrack->original : &conntrack->reply;
 
-	if (!own_connection(packet, &conntrack))
-		return false;
-	answer = is_reply(packet) ? &conntrack.original : &conntrack.reply;
 	*tuple = *answer;
 	memcpy(tuple->saddr, answer->daddr, sizeof(tuple->saddr));
 	memcpy(tuple->daddr, answer->saddr, sizeof(tuple->daddr));
 	tuple->sport = answer->dport;
 	tuple->dport = answer->sport;
+	return is_other(packet, tuple);
+}
+
+bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+{
+	struct ipq_conntrack conntrack;
+
+	return own_connection(packet, &conntrack) && receiver_knows(packet, &conntrack, tuple);
+}
+
+bool ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+{
+	struct ipq_conntrack conntrack;
+
+	if (!own_connection(packet, &conntrack))
+		return false;
+	if (conntrack.status & IPS_CONFIRMED)
+		return receiver_knows(packet, &conntrack, tuple);
+	*tuple = is_reply(packet) ? conntrack.reply : conntrack.original;
 	return is_other(packet, tuple);
 }

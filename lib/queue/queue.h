@@ -305,6 +305,12 @@ int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *c
  * not tell of its connection. The packet must be parsed. (conntrack.c) */
 bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple);
 bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+/* As it has to be for an answer that comes to the packet's sender: as the receiver knows it where the kernel keeps
+ * the connection already (IPS_CONFIRMED), and will translate the answer as it does the receiver's; else as the
+ * sender knows it. An answer in the sender's terms to a connection that is kept would be a new connection of
+ * the same addresses, and the kernel would give that another port. Resets and ICMP errors do not
+ * begin one, and go out as they are. The rest is as above. */
+bool ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple);
 
 /* The interface of that index, never NULL: name "" and type 0 where there is none. Good until the
  * next call with the same cache. errno is kept. A cached answer is at most a second old.

@@ -2,11 +2,6 @@
 local matrix = require "spec.support.matrix"
 local netns = require "spec.support.netns"
 
--- A kernel that does not tell connections (NFQA_CT) does not tell what the client's packet had been before DNAT.
-local function tells_connections()
-  return (netns.shell(netns.program .. " --doctor scripts/accept.lua")):find("pkt.ct is told", 1, true) ~= nil
-end
-
 netns.describe("What a filter sends", function()
   local results, output, is_told
 
@@ -22,7 +17,7 @@ netns.describe("What a filter sends", function()
   end
 
   lazy_setup(function()
-    is_told = tells_connections()
+    is_told = matrix.tells_connections()
     results, output = matrix.run(function(...) return not obstacle(...) end, 60)
   end)
 

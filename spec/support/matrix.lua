@@ -180,5 +180,11 @@ function M.run(wanted, seconds)
   return results, output
 end
 
+--- Whether this kernel tells connections (NFQA_CT). One that does not does not tell what NAT has changed.
+function M.tells_connections()
+  local output = netns.shell(netns.program .. " --doctor scripts/accept.lua")
+  return output:find("pkt.ct is told", 1, true) ~= nil
+end
+
 M.name = name_of
 return M

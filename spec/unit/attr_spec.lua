@@ -236,6 +236,22 @@ describe("ipq_conntrack_parse", function()
     return knows[1], knows[2]
   end
 
+  it("answers a connection that the kernel keeps in its receiver's terms, others in the sender's", function()
+    local nest = tuple(1, "CCCC", "VVVV", 6, 1000, 80) .. tuple(2, "SSSS", "MMMM", 6, 8080, 2000)
+    local client, server = { 4, 6, 1000, 80, "CCCC", "VVVV" }, { 4, 6, 2000, 8080, "MMMM", "SSSS" }
+    for status, expected in pairs { [0] = client, [8] = server } do -- IPS_CONFIRMED
+      local ip = "\69\0\0\40\0\0\0\0\64\6\0\0CCCCSSSS" .. m.be16(1000) .. m.be16(8080) .. ("\0"):rep(8) .. "\80\16"
+        .. ("\0"):rep(6)
+      local _, p, bytes = parse(m.packet(m.hdr(1) .. m.attr(m.CT, nest .. m.attr(3, m.be32(status)))
+        .. m.attr(m.CT_INFO, m.be32(0)) .. m.attr(m.PAYLOAD, ip)))
+      C.ipq_header_parse(p)
+      local answered = ffi.new "struct ipq_tuple"
+      assert.is_true(C.ipq_conntrack_answered(p, answered))
+      assert.same(expected, fields(answered))
+      assert.truthy(bytes) -- which p has lain in
+    end
+  end)
+
   it("knows both ends of a packet as each of them does", function()
     local client, server = { 4, 6, 1000, 80, "CCCC", "VVVV" }, { 4, 6, 2000, 8080, "MMMM", "SSSS" }
     local from_server, to_client = { 4, 6, 8080, 2000, "SSSS", "MMMM" }, { 4, 6, 80, 1000, "VVVV", "CCCC" }
