@@ -1,7 +1,7 @@
 -- The process that sends: its sockets, its rights, and what happens to it.
 local netns = require "spec.support.netns"
 
--- refused: a TCP connection to port 7 is refused at once, as the filter has it. raw_sockets NAME: how many its worker has.
+-- refused: a TCP connection to port 7 is refused at once, as the filter has it. raw_sockets NAME: how many NAME has.
 local prologue = [[
   rule -A OUTPUT -p tcp --dport 7 -j NFQUEUE --queue-num 0
   rule -A INPUT -p udp --dport 9 -j ACCEPT
@@ -86,8 +86,8 @@ netns.describe("A script that sends", function()
       echo "without the capability $?"]]
     assert.matches("/rejects.lua: it sends packets %(send = true%), and %-%-no%-send forbids that\n", output)
     assert.matches("with %-%-no%-send 77\n", output)
-    assert.matches("/rejects.lua: it sends packets %(send = true%), and raw sockets are not permitted; that takes root, "
-      .. "or CAP_NET_RAW\n", output)
+    assert.matches("/rejects.lua: it sends packets %(send = true%), and raw sockets are not permitted; that takes "
+      .. "root, or CAP_NET_RAW\n", output)
     assert.matches("without the capability 77\n", output)
   end)
 

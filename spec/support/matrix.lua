@@ -1,4 +1,4 @@
--- Where what a filter sends arrives: a network, a filter, and clients that ask in each of many ways (ask.py), all at once.
+-- Where what a filter sends arrives: a network, a filter, and clients that ask in each of many ways (ask.py).
 local netns = require "spec.support.netns"
 local M = {}
 
@@ -19,8 +19,8 @@ M.kinds = {
 M.paths = {
   { name = "forwarded", client = "on a", server = "on b", hooks = { 1, 3, 5 }, [4] = "10.2.0.2", [6] = "fd02::2" },
   { name = "masqueraded", client = "on a", server = "on b", hooks = { 1, 3, 5 }, [4] = "10.2.0.2", [6] = "fd02::2" },
-  { name = "behind DNAT", client = "on a", server = "on b", hooks = { 1, 3, 5 }, translated = { [3] = true, [5] = true },
-    [4] = "203.0.113.7", [6] = "2001:db8::7" },
+  { name = "behind DNAT", client = "on a", server = "on b", hooks = { 1, 3, 5 },
+    translated = { [3] = true, [5] = true }, [4] = "203.0.113.7", [6] = "2001:db8::7" },
   { name = "of a local client", client = "", server = "on b", hooks = { 4, 5 }, [4] = "10.2.0.2", [6] = "fd02::2",
     link = { "on b", "eth0", "to_b" } },
   { name = "of a local client behind DNAT", client = "", server = "on b", hooks = { 4, 5 }, translated = { [5] = true },
@@ -158,7 +158,8 @@ end
 local counted = [[
   counts() {
     for host in "" "on b"; do for family in 4 6; do
-      $host ip${family#4}tables-legacy -nvxL INPUT | sed -n "s/^ *\\([0-9]*\\) .*dpt:\\([0-9]*\\).*/arrived $family \\2 \\1/p"
+      $host ip${family#4}tables-legacy -nvxL INPUT |
+        sed -n "s/^ *\\([0-9]*\\) .*dpt:\\([0-9]*\\).*/arrived $family \\2 \\1/p"
     done; done
   }
   all_counted() { ! counts | grep -q ' [01]$'; }
