@@ -27,7 +27,8 @@ end
 local function v6(to) return assert(ipq.build.udp { saddr = "fd02::1", daddr = to, sport = 4000, dport = 9 }) end
 local largest = "\69\0\255\255" .. v4("10.2.0.2", 65503):sub(5) .. "more"
 local all = {
-  { "empty", "" }, { "text", "hello" }, { "half", v4("10.2.0.2", 100):sub(1, 60) }, { "more", v4("10.2.0.2", 10) .. "x" },
+  { "empty", "" }, { "text", "hello" }, { "half", v4("10.2.0.2", 100):sub(1, 60) },
+  { "more", v4("10.2.0.2", 10) .. "x" },
   { "65536 bytes", largest .. "x" }, { "a million bytes", ("E"):rep(1e6) },
   { "65535 bytes", largest }, { "no neighbour", v4("10.2.0.77", 1) }, { "IPv6", v6 "fd02::2" },
   { "no route", v4("192.0.2.1", 1) }, { "multicast", v4("224.0.0.1", 1) }, { "everybody", v4("255.255.255.255", 1) },

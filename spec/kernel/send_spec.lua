@@ -18,7 +18,7 @@ netns.describe("What a filter sends", function()
 
   lazy_setup(function()
     is_told = matrix.tells_connections()
-    results, output = matrix.run(function(...) return not obstacle(...) end, 60)
+    results, output = matrix.run(function(...) return not obstacle(...) end, 10 * netns.slow)
   end)
 
   for kind, of in ipairs(matrix.kinds) do
