@@ -56,3 +56,34 @@ netns.describe("What a filter sends", function()
     assert.matches(" 0 errors, 0 lost unseen", output)
   end)
 end)
+
+netns.describe("A DNS answer of a filter", function()
+  -- glibc's resolver: it looks at the id, the question, addresses and ports.
+  it("is taken by the resolver of a host behind the router", function()
+    local why = netns.lacks "mounts"
+    if why then
+      pending(why)
+      return
+    end
+    local output = netns.run([[
+      router
+      echo 'nameserver 10.2.0.2' > "$DIR/resolv.conf"
+      echo 'hosts: dns' > "$DIR/nsswitch.conf"
+      for name in resolv.conf nsswitch.conf; do mount --bind "$DIR/$name" /etc/$name || fail mount; done
+      rule -A FORWARD -p udp --dport 53 -j NFQUEUE --queue-num 0
+      filter dns <<'FILTER'
+local ipq = require "ipq"
+return { send = true, filter = function(pkt)
+  local question = pkt.udp.payload:string(0, #pkt.udp.payload)
+  local _, ends = question:find("\0\0\1\0\1", 13, true)
+  if not ends then return ipq.REJECT end
+  assert(ipq.send(pkt:answer { payload = question:sub(1, 2) .. "\129\128\0\1\0\1\0\0\0\0" .. question:sub(13, ends)
+    .. "\192\12\0\1\0\1\0\0\0\60\0\4\192\0\2\99" }))
+  return ipq.DROP
+end }
+FILTER
+      on a getent ahostsv4 example.org
+      stop dns]], nil, "-m")
+    assert.matches("^192%.0%.2%.99 +STREAM example.org", output)
+  end)
+end)
