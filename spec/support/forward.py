@@ -12,7 +12,7 @@ import sys
 import time
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-WAIT_S = 60
+WAIT_S = 20
 
 
 def serve():
