@@ -39,7 +39,7 @@ netns.describe("What a filter sends", function()
   end)
 
   it("goes the way that the mark of its cause has", function()
-    local output = netns.run(("router\n" .. rules .. [[
+    local script = ("router\n" .. rules .. [[
       # No other way leads there.
       ip rule add fwmark 0x7/0xff lookup 100
       ip route add 198.51.100.0/24 via 10.2.0.2 table 100
@@ -51,7 +51,8 @@ netns.describe("What a filter sends", function()
       on a python3 spec/support/ask.py 10 < "$DIR/question"
       wait_for twice
       echo arrived
-    ]]):gsub("HOOK", "FORWARD"))
+    ]]):gsub("HOOK", "FORWARD")
+    local output = netns.run(script)
     assert.matches("arrived\n", output)
   end)
 
