@@ -173,6 +173,7 @@ static uint32_t mtu_of(struct ipq_raw *raw, const struct ipq_sent *sent)
 	return mtu > 0 ? (uint32_t)mtu : 0;
 }
 
+/* By the first message, which has been sent or refused already. */
 static int send_one(struct ipq_raw *raw, struct ipq_sent *sent)
 {
 	int fd = raw->sockets[way_of(sent)];
@@ -214,13 +215,11 @@ static enum ipq_unsent send_cut(struct ipq_raw *raw, const struct ipq_sent *sent
 static void refused(struct ipq_raw *raw, uint32_t number, int error)
 {
 	struct ipq_sent *sent = raw->packets[number];
-	struct mmsghdr first = raw->messages[0];
 	enum ipq_unsent reason = reason_of(error);
 
 	if (error == EMSGSIZE) {
 		forget_errors(raw->sockets[way_of(sent)]);
 		reason = send_cut(raw, sent);
-		raw->messages[0] = first;
 	}
 	count(raw, reason);
 }
