@@ -196,6 +196,10 @@ struct ipq_packet {
 	uint8_t part;  /* of its transport header only the first bytes are there, up to body */
 	uint8_t own;   /* it is in memory of a script's, which its views keep (engine/own.lua) */
 	struct ipq_packet *outer; /* the one around it; NULL: there is none */
+	/* By ipq_flows_packet(); nothing before it is called. */
+	uint32_t flow_number;	/* its flow's, + 1; 0: it has none */
+	uint8_t flow_direction; /* 0: as the flow's first packet; 1: the reply */
+	uint8_t flow_bits;	/* enum ipq_packet_flow_bits */
 };
 
 /* How many packets inside of each other are looked into. */

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
 local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/send/send.h",
-  "lib/queue/queue.h", "bindings/core_calls.h" }
+  "lib/flow/flow.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
@@ -16,7 +16,8 @@ local structs = {
     "fragment", "l3", "upper", "l4", "body", "end", "ah", "dirty", "fix", "held",
     "decided", "reject", "malformed", "unready", "inner", "l4_delta", "udp_len", "l4_wrong", "came_len", "spare", "ct",
     "secctx", "l2hdr", "ct_len", "secctx_len", "l2hdr_len", "l2hdr_room", "link", "cut", "came", "came_data_len", "why",
-    "prefix", "prefix_len", "at", "depth", "part", "own", "outer" },
+    "prefix", "prefix_len", "at", "depth", "part", "own", "outer",
+    "flow_number", "flow_direction", "flow_bits" },
   ipq_inside = { "levels" },
   ipq_conntrack = { "has", "id", "mark", "status", "timeout", "zone", "original", "reply" },
   ipq_tuple = { "ip_version", "protocol", "sport", "dport", "saddr", "daddr" },
@@ -27,6 +28,14 @@ local structs = {
     "is_taken", "is_told" },
   ipq_outbox = { "sent", "count", "used", "told", "bytes", "batch", "mark", "reject_rate", "reject_tokens", "reject_us",
     "timer_us", "is_live", "shows_own", "own", "is_broadcast", "flush", "way" },
+  ipq_flow_key = { "addresses", "ports", "zone", "protocol", "ip_version" },
+  ipq_flow_seq = { "edge", "ack" },
+  ipq_flow = { "key", "seq", "last_ms", "state", "bits", "decision", "high", "fields", "bytes", "packets",
+    "generation", "first_ms" },
+  ipq_flow_ended = { "flow", "number", "reason" },
+  ipq_flow_seen = { "key", "hash", "is_ready", "has_key", "side", "is_related" },
+  ipq_flows = { "records", "buckets", "ring", "head", "entries", "bucket_count", "limit", "timeout_ms", "wants_ended",
+    "created", "evicted", "untold", "now_us", "sweep", "victim", "victim_hash", "key", "packets", "seen" },
   ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict",
     "default_reject", "error_reject", "current", "unanswered", "unknown",
     "loses",
