@@ -254,3 +254,18 @@ for i, bytes in ipairs { "\0", "\1", "\2", number, text, "\5\6", "\5" .. text ..
   "\5" .. number .. "\5" .. number .. "\5\6\6\6", ("\5\2"):rep(120), "\4\255\255\255\255x" } do
   write("value", i, bytes)
 end
+
+-- Operations on a flow table: packets, waits, sweeps, attaching, limits, damage.
+local talk = "\7\33\2\5\0" .. "\7\97\18\7\6" .. "\7\33\16\6\8"
+local flood = {}
+for i = 0, 63 do flood[#flood + 1] = "\7" .. string.char(i) .. (i >= 32 and "\2\5\0" or "\0") end
+for i, bytes in ipairs { talk .. "\3\4" .. talk, talk .. "\7\97\17\8\7\7\33\17\6\9\7\97\16\9\7",
+  table.concat(flood) .. "\3\4", table.concat(flood) .. "\5\7" .. table.concat(flood), talk .. "\17\255\255\2\24\1\9\9",
+  talk .. "\22\0\200\4\1\2\3\4" .. talk .. "\3" .. talk } do
+  write("flow", i, "\1" .. bytes)
+  write("flow", i .. "-collide", "\0" .. bytes)
+end
+for i, packet in ipairs(packets) do
+  local length = #packet.bytes
+  if length <= 96 then write("flow", "any-" .. i, "\1\0" .. string.char(length) .. packet.bytes .. talk) end
+end
