@@ -367,6 +367,8 @@ static const struct option_rule rules[] = {
 	{"spin", 0, true, set_number, AT(spin_us), 0, 100000, 0, LIVE},
 	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, EITHER},
 	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0, LIVE},
+	{"flow-memory", 0, true, set_number, AT(flow_memory_mb), 1, 1 << 20, 0, EITHER},
+	{"shared-memory", 0, true, set_number, AT(shared_memory_mb), 1, 1 << 20, 0, EITHER},
 	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, LIVE},
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, LIVE},
 	{"user", 0, true, set_text, AT(user), 0, 0, 0, LIVE},
@@ -406,8 +408,8 @@ static const char usage_text[] =
 	"      --json, --print       log in JSON; with -r a line a packet, or as tcpdump\n"
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
 	"      --default, --on-error accept|drop|reject  where it says nothing, or raises\n"
-	"      --copy-range N        bytes of each packet that the filter sees (65531)\n"
-	"      --queue-maxlen N, --rcvbuf BYTES  packets that may wait (1024), their room\n"
+	"      --copy-range, --queue-maxlen, --rcvbuf N  bytes of a packet; what may wait\n"
+	"      --flow-memory, --shared-memory MB  for flows of a queue; for tables (64)\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
 	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll first\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
@@ -657,6 +659,8 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.log_level = LOG_LEVEL_INFO,
 		.time_limit_ms = 1000,
 		.max_restarts = 100,
+		.flow_memory_mb = 64,
+		.shared_memory_mb = 64,
 		.reject_rate = IPQ_REJECT_RATE,
 	};
 	ipq_queue_defaults(&options->queue);

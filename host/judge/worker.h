@@ -49,6 +49,12 @@ struct worker_task {
 	struct ipq_queue *queue;	    /* of queue_num; bound when the supervisor says so */
 	uint16_t queue_num;
 	struct ipq_batch *batch;
+	/* Memory that outlives the worker; NULL: there is none. */
+	struct worker_memory {
+		uint8_t *memory;
+		size_t size;
+	} flows, shared;
+	uint32_t number;	 /* of the worker's queue, from 0 up */
 	uint8_t *saved;		 /* WORKER_SAVED_MAX bytes, for all workers of the queue */
 	int core;		 /* to stay on; -1: any */
 	int news;		 /* pipes to the supervisor, */

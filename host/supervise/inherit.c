@@ -2,36 +2,61 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum {
-	FIRST = 3, /* SD_LISTEN_FDS_START */
-	MAX = sizeof(((struct inheritance *)0)->sockets) /
-	      sizeof(((struct inheritance *)0)->sockets[0])
+enum { FIRST = 3, /* SD_LISTEN_FDS_START */ NAME_SIZE = 16 };
+
+static const char *const words[] = {
+	[INHERIT_QUEUE] = "queue-",
+	[INHERIT_FLOWS] = "flows-",
+	[INHERIT_SHARED] = "shared",
 };
 
-void inherit_name(uint16_t queue_num, char *text, size_t size)
+void inherit_name(const struct inherited *inherited, char *text, size_t size)
 {
-	snprintf(text, size, "queue-%u", queue_num);
+	if (inherited->kind == INHERIT_SHARED)
+		snprintf(text, size, "%s", words[INHERIT_SHARED]);
+	else
+		snprintf(text, size, "%s%u", words[inherited->kind], inherited->queue_num);
 }
 
-/* "queue-7:queue-8": takes the first name off, gives the queue's number, -1 for another name. */
-static long next_number(const char **names)
+/* The number that a name of len bytes ends with, behind prefix; -1: it is another name. */
+static long number_behind(const char *name, size_t len, const char *prefix)
 {
-	const char *name = *names;
-	size_t len = strcspn(name, ":");
+	const char *from = name + strlen(prefix);
 	char *end;
 	long number;
 
-	*names = name + len + (name[len] == ':');
-	if (strncmp(name, "queue-", 6) != 0)
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
 		return -1;
-	number = strtol(name + 6, &end, 10);
-	return end == name + len && end > name + 6 && number >= 0 && number <= UINT16_MAX ? number
-											  : -1;
+	number = strtol(from, &end, 10);
+	return end == name + len && end > from && number >= 0 && number <= UINT16_MAX ? number : -1;
+}
+
+/* "queue-7:shared": takes the first name off. False where it is none of ours. */
+static bool next_name(const char **names, struct inherited *inherited)
+{
+	const char *name = *names;
+	size_t len = strcspn(name, ":");
+	long number;
+
+	*names = name + len + (name[len] == ':');
+	inherited->queue_num = 0;
+	inherited->kind = INHERIT_SHARED;
+	if (len == strlen(words[INHERIT_SHARED]) && strncmp(name, words[INHERIT_SHARED], len) == 0)
+		return true;
+	for (int kind = INHERIT_QUEUE; kind <= INHERIT_FLOWS; kind++) {
+		number = number_behind(name, len, words[kind]);
+		inherited->kind = (enum inherit_kind)kind;
+		inherited->queue_num = (uint16_t)number;
+		if (number >= 0)
+			return true;
+	}
+	return false;
 }
 
 void inherit_take(struct inheritance *inheritance)
@@ -42,47 +67,55 @@ void inherit_take(struct inheritance *inheritance)
 
 	inheritance->count = 0;
 	if (pid && strtol(pid, NULL, 10) == (long)getpid() && names)
-		for (long i = 0; i < total && i < MAX; i++) {
-			int fd = FIRST + (int)i;
-			long number = next_number(&names);
+		for (long i = 0; i < total && i < INHERIT_MAX; i++) {
+			struct inherited *inherited = &inheritance->of[inheritance->count];
 
-			if (number < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-				close(fd);
-				continue;
-			}
-			inheritance->sockets[inheritance->count].fd = fd;
-			inheritance->sockets[inheritance->count++].queue_num = (uint16_t)number;
+			inherited->fd = FIRST + (int)i;
+			if (next_name(&names, inherited) &&
+			    fcntl(inherited->fd, F_SETFD, FD_CLOEXEC) == 0)
+				inheritance->count++;
+			else
+				close(inherited->fd);
 		}
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
 }
 
-int inherit_find(struct inheritance *inheritance, uint16_t queue_num)
+int inherit_find(struct inheritance *inheritance, enum inherit_kind kind, uint16_t queue_num)
 {
-	for (unsigned int i = 0; i < inheritance->count; i++)
-		if (inheritance->sockets[i].queue_num == queue_num) {
-			int fd = inheritance->sockets[i].fd;
+	for (unsigned int i = 0; i < inheritance->count; i++) {
+		struct inherited *inherited = &inheritance->of[i];
+		int fd = inherited->fd;
 
-			inheritance->sockets[i] = inheritance->sockets[--inheritance->count];
-			return fd;
-		}
+		if (inherited->kind != kind || inherited->queue_num != queue_num)
+			continue;
+		*inherited = inheritance->of[--inheritance->count];
+		return fd;
+	}
 	return -1;
+}
+
+void inherit_add(struct inheritance *inheritance, int fd, enum inherit_kind kind,
+		 uint16_t queue_num)
+{
+	if (fd >= 0 && inheritance->count < INHERIT_MAX)
+		inheritance->of[inheritance->count++] = (struct inherited){fd, kind, queue_num};
 }
 
 void inherit_close(struct inheritance *inheritance)
 {
 	while (inheritance->count)
-		close(inheritance->sockets[--inheritance->count].fd);
+		close(inheritance->of[--inheritance->count].fd);
 }
 
-/* Puts the sockets where the protocol has them, out of each other's way first. */
+/* Puts the descriptors where the protocol has them, out of each other's way first. */
 static int place(const struct inheritance *inheritance)
 {
-	int copies[MAX];
+	int copies[INHERIT_MAX];
 
 	for (unsigned int i = 0; i < inheritance->count; i++) {
-		copies[i] = fcntl(inheritance->sockets[i].fd, F_DUPFD_CLOEXEC, FIRST + MAX);
+		copies[i] = fcntl(inheritance->of[i].fd, F_DUPFD_CLOEXEC, FIRST + INHERIT_MAX);
 		if (copies[i] < 0)
 			return -errno;
 	}
@@ -95,12 +128,12 @@ static int place(const struct inheritance *inheritance)
 
 static int tell(const struct inheritance *inheritance)
 {
-	char names[MAX * 12] = "", number[16];
+	char names[INHERIT_MAX * NAME_SIZE] = "", number[16];
 	size_t used = 0;
 
 	for (unsigned int i = 0; i < inheritance->count; i++) {
 		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s", i ? ":" : "");
-		inherit_name(inheritance->sockets[i].queue_num, names + used, sizeof(names) - used);
+		inherit_name(&inheritance->of[i], names + used, sizeof(names) - used);
 		used += strlen(names + used);
 	}
 	snprintf(number, sizeof(number), "%u", inheritance->count);

@@ -30,7 +30,7 @@ static bool is_owner(const struct ipq_queue *socket, uint16_t num)
 
 static int make_socket(struct queue *queue, struct inheritance *inheritance)
 {
-	int fd = inherit_find(inheritance, queue->num);
+	int fd = inherit_find(inheritance, INHERIT_QUEUE, queue->num);
 
 	if (fd < 0)
 		return ipq_queue_new(&queue->socket, queue->num);
@@ -58,7 +58,9 @@ int queue_prepare(struct queue *queue, const struct options *options, unsigned i
 	queue->settings.queue_num = queue->num;
 	/* A kernel without netfilter is told after a script that cannot be used. */
 	queue->socket_error = make_socket(queue, inheritance);
-	/* Address space alone, until something is saved. */
+	/* Address space alone, until something is there. */
+	(void)region_prepare(&queue->flows, inheritance, INHERIT_FLOWS, queue->num,
+			     (size_t)options->flow_memory_mb << 20);
 	queue->saved = mmap(NULL, WORKER_SAVED_MAX, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (queue->saved != MAP_FAILED)
@@ -78,6 +80,7 @@ void queue_release(struct queue *queue)
 {
 	ipq_queue_close(queue->socket);
 	unmap_saved(queue);
+	region_release(&queue->flows);
 	for (int role = 0; role < QUEUE_ROLES; role++)
 		child_forget(&queue->child[role]);
 }
@@ -211,16 +214,19 @@ static void leave(struct queues *queues, const struct queue *own, const struct c
 	if (queues->watch >= 0)
 		close(queues->watch);
 	control_leave(queues->control);
+	region_leave(&queues->shared);
 	for (unsigned int i = 0; i < queues->count; i++) {
 		struct queue *queue = &queues->of[i];
 
 		for (int role = 0; role < QUEUE_ROLES; role++)
 			if (&queue->child[role] != own_child)
 				leave_child(&queue->child[role]);
+		region_leave(&queue->flows);
 		if (queue == own)
 			continue;
 		ipq_queue_close(queue->socket);
 		unmap_saved(queue);
+		region_release(&queue->flows);
 	}
 }
 
@@ -240,6 +246,9 @@ static int run(struct queues *queues, struct queue *queue, enum queue_role role,
 		.queue_num = queue->num,
 		.batch = child->batch,
 		.saved = queue->saved,
+		.flows = {queue->flows.memory, queue->flows.size},
+		.shared = {queues->shared.memory, queues->shared.size},
+		.number = (uint32_t)(queue - queues->of),
 		.core = queue->core,
 		.news = pipes->news[1],
 		.orders = pipes->orders[0],

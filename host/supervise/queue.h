@@ -6,7 +6,7 @@
 
 #include "child.h"
 #include "control.h"
-#include "inherit.h"
+#include "region.h"
 #include "writer.h"
 #include "host/base/options.h"
 #include "host/figures/overflow.h"
@@ -43,6 +43,7 @@ struct queue {
 	bool is_oversized_told; /* that packets got too large for their way out */
 	struct queue_unsent unsent[IPQ_UNSENT_REASONS];
 	struct child child[QUEUE_ROLES];
+	struct region flows;	/* for its workers alone */
 	uint8_t *saved;		/* what a worker saves for the next one: WORKER_SAVED_MAX bytes */
 	struct stats past;	/* what workers counted that have ended */
 	uint32_t unanswered;	/* verdicts of settled packets that no owner knows of yet */
@@ -66,6 +67,7 @@ struct queues {
 	int page;    /* its statistics' page; -1: none */
 	int watch;   /* and its inotify(7) descriptor; -1: none */
 	const struct control *control;
+	struct region shared;  /* tables that all workers share */
 	uint32_t kernel_loses; /* see host/rules/trial.h */
 	struct writers writers;
 	sigset_t signals_before;

@@ -336,6 +336,8 @@ static int prepare(struct supervisor *s)
 	for (; queues->count < s->options->queue_count && code == EX_OK; queues->count++)
 		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
+	(void)region_prepare(&queues->shared, &inheritance, INHERIT_SHARED, 0,
+			     (size_t)s->options->shared_memory_mb << 20);
 	takeover_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
@@ -363,6 +365,7 @@ static void clean_up(struct supervisor *s)
 			(void)ipq_queue_unbind(queue->socket, queue->num);
 		queue_release(queue);
 	}
+	region_release(&s->queues.shared);
 	watch_close(&s->watch);
 	writers_end(&s->queues.writers);
 	if (s->queues.signals >= 0)
@@ -401,6 +404,7 @@ int supervisor_run(const struct options *options)
 		return EX_OSERR;
 	}
 	s->options = s->queues.options = options;
+	s->queues.shared.fd = -1;
 	s->queues.signals = s->queues.page = s->queues.watch = s->control.fd = -1;
 	s->has_terminal = isatty(STDERR_FILENO);
 	s->overflow_at = s->hint_at = s->survey_at = s->statistics.look_at = NEVER;

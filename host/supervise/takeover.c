@@ -60,9 +60,10 @@ void takeover_exec(struct supervisor *s)
 	int ret;
 
 	FOR_EACH_QUEUE (s, queue) {
-		inheritance.sockets[inheritance.count].fd = ipq_queue_fd(queue->socket);
-		inheritance.sockets[inheritance.count++].queue_num = queue->num;
+		inherit_add(&inheritance, ipq_queue_fd(queue->socket), INHERIT_QUEUE, queue->num);
+		inherit_add(&inheritance, queue->flows.fd, INHERIT_FLOWS, queue->num);
 	}
+	inherit_add(&inheritance, s->queues.shared.fd, INHERIT_SHARED, 0);
 	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
 	writers_end(&s->queues.writers);
 	ret = inherit_exec(&inheritance, upgrade_path(), upgrade_argv());
@@ -76,21 +77,35 @@ void takeover_give_back(struct inheritance *inheritance)
 	char name[16];
 
 	for (unsigned int i = 0; i < inheritance->count; i++) {
-		inherit_name(inheritance->sockets[i].queue_num, name, sizeof(name));
+		inherit_name(&inheritance->of[i], name, sizeof(name));
 		notify_forget(name);
 	}
 	inherit_close(inheritance);
 }
 
-void takeover_store(struct supervisor *s)
+static void store(int fd, enum inherit_kind kind, uint16_t queue_num)
 {
+	const struct inherited inherited = {fd, kind, queue_num};
 	char name[16];
 
+	inherit_name(&inherited, name, sizeof(name));
+	notify_store(fd, name);
+}
+
+static void store_region(const struct region *region, enum inherit_kind kind, uint16_t queue_num)
+{
+	if (region->fd >= 0 && !region->is_inherited)
+		store(region->fd, kind, queue_num);
+}
+
+void takeover_store(struct supervisor *s)
+{
 	if (!notify_can_store())
 		return;
 	FOR_EACH_QUEUE (s, queue) {
-		inherit_name(queue->num, name, sizeof(name));
 		if (!queue->is_adopted)
-			notify_store(ipq_queue_fd(queue->socket), name);
+			store(ipq_queue_fd(queue->socket), INHERIT_QUEUE, queue->num);
+		store_region(&queue->flows, INHERIT_FLOWS, queue->num);
 	}
+	store_region(&s->queues.shared, INHERIT_SHARED, 0);
 }

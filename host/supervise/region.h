@@ -1,0 +1,31 @@
+/* Memory that outlives a worker: of a queue's flows, and of the tables that all workers share.
+ *
+ * The supervisor makes it before it forks, as the sandbox lets nobody make such memory, and looks at
+ * what is in there as at what a stranger has written: a worker may have. Its size is sealed. A page of
+ * it is there once somebody has touched it. */
+#ifndef HOST_REGION_H
+#define HOST_REGION_H
+
+#include <stdbool.h>
+
+#include "inherit.h"
+
+struct region {
+	int fd; /* -1 in workers, and where there is no region */
+	uint8_t *memory;
+	size_t size;
+	bool is_inherited; /* something may be in it */
+};
+
+/* Takes an inherited one of that size, or makes one that is empty. A negative errno: there is none,
+ * and region->memory is NULL. */
+int region_prepare(struct region *region, struct inheritance *inheritance, enum inherit_kind kind,
+		   uint16_t queue_num, size_t size);
+
+/* In a worker: its descriptor is closed, and the memory stays. */
+void region_leave(struct region *region);
+
+/* Takes one without memory. */
+void region_release(struct region *region);
+
+#endif
