@@ -411,6 +411,9 @@ enum ipq_handle_bits {
 
 struct ipq_view;
 struct ipq_view_inside;
+struct ipq_view_flow;
+struct ipq_view_flow_original;
+struct ipq_view_flow_reply;
 struct ipq_buffer;
 struct ipq_view_ether;
 struct ipq_view_arp;
@@ -461,6 +464,7 @@ struct ipq_scripted {
 
 struct ipq_source;
 struct ipq_outbox;
+struct ipq_flows;
 struct ipq_netset;
 
 /* A source and the batch that goes round between it and a filter. */
@@ -468,11 +472,15 @@ struct ipq_driver {
 	struct ipq_source *source;
 	struct ipq_batch *batch;
 	struct ipq_outbox *outbox; /* what filters send (lib/send); NULL: they do not */
-	volatile int interrupt;	   /* not 0: leave the loop. A signal handler may set it. */
-	uint32_t woken;		   /* timers had their turn last: it is the packets' */
-	uint32_t idle_turns; /* so many times ipq_driver_next() gives -ETIME, without packets */
-	uint64_t look_at;    /* packets that are counted when it gives -EALREADY, once; 0: never */
-	int64_t handed_ns;   /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
+	struct ipq_flows *flows;   /* the packets' (lib/flow); NULL: none are followed */
+	int64_t now_us;		   /* their time; packets tell it where times_packets is set */
+	uint32_t bypass_mark;	   /* the bit that a flow's packets get that are bypassed */
+	uint8_t times_packets;
+	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
+	uint32_t woken;		/* timers had their turn last: it is the packets' */
+	uint32_t idle_turns;	/* so many times ipq_driver_next() gives -ETIME, without packets */
+	uint64_t look_at;  /* packets that are counted when it gives -EALREADY, once; 0: never */
+	int64_t handed_ns; /* CLOCK_MONOTONIC: when the batch was handed out; 0: not looked at */
 	/* Held packets whose verdicts the source keeps until ipq_driver_flush(): their ids, which
 	 * are still in the batch's table, and what they add to its counters then. */
 	uint32_t kept_count;

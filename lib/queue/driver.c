@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "histogram.h"
 #include "lib/clock.h"
+#include "lib/flow/flow.h"
 #include "lib/send/send.h"
 
 #include <errno.h>
@@ -77,6 +78,18 @@ static int commit(struct ipq_driver *driver)
 	return flushed < 0 ? flushed : ret;
 }
 
+/* What ipq_driver_decide() will need is fetched for all packets together. Where packets tell the time it
+ * is the first one's. */
+static void begin_flows(struct ipq_driver *driver)
+{
+	const struct ipq_packet *first = driver->batch->packets;
+
+	driver->now_us = driver->times_packets
+				 ? (int64_t)(first->timestamp_sec * 1000000 + first->timestamp_usec)
+				 : ipq_monotonic_ns() / 1000;
+	ipq_flows_batch(driver->flows, driver->batch, driver->now_us);
+}
+
 int ipq_driver_next(struct ipq_driver *driver)
 {
 	struct ipq_batch *batch = driver->batch;
@@ -101,6 +114,8 @@ int ipq_driver_next(struct ipq_driver *driver)
 	driver->woken = ret == -ETIME;
 	if (ret > 0 && driver->outbox && driver->outbox->own && !driver->outbox->shows_own)
 		pass_own(driver);
+	if (ret > 0 && driver->flows)
+		begin_flows(driver);
 	driver->handed_ns = ret > 0 && is_timed(batch) ? ipq_monotonic_ns() : 0;
 	return ret;
 }

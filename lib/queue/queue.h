@@ -142,6 +142,11 @@ int ipq_driver_flush(struct ipq_driver *driver);
  * a worker whose Lua state cannot do it any more. */
 int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
 
+/* The packet's flow, before its filter is asked: counts the packet there, and carries out what the script
+ * has decided of the flow. False: it has its verdict, and no filter is asked. The driver has flows.
+ * (decide.c) */
+bool ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet);
+
 /* The packets of the dead (settle.c) */
 
 /* Gives verdicts to all packets that a process had from the source when it died: those that its

@@ -47,7 +47,7 @@ local structs = {
   ipq_live = { "packet", "handle", "newest" },
   ipq_device = { "index", "type", "mtu", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
-  ipq_driver = { "source", "batch", "outbox", "interrupt", "woken", "idle_turns", "look_at", "handed_ns", "kept_count",
+  ipq_driver = { "source", "batch", "outbox", "flows", "now_us", "bypass_mark", "times_packets", "interrupt", "woken", "idle_turns", "look_at", "handed_ns", "kept_count",
     "kept", "kept_counters" },
   ipq_due = { "due", "number", "slot" },
   ipq_heap = { "dues", "places", "count" },

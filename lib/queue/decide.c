@@ -1,0 +1,45 @@
+/* What a script has decided of a flow is carried out for its packets. */
+#include "queue.h"
+#include "lib/flow/flow.h"
+#include "lib/send/send.h"
+
+/* Where the script may not send any more, as after a reload, its packets are dropped without a word. */
+static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_t kind)
+{
+	struct ipq_tuple known;
+	bool is_known;
+
+	if (!driver->outbox)
+		return;
+	packet->reject = (uint8_t)kind;
+	is_known = ipq_conntrack_sender(packet, &known);
+	(void)ipq_outbox_reject(driver->outbox, packet, kind, is_known ? &known : NULL);
+}
+
+static int64_t time_of(const struct ipq_driver *driver, const struct ipq_packet *packet)
+{
+	if (!driver->times_packets)
+		return driver->now_us;
+	return (int64_t)(packet->timestamp_sec * 1000000 + packet->timestamp_usec);
+}
+
+bool ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
+{
+	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, time_of(driver, packet));
+	uint32_t decision = flow ? ipq_flow_decision(flow) : IPQ_FLOW_ASK;
+
+	if (decision == IPQ_FLOW_ASK)
+		return true;
+	packet->decided = 1;
+	packet->reject = IPQ_REJECT_NOT;
+	if (decision == IPQ_FLOW_BYPASS) {
+		packet->verdict = IPQ_ACCEPT;
+		packet->mark |= driver->bypass_mark;
+		packet->set |= IPQ_SET_MARK;
+		return false;
+	}
+	packet->verdict = IPQ_DROP;
+	if (decision & IPQ_FLOW_REJECT)
+		reject(driver, packet, decision & IPQ_FLOW_REJECT_MASK);
+	return false;
+}
