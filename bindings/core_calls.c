@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 double ipq_now(void)
@@ -37,6 +38,15 @@ int ipq_file_check(const char *path)
 	if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 || stat(path, &status) < 0)
 		return -errno;
 	return S_ISDIR(status.st_mode) ? -EISDIR : 0;
+}
+
+int ipq_random(void *bytes, size_t len)
+{
+	ssize_t ret = getrandom(bytes, len, 0);
+
+	if (ret < 0)
+		return -errno;
+	return (size_t)ret == len ? 0 : -EAGAIN;
 }
 
 void ipq_stdout_write(const char *bytes, size_t len)

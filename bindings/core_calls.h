@@ -85,6 +85,9 @@ void ipq_record_rest(struct ipq_outbox *outbox, bool is_json);
  * keep. */
 void ipq_stdout_write(const char *bytes, size_t len);
 
+/* Fills in len bytes, at most 256, that nobody can guess. 0 or a negative errno. */
+int ipq_random(void *bytes, size_t len);
+
 /* The C library's. */
 int memcmp(const void *a, const void *b, size_t len);
 

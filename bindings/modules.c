@@ -26,6 +26,7 @@
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \
+	M(engine_flows, "ipq.engine.flows", "engine/flows.lua")                   \
 	M(engine_globals, "ipq.engine.globals", "engine/globals.lua")             \
 	M(engine_held, "ipq.engine.held", "engine/held.lua")                      \
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
@@ -40,6 +41,7 @@
 	M(packet_arp, "ipq.packet.arp", "packet/arp.lua")                         \
 	M(packet_buffer, "ipq.packet.buffer", "packet/buffer.lua")                \
 	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
+	M(packet_flow, "ipq.packet.flow", "packet/flow.lua")                      \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
 	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \

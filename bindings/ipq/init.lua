@@ -10,6 +10,8 @@ if core.module then return core.module end
 local arguments = require "ipq.arguments"
 local counter = require "ipq.counter"
 local event = require "ipq.event"
+local flow = require "ipq.packet.flow"
+local flows = require "ipq.engine.flows"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local sending = require "ipq.engine.send"
@@ -40,6 +42,8 @@ local M = {
   netset = require "ipq.netset".new,
   checksum = require "ipq.checksum".checksum,
   seq = require "ipq.seq",
+  flows = flow.flows,
+  flow_count = flows.flow_count,
   after = timer.after,
   every = timer.every,
 }

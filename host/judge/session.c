@@ -96,7 +96,8 @@ static int judge(struct session *session)
 		if (ret != -EINTR)
 			return ret;
 		asked = signals_take();
-		if (asked & SIGNALS_LEAVE)
+		session->has_left = asked & SIGNALS_LEAVE;
+		if (session->has_left)
 			return 0;
 		/* The source ends by itself from here on, when what waits is judged. */
 		ret = asked & SIGNALS_STOP ? driver->source->stop(driver->source) : 0;
@@ -110,7 +111,8 @@ static int judge(struct session *session)
 int session_run(struct session *session, const char *name)
 {
 	int ret = judge(session);
-	enum vm_result stopped = vm_stop(session->vm, session->has_handed ? "reload" : "exit");
+	enum vm_result stopped = vm_stop(session->vm, session->has_handed ? "reload" : "exit",
+					 !session->has_handed && !session->has_left);
 
 	/* What a broken Lua state could give no verdict. */
 	ipq_driver_commit_all_held(&session->driver, session->driver.batch->error_verdict);

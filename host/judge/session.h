@@ -17,6 +17,7 @@ struct session {
 	bool (*hand_over)(struct session *session);
 	void *data;	 /* hand_over's own */
 	bool has_handed; /* another process has it */
+	bool has_left;	 /* another one will */
 };
 
 /* These give an exit code of sysexits.h, and have told why it is not EX_OK. */

@@ -196,9 +196,71 @@ static int protected_restore(lua_State *L)
 	return 0;
 }
 
+struct follow {
+	struct vm *vm;
+	uint8_t *memory;
+	size_t size;
+	bool is_done;
+};
+
+/* keeper.flows = flows.begin(script.flow, memory, size) */
+static int protected_follow(lua_State *L)
+{
+	struct follow *follow = lua_touserdata(L, 1);
+
+	vm_push_member(L, "ipq.engine.flows", "begin");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, follow->vm->script);
+	lua_getfield(L, -1, "flow");
+	lua_remove(L, -2);
+	if (follow->memory)
+		lua_pushlightuserdata(L, follow->memory);
+	else
+		lua_pushnil(L);
+	lua_pushnumber(L, (lua_Number)follow->size);
+	lua_call(L, 3, 2);
+	follow->is_done = !lua_isnil(L, -2);
+	if (!follow->is_done) {
+		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
+		return 0;
+	}
+	lua_pop(L, 1);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, follow->vm->keeper);
+	lua_insert(L, -2);
+	lua_setfield(L, -2, "flows");
+	return 0;
+}
+
+/* Calls that function of the module with what the script follows, if it does. */
+static void call_flows(lua_State *L, const struct vm *vm, const char *name)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_getfield(L, -1, "flows");
+	lua_remove(L, -2);
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		return;
+	}
+	vm_push_member(L, "ipq.engine.flows", name);
+	lua_insert(L, -2);
+	lua_call(L, 1, 0);
+}
+
+static int protected_unfollow(lua_State *L)
+{
+	struct vm *vm = lua_touserdata(L, 1);
+
+	call_flows(L, vm, "close");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_pushnil(L);
+	lua_setfield(L, -2, "flows");
+	vm->driver->flows = NULL;
+	return 0;
+}
+
 struct stop {
 	struct vm *vm;
 	const char *reason;
+	bool ends_flows;
 	enum vm_result result;
 };
 
@@ -222,6 +284,8 @@ static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
 
+	if (stop->ends_flows)
+		call_flows(L, stop->vm, "exit");
 	lua_pushstring(L, stop->reason);
 	if (!call_script(L, stop->vm, "stop"))
 		stop->result = VM_BAD;
@@ -439,9 +503,22 @@ enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len)
 	return call_limited(vm, "restore()", protected_restore, &restore) ? restore.result : VM_BAD;
 }
 
-enum vm_result vm_stop(struct vm *vm, const char *reason)
+bool vm_follow(struct vm *vm, uint8_t *memory, size_t size)
 {
-	struct stop stop = {vm, reason, VM_OK};
+	struct follow follow = {vm, memory, size, false};
+
+	return !script_has(vm, "flow") ||
+	       (vm_protect(vm->L, protected_follow, &follow) && follow.is_done);
+}
+
+void vm_unfollow(struct vm *vm)
+{
+	(void)vm_protect(vm->L, protected_unfollow, vm);
+}
+
+enum vm_result vm_stop(struct vm *vm, const char *reason, bool ends_flows)
+{
+	struct stop stop = {vm, reason, ends_flows, VM_OK};
 
 	return vm_protect(vm->L, protected_stop, &stop) ? stop.result : VM_BAD;
 }

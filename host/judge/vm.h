@@ -75,6 +75,13 @@ ssize_t vm_save(struct vm *vm, uint8_t *to, size_t size);
  * anything. */
 enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len);
 
+/* Follows flows in that memory from here on, if the script asks for it: size bytes, which outlive the state;
+ * NULL: there is none. False with a message where that cannot be. */
+bool vm_follow(struct vm *vm, uint8_t *memory, size_t size);
+
+/* Another process has that memory from here on. */
+void vm_unfollow(struct vm *vm);
+
 /* The process enters the sandbox. False with a message where the state cannot. */
 bool vm_confine(struct vm *vm);
 
@@ -84,8 +91,9 @@ bool vm_confine(struct vm *vm);
 int vm_run(struct vm *vm);
 
 /* Calls the script's stop() with the reason, "reload" or "exit", and gives the default verdict to
- * what is still held. The driver's source has not been closed yet. */
-enum vm_result vm_stop(struct vm *vm, const char *reason);
+ * what is still held. ends_flows: before that it is told of each flow, because nobody follows them any
+ * more. The driver's source has not been closed yet. */
+enum vm_result vm_stop(struct vm *vm, const char *reason, bool ends_flows);
 
 /* The files that the script was made from: its own, and what it has required. Calls each() with
  * their paths. */

@@ -110,6 +110,7 @@ static bool hand_over(struct session *session)
 	tell_news(task, WORKER_HANDED, len < 0 ? 0 : (size_t)len);
 	if (!take_order(task, &command) || command.order != WORKER_RETIRE)
 		return false;
+	vm_unfollow(session->vm);
 	ipq_queue_retire(task->queue, task->retires_ms);
 	return true;
 }
@@ -264,6 +265,8 @@ static int judge(const struct worker_task *task, struct session *session, struct
 		if (code != EX_OK || !take_order(task, &command))
 			return code;
 	}
+	if (!vm_follow(vm, task->flows.memory, task->flows.size))
+		return EX_OSERR;
 	return session_run(session, name);
 }
 

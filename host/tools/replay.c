@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 
 /* How far it is, for whoever watches it in a terminal. */
@@ -292,10 +293,20 @@ static void send_into(struct ipq_capture *capture, struct session *session)
 							     : NULL);
 }
 
+/* Memory for flows, which is there as far as it is touched; NULL: there is none. */
+static uint8_t *map_flows(const struct options *options)
+{
+	uint8_t *memory = mmap(NULL, (size_t)options->flow_memory_mb << 20, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
 {
 	struct ipq_capture *capture = NULL;
 	struct ipq_batch *batch = NULL;
+	uint8_t *flows = map_flows(options);
 	struct progress progress;
 	struct session session = {.options = NULL};
 	double start;
@@ -313,6 +324,8 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture), false);
 	exit_release();
+	if (code == EX_OK && !vm_follow(vm, flows, (size_t)options->flow_memory_mb << 20))
+		code = EX_OSERR;
 	if (code == EX_OK) {
 		send_into(capture, &session);
 		start = clock_seconds();
@@ -328,5 +341,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	ipq_capture_close(capture);
 	session_close(&session);
 	ipq_batch_free(batch);
+	if (flows)
+		munmap(flows, (size_t)options->flow_memory_mb << 20);
 	return code;
 }

@@ -16,12 +16,14 @@
 local abi = require "ipq.engine.abi"
 local compiler = require "ipq.engine.compiler"
 local ffi = require "ffi"
+local flows = require "ipq.engine.flows"
 local held = require "ipq.engine.held"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
 local packet = require "ipq.packet.view"
 local outcome = require "ipq.engine.outcome"
 local sending = require "ipq.engine.send"
+local setting = require "ipq.engine.setting"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
@@ -104,11 +106,30 @@ function M.new(driver_address, filter, observe, timers, is_program)
     if raised then raised[#raised + 1] = text else pcall(tell_timer_error, text) end
   end
 
+  -- Whether packets have flows: as long as run() has not come back.
+  local is_following = false
+
   local keeper = held.new(driver, driver_address, observe, tell_error)
 
   local function fail(p, why)
     if p.held ~= 0 then keeper:release(p) end
     outcome.fail(batch, p, why)
+  end
+
+  --- The packet has its verdict, and its filter is not asked.
+  local function pass(p)
+    if observe then
+      begin(p)
+      observe(p, live_view())
+      close()
+    end
+    batch.current = batch.current + 1
+  end
+
+  --- Whether a packet's filter is not to be asked.
+  local function is_decided(p)
+    if p.decided ~= 0 then return true end
+    return is_following and not C.ipq_driver_decide(driver, p)
   end
 
   --- What the filter returned is what becomes of the packet.
@@ -125,6 +146,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
   local function drive()
     while true do
       if batch.current >= batch.count then
+        if is_following then flows.between(batch) end
         local count = C.ipq_driver_next(driver)
         if count <= 0 then
           if count ~= TIMERS_ARE_DUE then return count end
@@ -134,8 +156,8 @@ function M.new(driver_address, filter, observe, timers, is_program)
       end
       do
         local p = batch.packets[batch.current]
-        if p.decided ~= 0 then
-          batch.current = batch.current + 1
+        if is_decided(p) then
+          pass(p)
           goto next
         end
         judge(p, filter(begin(p)))
@@ -148,6 +170,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
   local function drive_timed()
     while true do
       if batch.current >= batch.count then
+        if is_following then flows.between(batch) end
         local count = C.ipq_driver_next(driver)
         if count <= 0 then
           if count ~= TIMERS_ARE_DUE then return count end
@@ -158,6 +181,10 @@ function M.new(driver_address, filter, observe, timers, is_program)
         local p = batch.packets[batch.current]
         local now = packet_time(p)
         if now >= timers.due then timers:run(now, on_timer_raise, batch) end
+        if is_decided(p) then
+          pass(p)
+          goto next
+        end
         judge(p, filter(begin(p)))
       end
       ::next::
@@ -195,6 +222,11 @@ function M.new(driver_address, filter, observe, timers, is_program)
     local guarded = guard and guard(driver_address)
     live.keeper = keeper
     sending.use(driver)
+    local opened = keeper.flows
+    local flows_before = flows.use(opened, batch)
+    is_following = opened ~= nil
+    driver.flows = opened and opened.table or nil
+    driver.bypass_mark, driver.times_packets = setting.bypass_mark, is_replay and 1 or 0
     if timers then timers:enter(batch, is_replay) end
     while true do
       local ok, count = xpcall(loop, on_raise)
@@ -204,6 +236,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
         if timers then timers:leave() end
         live.restore(packet_before, handle_before, keeper_before)
         live.outbox = outbox_before
+        flows.use(flows_before)
         if guard then guard(guarded) end
         return count
       else

@@ -4,6 +4,7 @@
 local debug, io, ipairs, load, package, pairs, require = debug, io, ipairs, load, package, pairs, require
 local pcall, tostring, type, unpack, xpcall = pcall, tostring, type, unpack, xpcall
 
+local flows = require "ipq.engine.flows"
 local globals = require "ipq.engine.globals"
 local log = require "ipq.log"
 local spelling = require "ipq.spelling"
@@ -19,6 +20,7 @@ local M = {}
 ---@field stop? fun(reason: "reload"|"exit")
 ---@field queue {copy?: "packet"|"meta", range?: integer, sent?: boolean}
 ---@field send boolean whether it sends packets of its own
+---@field flow table? what it says of flows; nil: it follows none
 ---@field arp boolean whether the ARP of a capture comes to the filter
 ---@field private boolean whether a capture that it writes must tell nothing of the one that came
 ---@field args table<string, any>
@@ -28,6 +30,7 @@ local M = {}
 local known = {
   filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
   needs = "string", arp = "boolean", private = "boolean", send = "boolean",
+  flow = "table",
 }
 local known_of_queue = { copy = true, range = true, sent = true }
 
@@ -71,7 +74,7 @@ local function check(returned)
     local kind = known[key]
     if not kind then
       return nil, ("the script's table has an unknown field '%s'%s"):format(tostring(key),
-        instead(key, known, "filter, start, save, restore, stop, queue, send, arp, private and needs"))
+        instead(key, known, "filter, start, save, restore, stop, queue, flow, send, arp, private and needs"))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
@@ -81,10 +84,12 @@ local function check(returned)
   local queue = returned.queue or {}
   local ok, message = check_queue(queue)
   if not ok then return nil, message end
+  message = returned.flow and flows.refusal(returned.flow)
+  if message then return nil, message end
   return {
     filter = returned.filter, start = returned.start, save = returned.save, restore = returned.restore,
     stop = returned.stop, queue = queue, arp = returned.arp or false, private = returned.private or false,
-    send = returned.send or false,
+    send = returned.send or false, flow = returned.flow,
   }
 end
 

@@ -19,7 +19,9 @@ local M = {}
 -- Who sends to whom as one of the two knows it.
 local sender, receiver = ffi.new "struct ipq_tuple", ffi.new "struct ipq_tuple"
 
-local HOW = "send = true in the script's table, or among ipq.open()'s options"
+--- What a script has to say that sends.
+M.HOW = "send = true in the script's table, or among ipq.open()'s options"
+local HOW = M.HOW
 
 --- From here on filters send by what the driver (its address, or a pointer) has for that.
 function M.use(driver_address)

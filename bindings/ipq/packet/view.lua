@@ -15,6 +15,7 @@ local buffer = require "ipq.packet.buffer"
 local core = require "ipq.core"
 local either = require "ipq.packet.either"
 local ffi = require "ffi"
+local flow = require "ipq.packet.flow"
 local bit = require "bit"
 local ip = require "ipq.packet.ip"
 local header = require "ipq.packet.header"
@@ -226,6 +227,9 @@ get.ip, get.ip6 = ip.ip, ip.ip6
 for _, name in ipairs { "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp", "ah" } do
   get[name] = transport[name]
 end
+
+--- The flow that it is of.
+get.flow = flow.flow
 
 --- The packet that this one carries in a tunnel.
 get.inner = inside.inner

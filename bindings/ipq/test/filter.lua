@@ -1,6 +1,7 @@
 --- Filters under test, and what comes of a packet in them.
 local core = require "ipq.core"
 local ffi = require "ffi"
+local flows = require "ipq.engine.flows"
 local ipq = require "ipq"
 local keys = require "ipq.build.keys"
 local memory = require "ipq.test.memory"
@@ -20,7 +21,7 @@ local M = {}
 local Filter = {}
 local filter_mt = {
   __index = keys.strict("a filter", { "filter", "queue", "arp", "send", "args", "script", "default", "on_error",
-    "timers" }, Filter),
+    "timers", "flows" }, Filter),
 }
 
 --- Calls a function of the script's, with its timers, and its right to send.
@@ -48,6 +49,7 @@ function Filter:stop(reason)
   if reason ~= nil and reason ~= "reload" and reason ~= "exit" then
     error('stop() takes the reason, "reload" or "exit"', 2)
   end
+  if self.flows and reason ~= "reload" then flows.exit(self.flows) end
   local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit")
   local _, _, last = memory.with_outbox(memory.judge_rest, self.filter)
   if not ok then error(message, 2) end
@@ -105,12 +107,13 @@ function M.load(path, args, options)
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
+  local opened = loaded.flow and memory.with_timers(timers, memory.new_flows, loaded.flow) or nil
   local ok, why = call(timers, loaded, "start", loaded.args)
   if ok and options.restore ~= nil then ok, why = call(timers, loaded, "restore", options.restore) end
   if not ok then error(why, 2) end
   return setmetatable({
     script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, send = loaded.send,
-    args = loaded.args, default = options.default, on_error = options.on_error, timers = timers,
+    args = loaded.args, default = options.default, on_error = options.on_error, timers = timers, flows = opened,
   }, filter_mt)
 end
 

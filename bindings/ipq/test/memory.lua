@@ -7,6 +7,7 @@ local core = require "ipq.core"
 local dispatch = require "ipq.engine.dispatch"
 local event = require "ipq.event"
 local ffi = require "ffi"
+local flows = require "ipq.engine.flows"
 local link = require "ipq.packet.link"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
@@ -40,6 +41,21 @@ function M.new_timers()
   heap:start(now_us())
   heaps[#heaps + 1] = heap
   return heap
+end
+
+-- Entries of a flow table, where a script names none, and at most: all of its memory is there at once.
+local FLOWS, FLOWS_MOST = 4096, 65536
+local LINE = 128
+
+--- A flow table of a script's, empty; what it says of it is its field flow.
+function M.new_flows(config)
+  local size = tonumber(C.ipq_flows_size(math.min(config.entries or FLOWS, FLOWS_MOST)))
+  local bytes = ffi.new("uint8_t[?]", size + LINE)
+  local address = tonumber(ffi.cast("uintptr_t", bytes))
+  local opened, message = flows.begin(config, bytes + -address % LINE, size)
+  if not opened then error(message, 0) end
+  opened.memory = bytes
+  return opened
 end
 
 --- What functions that are no script's have: one for all of them.
@@ -367,6 +383,7 @@ local function judge(slot, bytes, meta, filter, options)
   slot.outcome = nil
   slot.memory:offer()
   local loop = slot:loop_of(filter)
+  loop.keeper.flows = options.flows
   loop.run()
   if slot.p.held ~= 0 then
     -- Its link header stays with its slot.
@@ -379,7 +396,7 @@ local function judge(slot, bytes, meta, filter, options)
 end
 
 --- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts), timers,
---- send (whether the filter may).
+--- send (whether the filter may), flows (what new_flows() gave).
 ---@param bytes string an IP packet
 ---@param meta table its metadata, by the names of fields
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?

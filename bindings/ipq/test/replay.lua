@@ -16,13 +16,14 @@ local M = {}
 
 --- Runs all packets of a capture through a filter, with the time and the log as they are in replay. Gives the
 --- capture, its driver, what is wrong with its files, and what came meanwhile: { log, events, raised }.
-local function run(options, filter, observe, timers)
+local function run(options, filter, observe, timers, opened)
   local capture, message = core.capture(options)
   if not capture then return nil, message end
   local raised, lines, events = memory.in_replay(memory.with_capture_time, timers, function(heap)
     local is_capture = live.is_capture
     live.is_capture = true
     local judge, keeper = dispatch.new(capture:driver(), filter, observe, heap)
+    keeper.flows = opened
     live.is_capture = is_capture
     judge()
     keeper:judge_rest()
@@ -87,7 +88,7 @@ local function judge(path, under_test, options, observe)
     read = path, write = options.write, filter = options.select, copy = under_test.queue.copy,
     range = under_test.queue.range, default = under_test.default, on_error = under_test.on_error,
     arp = under_test.arp or options.arp, send = not under_test.script or under_test.script.send,
-  }, under_test.filter, observe, under_test.timers or timer.new())
+  }, under_test.filter, observe, under_test.timers or timer.new(), under_test.flows)
   if not capture then return nil, driver end
 
   local result = { damage = damage, log = told.log, events = told.events }
