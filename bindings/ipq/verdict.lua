@@ -35,9 +35,14 @@ M.REJECT = FIRST_REJECT
 ---@param kind "tcp-reset"|"port-unreachable"|"host-unreachable"|"net-unreachable"|"no-route"|"admin-prohibited"
 ---@return ipq.verdict
 function M.reject(kind)
+  return (M.reject_by("ipq.reject()", kind, 2))
+end
+
+--- The same for a function of another name, whose caller's error it is at that level.
+function M.reject_by(name, kind, level)
   local number = rejects[kind]
   if not number then
-    error(("ipq.reject() has no '%s'%s"):format(tostring(kind), spelling.hint(kind, rejects)), 2)
+    error(("%s has no '%s'%s"):format(name, tostring(kind), spelling.hint(kind, rejects)), level + 1)
   end
   return REJECT + number
 end

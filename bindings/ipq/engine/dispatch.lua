@@ -236,7 +236,8 @@ function M.new(driver_address, filter, observe, timers, is_program)
         if timers then timers:leave() end
         live.restore(packet_before, handle_before, keeper_before)
         live.outbox = outbox_before
-        flows.use(flows_before)
+        -- A program's save() and stop() may look at them.
+        if not is_program then flows.use(flows_before) end
         if guard then guard(guarded) end
         return count
       else

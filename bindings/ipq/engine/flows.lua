@@ -33,6 +33,8 @@ local M = {
   places = {},
   --- What a script keeps for flows: number → { generation, table }.
   data = {},
+  --- What all of these are of; what a flow that is kept refers to.
+  opened = nil,
 }
 
 -- What a script says
@@ -53,7 +55,9 @@ end
 
 local function check_fields(fields)
   local most = tonumber(E.IPQ_FLOW_FIELDS)
-  if type(fields) ~= "table" or #fields > most then
+  local count = 0
+  for _ in pairs(type(fields) == "table" and fields or {}) do count = count + 1 end
+  if type(fields) ~= "table" or count > most or count ~= #fields then
     return ("flow.fields must be a list of at most %d names"):format(most)
   end
   local seen = {}
@@ -123,12 +127,16 @@ function M.between(batch)
   if C.ipq_flows_ended(M.table) ~= nil then drain(batch) end
 end
 
---- A part of the table is looked at for flows whose time is over, where no packets do it.
+--- A part of the table is looked at for flows whose time is over, where no packets do it. The ring has room for some
+--- of them at a time.
 local function sweep()
-  local flows = M.table
-  if not flows then return end
-  C.ipq_flows_sweep(flows, now_us(), max(floor(C.ipq_flows_used(flows) / 2) + 1, 64))
-  drain(given)
+  local flows, now = M.table, now_us()
+  local left = max(floor(C.ipq_flows_used(flows) / 2) + 1, 64)
+  repeat
+    local looked = C.ipq_flows_sweep(flows, now, left)
+    left = left - looked
+    drain(given)
+  until left <= 0 or looked == 0
 end
 
 local function attach(flows, memory, size, entries)
@@ -141,7 +149,8 @@ local function attach(flows, memory, size, entries)
   return code
 end
 
---- The places of the fields that a script has declared, by name. In the order of their names: what has a place keeps it.
+--- The places of the fields that a script has declared, by name. In the order of their names: what has a place keeps
+--- it.
 local function places_of(flows, fields)
   local count, names = #fields, {}
   for i = 1, count do names[i] = fields[i] end
@@ -166,15 +175,16 @@ local function open(config, memory, size)
   return flows, places_of(flows, config.fields or {})
 end
 
-local NONE = { table = nil, places = {}, data = {} }
+local NONE = { table = nil, places = {}, data = {}, has_packet_time = false }
 local current = NONE
 
 --- Makes what begin() gave the flows of what runs; nil: it has none. Gives those before, to be put back so.
 function M.use(opened, batch)
   local before = current
   current = opened or NONE
-  M.table, M.places, M.data, stop = current.table, current.places, current.data, current.stop
-  given = batch
+  M.opened, M.table, M.places, M.data, stop = current, current.table, current.places, current.data, current.stop
+  if batch then current.batch = batch end
+  given = current.batch
   return before
 end
 
@@ -188,13 +198,13 @@ end
 function M.begin(config, memory, size)
   local flows, places = open(config, memory, size)
   if not flows then return nil, places end
-  local opened = { table = flows, places = places, data = {}, stop = config.stop, anchor = memory }
+  local opened = { table = flows, places = places, data = {}, stop = config.stop, anchor = memory,
+    has_packet_time = live.is_replay }
   timer.every(SWEEP_S, function()
     if opened.is_closed then return end
-    local batch = given
-    local before = M.use(opened, batch)
+    local before = M.use(opened)
     sweep()
-    M.use(before, batch)
+    M.use(before)
   end)
   return opened
 end

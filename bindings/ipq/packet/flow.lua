@@ -14,8 +14,8 @@ local sending = require "ipq.engine.send"
 local spelling = require "ipq.spelling"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
-local error, pairs, rawget, setmetatable, tonumber, tostring = error, pairs, rawget, setmetatable, tonumber, tostring
-local type = type
+local error, getmetatable, pairs, rawget, setmetatable = error, getmetatable, pairs, rawget, setmetatable
+local tonumber, tostring, type = tonumber, tostring, type
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.flow then return core.flow end
@@ -70,7 +70,7 @@ function get.id(f, number) return f.generation % GENERATIONS * NUMBERS + number 
 
 --- Seconds since 1970, of a time by the table's clock.
 local function seconds(us)
-  if live.is_replay then return tonumber(us) / 1e6 end
+  if flows.opened.has_packet_time then return tonumber(us) / 1e6 end
   return C.ipq_now() - C.ipq_monotonic_us() / 1e6 + tonumber(us) / 1e6
 end
 
@@ -168,24 +168,33 @@ function M.flow(p)
   return (live.view(p, flow_pointer, "flow", 0))
 end
 
--- Objects, which outlive a filter: { record or nil, number, generation }
+-- Objects, which outlive a filter: { record or false, number, generation, whose it is, when it began, and ended }
 
-local RECORD, NUMBER, GENERATION = 1, 2, 3
+local RECORD, NUMBER, GENERATION, OPENED, FIRST, LAST = 1, 2, 3, 4, 5, 6
 
-local function record_of(object)
+local function is_object(value)
+  return type(value) == "table" and getmetatable(value) == false and rawget(value, OPENED) ~= nil
+end
+
+--- Its record. Errors are at that level of the caller's.
+local function record_of(object, level)
   local record = rawget(object, RECORD)
   if record then return record, rawget(object, NUMBER) end
-  record = flows.table and C.ipq_flows_find(flows.table, rawget(object, NUMBER), rawget(object, GENERATION))
-  if record == nil then error("this flow has ended", 3) end
+  local opened = rawget(object, OPENED)
+  record = opened.table and C.ipq_flows_find(opened.table, rawget(object, NUMBER), rawget(object, GENERATION)) or nil
+  -- Where another filter runs that is not its table either.
+  if record == nil or opened ~= flows.opened then error("this flow has ended", level + 1) end
   return record, rawget(object, NUMBER)
 end
 
 local object_mt = {
   __index = function(object, key)
-    local f, number = record_of(object)
+    local f, number = record_of(object, 2)
+    if rawget(object, RECORD) and key == "first" then return (rawget(object, FIRST)) end
+    if rawget(object, RECORD) and key == "last" then return (rawget(object, LAST)) end
     local read = get[key]
     if read then return (read(f, number)) end
-    local place = flows.places[key]
+    local place = rawget(object, OPENED).places[key]
     if place then return f.fields[place] end
     if key == "original" or key == "reply" then
       local direction = key == "original" and 0 or 1
@@ -195,7 +204,7 @@ local object_mt = {
     if not method then no_field(key, 2) end
     return method
   end,
-  __newindex = function(object, key, value) assign((record_of(object)), key, value) end,
+  __newindex = function(object, key, value) assign((record_of(object, 2)), key, value) end,
   __metatable = false,
 }
 
@@ -203,7 +212,8 @@ local object_mt = {
 function flows.ended(ended)
   local copy = record_type()
   ffi.copy(copy, ended.flow, ffi.sizeof(record_type))
-  return (setmetatable({ copy, tonumber(ended.number), copy.generation }, object_mt))
+  return (setmetatable({ copy, tonumber(ended.number), copy.generation, flows.opened, get.first(copy), get.last(copy) },
+    object_mt))
 end
 
 local number_type = ffi.typeof "uint32_t[1]"
@@ -212,29 +222,31 @@ local number_type = ffi.typeof "uint32_t[1]"
 ---@return fun(): ipq.Flow?
 function M.flows()
   if not flows.table then error("ipq.flows() takes flow = {} in the script's table", 2) end
-  local at, of = number_type(), flows.table
+  local at, opened = number_type(), flows.opened
   return function()
-    local f = C.ipq_flows_next(of, at)
+    -- Another process may have it by now.
+    local f = opened.table and C.ipq_flows_next(opened.table, at) or nil
     if f == nil then return nil end
-    return (setmetatable({ false, tonumber(at[0]) - 1, f.generation }, object_mt))
+    return (setmetatable({ false, tonumber(at[0]) - 1, f.generation, opened }, object_mt))
   end
 end
 
 -- What becomes of all its packets
 
 --- The record of a view or an object, and the packet that is judged if it is a view.
-local function target(flow)
-  if type(flow) == "cdata" then
+local function target(flow, name)
+  if ffi.istype(flow_pointer, flow) then
     local f, _, p = open(flow)
     return f, p
   end
-  local f = record_of(flow)
+  if not is_object(flow) then error(("%s() is a method of a flow: flow:%s()"):format(name, name), 3) end
+  local f = record_of(flow, 3)
   return f, nil
 end
 
 --- Drops this packet, if the filter says nothing else, and all that come after it, without the filter being asked.
 function methods:drop()
-  local f, p = target(self)
+  local f, p = target(self, "drop")
   C.ipq_flow_decide(f, DROP)
   if p then p.verdict, p.reject = verdict.DROP, 0 end
 end
@@ -243,15 +255,15 @@ end
 ---@param kind? string nft's words, as of ipq.reject()
 function methods:reject(kind)
   if not live.outbox then error("flow:reject() takes " .. sending.HOW, 2) end
-  local number = verdict.reject_of(kind and verdict.reject(kind) or verdict.REJECT)
-  local f, p = target(self)
+  local number = verdict.reject_of(kind ~= nil and verdict.reject_by("flow:reject()", kind, 2) or verdict.REJECT)
+  local f, p = target(self, "reject")
   C.ipq_flow_decide(f, REJECT + number)
   if p then p.verdict, p.reject = verdict.DROP, number end
 end
 
 --- Accepts this packet, if the filter says nothing else, and all that come after it, without the filter being asked.
 function methods:bypass()
-  local f, p = target(self)
+  local f, p = target(self, "bypass")
   C.ipq_flow_decide(f, BYPASS)
   if p then p.verdict, p.reject = verdict.ACCEPT, 0 end
 end

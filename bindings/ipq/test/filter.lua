@@ -25,12 +25,20 @@ local filter_mt = {
 }
 
 --- Calls a function of the script's, with its timers, and its right to send.
-local function call(timers, loaded, name, argument)
+local function call_with(timers, loaded, name, argument)
   if not loaded.send then
     local ok, result = memory.with_timers(timers, script.call, loaded, name, argument)
     return ok, result
   end
   local ok, result, sent = memory.with_outbox(memory.with_timers, timers, script.call, loaded, name, argument)
+  return ok, result, sent
+end
+
+--- The same, with the flows that it follows, if it does.
+local function call(timers, loaded, name, argument, opened)
+  local before = flows.use(opened)
+  local ok, result, sent = call_with(timers, loaded, name, argument)
+  flows.use(before)
   return ok, result, sent
 end
 
@@ -50,7 +58,7 @@ function Filter:stop(reason)
     error('stop() takes the reason, "reload" or "exit"', 2)
   end
   if self.flows and reason ~= "reload" then flows.exit(self.flows) end
-  local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit")
+  local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit", self.flows)
   local _, _, last = memory.with_outbox(memory.judge_rest, self.filter)
   if not ok then error(message, 2) end
   local list = packets_of(sent)
@@ -61,7 +69,9 @@ end
 --- Calls the script's save(). Raises where that does, and where what it returns cannot be saved.
 ---@return any saved what the restore() of a script that takes its place would get
 function Filter:save()
+  local before = flows.use(self.flows)
   local ok, saved = memory.with_timers(self.timers, script.call, self.script, "save")
+  flows.use(before)
   if not ok then error(saved, 2) end
   local copied, copy = pcall(core.value_copy, saved)
   if not copied then error("save(): " .. tostring(copy), 2) end

@@ -54,7 +54,7 @@ function M.new_flows(config)
   local address = tonumber(ffi.cast("uintptr_t", bytes))
   local opened, message = flows.begin(config, bytes + -address % LINE, size)
   if not opened then error(message, 0) end
-  opened.memory = bytes
+  opened.memory, opened.has_packet_time = bytes, true
   return opened
 end
 
