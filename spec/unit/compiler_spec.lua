@@ -7,13 +7,13 @@ describe("how a filter is compiled", function()
   traffic.write(folder .. "/in.pcap", 20000)
   teardown(function() os.execute("rm -r " .. folder) end)
 
-  --- What the program logs, and its status, with a filter (text).
-  local function replay(filter, options)
+  --- What the program logs, and its status, with a filter (text), of a capture of this folder.
+  local function replay(filter, options, capture)
     local file = assert(io.open(folder .. "/filter.lua", "w"))
     file:write(filter)
     file:close()
-    return netns.shell(("cd %s; LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 $OLDPWD/%s %s -r in.pcap filter.lua")
-      :format(folder, netns.program, options or "--log-level debug"))
+    return netns.shell(("cd %s; LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 $OLDPWD/%s %s -r %s filter.lua")
+      :format(folder, netns.program, options or "--log-level debug", capture or "in.pcap"))
   end
 
   local closure = [[
@@ -67,6 +67,39 @@ return { filter = filter, stop = function() print("anew " .. times, compiler.has
 ]]
     assert.matches("anew 1\ttrue\n", (replay(flushes:format(loops), "")))
     assert.matches("anew 0\ttrue\n", (replay(flushes:format "return function(pkt) pkt.mark = 1 end", "")))
+  end)
+
+  it("leaves nothing of it interpreted where that reads flows and adds to them, and makes no garbage", function()
+    traffic.write(folder .. "/many.pcap", 140000)
+    local output, status = replay([[
+local ipq = require "ipq"
+local count, before = 0, 0
+return {
+  flow = { entries = 5000, fields = { "hits", "size" }, timeout = { udp = 0.001, udp_stream = 0.001, tcp = 0.5 } },
+  filter = function(pkt)
+    local flow = pkt.flow
+    count = count + 1
+    if count == 40000 then
+      collectgarbage()
+      collectgarbage "stop"
+      before = collectgarbage "count"
+    elseif count == 140000 then
+      print("kilobytes", collectgarbage "count" - before)
+    end
+    if not flow then return ipq.DROP end
+    flow.hits = flow.hits + 1
+    if flow.is_new then flow.size = pkt.len end
+    if flow.original.bytes + flow.reply.bytes > 1e9 then flow:bypass() end
+    if flow.original.packets > 1e7 then flow:drop() end
+    if flow.direction == "reply" and flow.state == "closed" or flow.is_related then return ipq.DROP end
+    if flow.sport == 5 or flow.protocol == 99 or flow.id == 7 or flow.hook == "forward" then return ipq.DROP end
+  end,
+}
+]], nil, "many.pcap")
+    assert.equal(0, status)
+    assert.not_matches("not compiled", output)
+    -- One byte a packet would be a hundred; the timer that sweeps has some of its own.
+    assert.is_true(tonumber(output:match "kilobytes\t(%S+)") < 40, output)
   end)
 
   it("is left alone where a script watches LuaJIT itself", function()

@@ -387,6 +387,23 @@ describe("a flow's table of data", function()
     for port = 1, 5 do assert.verdict("accept", filter, udp(port)) end
   end)
 
+  it("is each flow's own where one takes the place of another one that has not been told of yet", function()
+    local told, list = {}, {}
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local frames = {}
+    for port = 1, 60 do frames[port] = { udp(math.ceil(port / 2)).bytes } end
+    require "spec.support.capture".write(path, frames)
+    local filter = follow({ entries = 1, stop = function(flow) told[#told + 1] = flow.data.note == flow.sport end },
+      function(pkt)
+        list[#list + 1] = pkt.flow.data.note or "none"
+        pkt.flow.data.note = pkt.sport
+      end)
+    t.replay(path, filter)
+    for i = 1, 29 do assert.is_true(told[i], i) end
+    for port = 1, 60 do assert.equal(port % 2 == 0 and port / 2 or "none", list[port]) end
+  end)
+
   it("is there for stop()", function()
     local told = {}
     local filter = follow({ stop = function(flow) told[#told + 1] = flow.data.note end, timeout = { udp = 5 } },

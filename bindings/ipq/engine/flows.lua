@@ -31,7 +31,7 @@ local M = {
   table = nil,
   --- Where the declared fields are in a record, by name.
   places = {},
-  --- What a script keeps for flows: number → { generation, table }.
+  --- What a script keeps for flows, by their ids.
   data = {},
   --- What all of these are of; what a flow that is kept refers to.
   opened = nil,
@@ -97,11 +97,16 @@ local function now_us() return live.monotonic() * 1e6 end
 
 local stop, given -- the script's function; the heap's batch while it runs
 
---- What a flow that has ended shows to a script. Set by packet/flow.lua.
-M.ended = nil
+--- What a flow that has ended shows to a script, and the id of one. Set by packet/flow.lua.
+M.ended, M.id = nil, nil
 
 local function on_raise(err)
   log.write("error", "flow.stop(): " .. debug_traceback(tostring(err), 2))
+end
+
+local reasons = {}
+for reason = E.IPQ_FLOW_END_CLOSED, E.IPQ_FLOW_END_EVICTED do
+  reasons[reason] = ffi.string(C.ipq_flow_reason_word(reason))
 end
 
 --- Tells the script of flows that have ended.
@@ -109,14 +114,14 @@ local function drain(batch)
   local flows = M.table
   local ended = C.ipq_flows_ended(flows)
   while ended ~= nil do
-    local number, reason = ended.number, ffi.string(C.ipq_flow_reason_word(ended.reason))
+    local id, reason = M.id(ended.flow, tonumber(ended.number)), tonumber(ended.reason)
     if stop then
       local flow = M.ended(ended)
       if batch then batch.in_timer = batch.in_timer + 1 end
-      xpcall(stop, on_raise, flow, reason)
+      xpcall(stop, on_raise, flow, reasons[reason])
       if batch then batch.in_timer = batch.in_timer + 1 end
     end
-    M.data[tonumber(number)] = nil
+    M.data[id] = nil
     C.ipq_flows_ended_taken(flows)
     ended = C.ipq_flows_ended(flows)
   end
@@ -127,11 +132,15 @@ function M.between(batch)
   if C.ipq_flows_ended(M.table) ~= nil then drain(batch) end
 end
 
---- A part of the table is looked at for flows whose time is over, where no packets do it. The ring has room for some
---- of them at a time.
+--- A part of the table is looked at for flows whose time is over, where no packets do it. Where the script is told of
+--- them the ring has room for some of them at a time.
 local function sweep()
   local flows, now = M.table, now_us()
   local left = max(floor(C.ipq_flows_used(flows) / 2) + 1, 64)
+  if flows.wants_ended == 0 then
+    C.ipq_flows_sweep(flows, now, left)
+    return
+  end
   repeat
     local looked = C.ipq_flows_sweep(flows, now, left)
     left = left - looked
@@ -171,7 +180,7 @@ local function open(config, memory, size)
   if code < 0 then return nil, "cannot begin a table of flows in " .. size .. " bytes" end
   if config.entries and config.entries < flows.limit then flows.limit = config.entries end
   for name, seconds in pairs(config.timeout or {}) do flows.timeout_ms[TIMEOUTS[name]] = floor(seconds * 1000 + 0.5) end
-  flows.wants_ended = 1
+  if config.stop then flows.wants_ended = 1 end
   return flows, places_of(flows, config.fields or {})
 end
 

@@ -68,6 +68,8 @@ end
 --- A number that no other flow of the table has.
 function get.id(f, number) return f.generation % GENERATIONS * NUMBERS + number end
 
+flows.id = get.id
+
 --- Seconds since 1970, of a time by the table's clock.
 local function seconds(us)
   if flows.opened.has_packet_time then return tonumber(us) / 1e6 end
@@ -83,14 +85,17 @@ function get.direction(_, _, p) if p then return p.flow_direction == 0 and "orig
 function get.is_new(_, _, p) if p then return band(p.flow_bits, IS_NEW) ~= 0 end end
 function get.is_related(_, _, p) if p then return band(p.flow_bits, IS_RELATED) ~= 0 end end
 
---- A table of the script's own for this flow, made when it is asked for first.
+--- A table of the script's own for this flow, made when it is asked for first. By the id: the ends of a batch's flows
+--- are told when others have their places.
 function get.data(f, number)
-  local kept = flows.data[number]
-  if not kept or kept.generation ~= f.generation then
-    kept = { generation = f.generation, table = {} }
-    flows.data[number] = kept
-  end
-  return kept.table
+  local id = get.id(f, number)
+  local data = flows.data[id]
+  if data then return data end
+  data = {}
+  flows.data[id] = data
+  -- It goes when the flow does.
+  flows.table.wants_ended = 1
+  return data
 end
 
 -- The two directions
@@ -168,9 +173,9 @@ function M.flow(p)
   return (live.view(p, flow_pointer, "flow", 0))
 end
 
--- Objects, which outlive a filter: { record or false, number, generation, whose it is, when it began, and ended }
+-- Objects, which outlive a filter: { record or false, number, generation, whose it is, what of it is in no record }
 
-local RECORD, NUMBER, GENERATION, OPENED, FIRST, LAST = 1, 2, 3, 4, 5, 6
+local RECORD, NUMBER, GENERATION, OPENED, KEPT = 1, 2, 3, 4, 5
 
 local function is_object(value)
   return type(value) == "table" and getmetatable(value) == false and rawget(value, OPENED) ~= nil
@@ -190,8 +195,8 @@ end
 local object_mt = {
   __index = function(object, key)
     local f, number = record_of(object, 2)
-    if rawget(object, RECORD) and key == "first" then return (rawget(object, FIRST)) end
-    if rawget(object, RECORD) and key == "last" then return (rawget(object, LAST)) end
+    local kept = rawget(object, KEPT)
+    if kept and kept[key] then return kept[key] end
     local read = get[key]
     if read then return (read(f, number)) end
     local place = rawget(object, OPENED).places[key]
@@ -212,8 +217,9 @@ local object_mt = {
 function flows.ended(ended)
   local copy = record_type()
   ffi.copy(copy, ended.flow, ffi.sizeof(record_type))
-  return (setmetatable({ copy, tonumber(ended.number), copy.generation, flows.opened, get.first(copy), get.last(copy) },
-    object_mt))
+  local number = tonumber(ended.number)
+  local kept = { first = get.first(copy), last = get.last(copy), data = flows.data[get.id(copy, number)] or {} }
+  return (setmetatable({ copy, number, copy.generation, flows.opened, kept }, object_mt))
 end
 
 local number_type = ffi.typeof "uint32_t[1]"
