@@ -1,0 +1,295 @@
+-- Flows outlive who follows them: a killed worker, a script, a version of the program.
+local netns = require "spec.support.netns"
+
+local shell = [[
+  export ASAN_OPTIONS=detect_leaks=0:handle_segv=0
+  gone() { ! kill -0 "$1" 2> /dev/null; }
+  # say PORT N [TO]: so many packets from that port.
+  say() {
+    python3 - "$@" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+for _ in range(int(sys.argv[2])): s.sendto(b"x", ("127.0.0.1", int((sys.argv + ["9"])[3])))
+END
+  }
+  # printed NAME TEXT: whether it has.
+  printed() { grep -qF -e "$2" "$DIR/$1.out"; }
+  rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+  rule -A INPUT -p udp --dport 9 -j DROP
+]]
+
+--- Lua for a filter: counts in a flow's record, and drops flows from port 6000 without being asked again.
+local COUNTING = [[
+return {
+  flow = { fields = { "hits" }, stop = function(flow, reason) print("end", reason, flow.sport, flow.hits) end },
+  filter = function(pkt)
+    local flow = pkt.flow
+    flow.hits = flow.hits + 1
+    print("port " .. flow.sport, flow.hits, flow.original.packets, flow.is_new)
+    if flow.sport == 6000 then flow:drop() end
+  end,
+}
+]]
+
+local function run(script)
+  return netns.run(shell .. script:gsub("@counting\n", function() return COUNTING end))
+end
+
+netns.describe("flows", function()
+  it("are there for the successor of a killed worker, with counters, fields and decisions", function()
+    local output = run [[
+      filter filter <<'END'
+@counting
+END
+      say 5000 3
+      say 6000 1
+      wait_for judged 4
+      kill -KILL $(worker filter)
+      wait_for logged filter "goes on"
+      say 5000 1
+      say 6000 2
+      wait_for judged 7
+      wait_for printed filter "port 5000	4"
+      stop filter]]
+    assert.matches("port 5000\t4\t4\tfalse\n", output)
+    assert.not_matches("port 6000\t2", output)
+    assert.matches("end\texit\t5000\t4\n", output)
+    assert.matches("end\texit\t6000\t1\n", output)
+    assert.matches("queue 0: 7 packets, 4 accepted, 3 dropped, 0 other verdicts, 0 errors", output)
+  end)
+
+  it("are there for a script that was reloaded, whose new fields begin at 0, and stop() is not told", function()
+    local output = run [[
+      filter filter <<'END'
+@counting
+END
+      say 5000 2
+      say 6000 1
+      wait_for judged 3
+      w=$(worker filter)
+      sed -i 's/"hits" }/"score", "hits" }/; s/"port "/flow.score, "port "/' "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for logged filter "was reloaded"
+      wait_for gone $w
+      say 5000 1
+      say 6000 1
+      wait_for judged 5
+      w=$(worker filter)
+      sed -i 's/"score", "hits" }/"score", "count" }/; s/flow.hits/flow.count/g' "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for logged filter "was reloaded" 2
+      wait_for gone $w
+      say 5000 1
+      wait_for judged 6
+      wait_for printed filter "port 5000	1	4"
+      ! printed filter "end	"
+      echo "ends before $?"
+      stop filter]]
+    assert.matches("ends before 0\n", output)
+    assert.matches("0\tport 5000\t3\t3\tfalse\n", output)
+    assert.matches("0\tport 5000\t1\t4\tfalse\n", output)
+    assert.matches("end\texit\t5000\t1\n", output)
+    assert.matches("6 packets, 4 accepted, 2 dropped, 0 other verdicts, 0 errors", output)
+  end)
+
+  it("stay those of the script that runs, where a new one cannot take its place", function()
+    local output = run [[
+      filter filter <<'END'
+@counting
+END
+      say 5000 2
+      wait_for judged 2
+      sed -i '1i local broken = true' "$DIR/filter.lua"
+      sed -i 's/^  filter =/  start = function() error "not now" end, filter =/' "$DIR/filter.lua"
+      kill -HUP $pid_filter
+      wait_for logged filter "not now"
+      say 5000 1
+      wait_for judged 3
+      wait_for printed filter "port 5000	3"
+      stop filter]]
+    assert.matches("port 5000\t3\t3\tfalse\n", output)
+    assert.matches("3 packets, 3 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+  end)
+
+  it("are there for the program that takes over", function()
+    local output = run [[
+      cp "$PROGRAM" "$DIR/installed"
+      PROGRAM="$DIR/installed"
+      filter filter <<'END'
+@counting
+END
+      say 5000 2
+      say 6000 1
+      wait_for judged 3
+      kill -USR2 $pid_filter
+      wait_for logged filter 'waiting for packets' 2
+      say 5000 1
+      say 6000 1
+      wait_for judged 5
+      wait_for printed filter "port 5000	3"
+      stop filter]]
+    assert.matches("takes over", output)
+    assert.matches("port 5000\t3\t3\tfalse\n", output)
+    assert.not_matches("port 6000\t2", output)
+    assert.equal(1, select(2, output:gsub("end\t%w+\t5000", "")))
+  end)
+
+  it("are kept by a service manager, by the queue's number", function()
+    local output = run [==[
+      cat > "$DIR/filter.lua" <<'END'
+@counting
+END
+      cat > "$DIR/manager.py" <<'END'
+import os, signal, socket, subprocess, sys
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(60)
+store = {}
+def start():
+    def move():
+        for i, fd in enumerate(store.values()): os.dup2(fd, 60 + i)
+        for i in range(len(store)): os.dup2(60 + i, 3 + i)
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)), LISTEN_FDNAMES=":".join(store))
+    os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
+    p = subprocess.Popen([os.environ["PROGRAM"], os.environ["DIR"] + "/filter.lua"],
+        preexec_fn=move if store else None, close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    text = ""
+    while "READY=1" not in text:
+        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
+        text = text.decode()
+        fields = dict(line.split("=", 1) for line in text.split("\n"))
+        if "FDSTORE" in fields: store[fields["FDNAME"]] = fds[0]
+    return p
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 5000))
+for _ in range(2):
+    p = start()
+    s.sendto(b"x", ("127.0.0.1", 9))
+    print(p.stdout.readline().decode(), end="")
+    p.kill() if _ == 0 else p.terminate()
+    p.wait()
+    print(*sorted(name for name in store if name.startswith("flows")), flush=True)
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py"]==]
+    assert.equal("port 5000\t1\t1\ttrue\nflows-0\nport 5000\t2\t2\tfalse\nflows-0\n", output)
+  end)
+
+  it("are in a table for each queue", function()
+    local output = run [[
+      rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
+      cat > "$DIR/filter.lua" <<'END'
+local ipq = require "ipq"
+return { flow = {}, filter = function(pkt) print(pkt.dport, ipq.flow_count(), pkt.flow.original.packets) end }
+END
+      QUEUE=1 run filter -q 0:1 "$DIR/filter.lua"
+      wait_for logged filter 'waiting for packets' 2
+      say 5000 2
+      say 5000 1 10
+      say 5001 1 10
+      wait_for printed filter "9	1	2"
+      wait_for printed filter "10	2	1"
+      stop filter > /dev/null
+      sort "$DIR/filter.out"]]
+    assert.equal("10\t1\t1\n10\t2\t1\n9\t1\t1\n9\t1\t2\n", output)
+  end)
+
+  it("end within a second of their time, also where no packet comes", function()
+    local output = run [[
+      filter filter <<'END'
+local ipq = require "ipq"
+return {
+  flow = { timeout = { udp = 0.3 }, stop = function(flow, reason)
+    print(reason, flow.sport, ipq.now() - flow.last >= 0.3 and ipq.now() - flow.last < 60, flow.first == flow.last)
+  end },
+  filter = function() end,
+}
+END
+      say 5000 1
+      wait_for printed filter "timeout	5000"
+      stop filter > /dev/null
+      cat "$DIR/filter.out"]]
+    assert.equal("timeout\t5000\ttrue\ttrue\n", output)
+  end)
+
+  it("may have little memory, where what matters least goes first", function()
+    local output = run [[
+      filter filter --flow-memory 1 --queue-maxlen 20000 <<'END'
+local ipq = require "ipq"
+local evicted = 0
+return {
+  flow = { stop = function(_, reason) if reason == "evicted" then evicted = evicted + 1 end end },
+  filter = function() end,
+  stop = function() print(evicted, ipq.flow_count()) end,
+}
+END
+      python3 - <<'END'
+import socket
+for port in range(20000, 29000):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", port))
+        s.sendto(b"x", ("127.0.0.1", 9))
+END
+      wait_for judged 9000
+      stop filter > /dev/null
+      cat "$DIR/filter.out"]]
+    local evicted, left = output:match "^(%d+)\t(%d+)\n$"
+    assert.equal(9000, evicted + left)
+    assert.is_true(tonumber(left) > 7000 and tonumber(left) < 7711)
+  end)
+end)
+
+netns.describe("the memory of flows", function()
+  it("is no descriptor of a worker's", function()
+    local output = run [[
+      filter filter --no-sandbox <<'END'
+return { flow = {}, filter = function() end }
+END
+      memory() { ls -l /proc/$1/fd | grep -c memfd; }
+      memory $pid_filter
+      memory $(worker filter)
+      stop filter > /dev/null]]
+    assert.matches("^[1-9]%d*\n0\n", output)
+  end)
+
+  -- What code of a stranger's in a worker could do, by ffi.
+  for what, damage in pairs {
+    ["its head"] = "ffi.fill(flows.head, 512, 0xff)",
+    ["its sizes"] = "ffi.fill(ffi.cast('char *', flows.head) + 16, 240, 0x7f)",
+    ["its index"] = "ffi.fill(flows.buckets, 64 * 1000, 0xa5)",
+    ["its records"] = "ffi.fill(flows.records, 128 * 1000, 0xa5)",
+  } do
+    it("costs nobody but who writes rubbish to " .. what .. " anything", function()
+      local output = run(([[
+      filter filter --on-error accept <<'END'
+local ffi = require "ffi"
+return {
+  flow = { fields = { "hits" } },
+  filter = function(pkt)
+    local flow = pkt.flow
+    flow.hits = flow.hits + 1
+    print("asked", pkt.sport, pkt.packet_id)
+    if pkt.sport == 6000 then
+      local flows = debug.getregistry()["ipq.require"] "ipq.engine.flows".table
+      %s
+      ffi.cast("int *", 8)[0] = 1
+    end
+  end,
+}
+END
+      say 5000 1
+      say 6000 1
+      wait_for logged filter "goes on"
+      say 5001 2
+      wait_for judged 4
+      wait_for printed filter "asked	5001	4"
+      stop filter]]):format(damage))
+      assert.matches("asked\t5001\t3\nasked\t5001\t4\n", output)
+      assert.matches("exit 0\n", output)
+      assert.matches("4 packets, 4 accepted, 0 dropped, 0 other verdicts, 1 errors, 0 lost unseen, 1 restart\n",
+        output)
+    end)
+  end
+end)
