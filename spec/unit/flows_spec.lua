@@ -404,6 +404,17 @@ describe("a flow's table of data", function()
     for port = 1, 60 do assert.equal(port % 2 == 0 and port / 2 or "none", list[port]) end
   end)
 
+  it("is garbage when the flow has ended, whoever is told of that", function()
+    local kept = setmetatable({}, { __mode = "v" })
+    local filter = follow({ timeout = { udp = 5 } }, function(pkt) kept[pkt.sport] = pkt.flow.data end)
+    run_all(filter, { udp(1), udp(2) })
+    collectgarbage()
+    assert.is_not_nil(kept[2])
+    t.advance(7)
+    collectgarbage()
+    assert.same({}, kept)
+  end)
+
   it("is there for stop()", function()
     local told = {}
     local filter = follow({ stop = function(flow) told[#told + 1] = flow.data.note end, timeout = { udp = 5 } },
@@ -837,6 +848,15 @@ return {
     end }, function() end)
     t.replay(path, filter)
     assert.same({ { "timeout", 1, 100, 101 }, { "timeout", 2, 120, 120 } }, told)
+  end)
+
+  it("has no more of them than entries says, however much memory there is", function()
+    local packets = {}
+    for port = 1, 100 do packets[port] = udp(port).bytes end
+    assert.matches("count\t10\n", program("", [[
+local ipq = require "ipq"
+return { flow = { entries = 10 }, filter = function() end, stop = function() print("count", ipq.flow_count()) end }
+]], packets))
   end)
 
   it("may have little memory, where what matters least goes", function()
