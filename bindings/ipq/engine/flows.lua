@@ -45,10 +45,10 @@ local function check_timeout(timeout)
   if type(timeout) ~= "table" then return "flow.timeout must be a table of seconds, as { tcp = 3600 }" end
   for name, seconds in pairs(timeout) do
     if not TIMEOUTS[name] then
-      return ("flow.timeout has an unknown field '%s'%s"):format(tostring(name), spelling.hint(name, TIMEOUTS))
+      return (("flow.timeout has an unknown field '%s'%s"):format(tostring(name), spelling.hint(name, TIMEOUTS)))
     end
     if type(seconds) ~= "number" or not (seconds >= 0.001 and seconds <= TIMEOUT_MOST) then
-      return ("flow.timeout.%s must be a number of seconds, from 0.001 to 1e6"):format(name)
+      return (("flow.timeout.%s must be a number of seconds, from 0.001 to 1e6"):format(name))
     end
   end
 end
@@ -58,15 +58,15 @@ local function check_fields(fields)
   local count = 0
   for _ in pairs(type(fields) == "table" and fields or {}) do count = count + 1 end
   if type(fields) ~= "table" or count > most or count ~= #fields then
-    return ("flow.fields must be a list of at most %d names"):format(most)
+    return (("flow.fields must be a list of at most %d names"):format(most))
   end
   local seen = {}
   for i, name in ipairs(fields) do
     if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" or #name > 32 then
-      return ("flow.fields: entry %d must be a name of letters, digits and _, at most 32"):format(i)
+      return (("flow.fields: entry %d must be a name of letters, digits and _, at most 32"):format(i))
     end
-    if M.is_field and M.is_field(name) then return ("flow.fields: a flow has a field '%s' already"):format(name) end
-    if seen[name] then return ("flow.fields has '%s' twice"):format(name) end
+    if M.is_field and M.is_field(name) then return (("flow.fields: a flow has a field '%s' already"):format(name)) end
+    if seen[name] then return (("flow.fields has '%s' twice"):format(name)) end
     seen[name] = true
   end
 end
@@ -77,12 +77,12 @@ end
 function M.refusal(flow)
   for key in pairs(flow) do
     if not known[key] then
-      return ("flow has an unknown field '%s'%s"):format(tostring(key), spelling.hint(key, known))
+      return (("flow has an unknown field '%s'%s"):format(tostring(key), spelling.hint(key, known)))
     end
   end
   local entries, most = flow.entries, tonumber(E.IPQ_FLOWS_MOST)
   if entries ~= nil and (type(entries) ~= "number" or not (entries >= 1 and entries <= most) or entries % 1 ~= 0) then
-    return ("flow.entries must be an integer from 1 to %d"):format(most)
+    return (("flow.entries must be an integer from 1 to %d"):format(most))
   end
   if flow.stop ~= nil and type(flow.stop) ~= "function" then return "flow.stop must be a function" end
   local why = flow.timeout ~= nil and check_timeout(flow.timeout) or nil

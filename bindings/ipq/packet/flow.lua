@@ -50,7 +50,7 @@ local function side(f, which)
   return (text(f.key.addresses[which]))
 end
 
-local function origin(f) return band(f.bits, ORIGIN) end
+local function origin(f) return (band(f.bits, ORIGIN)) end
 
 function get.saddr(f) return (side(f, origin(f))) end
 function get.daddr(f) return (side(f, 1 - origin(f))) end
@@ -103,7 +103,7 @@ end
 local directions = { packets = true, bytes = true }
 
 local function direction_field(f, direction, key)
-  if key == "packets" then return C.ipq_flow_packets(f, direction) end
+  if key == "packets" then return (C.ipq_flow_packets(f, direction)) end
   if key == "bytes" then return f.bytes[direction] end
   error(("a flow's direction has no field '%s'%s"):format(tostring(key), spelling.hint(key, directions)), 3)
 end
