@@ -15,9 +15,17 @@
 ---@field stop? fun(reason: "reload"|"exit")
 ---@field queue? {copy?: "packet"|"meta", range?: integer, sent?: boolean} sent has what the script sends judged, too
 ---@field send? boolean whether it sends packets of its own: ipq.send(), ipq.REJECT, pkt:reset()
+---@field flow? ipq.FlowOptions has the script follow flows: pkt.flow, ipq.flows()
 ---@field arp? boolean whether the ARP of a capture comes to the filter
 ---@field private? boolean whether what is written of a capture must tell nothing else of it
 ---@field needs? string the oldest version of the program that it takes
+
+---What a script says of the flows that it follows.
+---@class ipq.FlowOptions
+---@field entries? integer how many there may be at a time; as many as --flow-memory has room for where it is left out
+---@field timeout? {tcp?: number, tcp_opening?: number, tcp_closing?: number, udp?: number, udp_stream?: number, icmp?: number, other?: number} seconds without a packet
+---@field fields? string[] up to four names of numbers in each flow, 0 at first
+---@field stop? fun(flow: ipq.Flow, reason: "closed"|"reset"|"timeout"|"evicted"|"exit")
 
 ---@class ipq
 ---@field version string
@@ -45,6 +53,15 @@ function ipq.queue(n, bypass) end
 ---@param kind ipq.reject
 ---@return ipq.verdict
 function ipq.reject(kind) end
+
+---The flows that there are, one after the other; each may be kept, and raises when it has ended. Raises without flow = {}
+---in the script's table.
+---@return fun(): ipq.Flow?
+function ipq.flows() end
+
+---How many flows there are. Raises without flow = {} in the script's table.
+---@return integer
+function ipq.flow_count() end
 
 ---Sends a packet behind the verdicts of the batch: a packet of the script's own, the packet whose filter runs, once more,
 ---or a whole IP packet. nil and why, where it is known at once that it cannot be sent. Raises without send = true in the
@@ -292,6 +309,7 @@ function Netset:has_daddr(pkt) end
 ---@field csum_ready boolean whether the bytes hold their checksums
 ---@field csum_verified boolean whether the checksums were found right; false of a capture's packets
 ---@field ct ipq.Conntrack? a table of its own for each reading
+---@field flow ipq.Flow? with flow = {} in the script's table; nil: a later fragment, no IP, no ports
 ---@field payload ipq.Buffer? the IP packet; nil with copy = "meta"
 ---@field fix boolean can be assigned; false sends changed bytes as they are
 ---@field saddr string? can be assigned; of the IP header, whichever it is
@@ -576,6 +594,47 @@ function TCP:set_option(kind, data) end
 ---@field protocol integer
 ---@field sport integer?
 ---@field dport integer?
+
+---Who speaks with whom, and what was said so far. pkt.flow is good until the filter returns; one of ipq.flows() until
+---the flow ends; what flow.stop() is told is a copy. What flow.fields declares are fields of it as well.
+---@class ipq.Flow
+---@field [string] number a declared field; can be assigned
+---@field saddr string as the flow's first packet had it, and the others
+---@field daddr string
+---@field sport integer?
+---@field dport integer?
+---@field protocol integer
+---@field icmp_id integer? the identifier of ICMP's requests and replies
+---@field zone integer conntrack's; 0 where the kernel tells of none
+---@field direction "original"|"reply"|nil of the packet; nil where there is none
+---@field is_new boolean? whether the packet is the flow's first
+---@field is_related boolean? whether the packet is an ICMP error that quotes the flow
+---@field original ipq.FlowDirection
+---@field reply ipq.FlowDirection
+---@field first number when its first packet came, in seconds since 1970
+---@field last number
+---@field state string "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "closed", "midstream"; "new" or "stream" where it is no TCP
+---@field id integer a number that no other flow of the table has
+---@field hook string where its packets count: "forward", "input" and so on
+---@field data table the script's own; gone with the flow, and with its process
+local Flow = {}
+
+---Drops this packet, if the filter says nothing else, and all of its flow that come after it, without the filter being
+---asked.
+function Flow:drop() end
+
+---The same, and their senders are told: as ipq.REJECT, or as ipq.reject(kind). Raises without send = true in the script's
+---table.
+---@param kind? "tcp-reset"|"port-unreachable"|"host-unreachable"|"net-unreachable"|"no-route"|"admin-prohibited"
+function Flow:reject(kind) end
+
+---Accepts this packet, if the filter says nothing else, and all of its flow that come after it, without the filter being
+---asked; these with ipq.BYPASS_MARK in their marks.
+function Flow:bypass() end
+
+---@class ipq.FlowDirection
+---@field packets integer
+---@field bytes integer from the IP header on
 
 ---Bytes of a packet. Offsets begin at 0; an access out of bounds raises.
 ---@class ipq.Buffer

@@ -52,7 +52,7 @@ describe("the manual pages", function()
         seen = seen + 1
       end
     end
-    assert.equal(12, seen)
+    assert.equal(13, seen)
   end)
 
   it("name no other page that is ours than those that there are", function()
@@ -184,7 +184,7 @@ describe("ipq(3lua)", function()
 
   it("names what the annotations name: methods, options, the kit and its assertions", function()
     local letters = { Buffer = "b", Netset = "set", Held = "held", Timer = "timer", Queue = "queue",
-      Packet = "pkt", Filter = "filter", OwnPacket = "own" }
+      Packet = "pkt", Filter = "filter", OwnPacket = "own", Flow = "flow" }
     local seen = 0
     local function check(path, kit)
       for owner, sign, name in document.read(path):gmatch "\nfunction (%w+)([.:])([%w_]+)%(" do

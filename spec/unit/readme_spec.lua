@@ -163,6 +163,31 @@ describe("README.md", function()
     end
   end)
 
+  it("ends a connection with wrong passwords in its example", function()
+    local t, path = require "ipq.test", os.tmpname()
+    finally(function() os.remove(path) end)
+    local file = assert(io.open(path, "w"))
+    file:write(examples["wrong.lua"])
+    file:close()
+    local f = t.load(path)
+    local function client(sport, payload)
+      return t.tcp { saddr = "10.0.0.1", daddr = "192.0.2.9", sport = sport, dport = 21, payload = payload, ack = true }
+    end
+    local function server(sport, payload)
+      return t.tcp { saddr = "192.0.2.9", daddr = "10.0.0.1", sport = 21, dport = sport, payload = payload, ack = true }
+    end
+    for i = 1, 3 do
+      assert.verdict("accept", f, client(5000, "PASS x\r\n"))
+      assert.verdict(i < 3 and "accept" or "drop", f, server(5000, "530 Login incorrect.\r\n"))
+    end
+    assert.verdict("drop", f, client(5000, "PASS y\r\n"))
+    assert.verdict("accept", f, client(5001, "PASS y\r\n"))
+    assert.verdict("accept", f, server(5001, "230 Login successful.\r\n"))
+    local _, events = t.advance(601)
+    assert.same({ { saddr = "10.0.0.1", wrong = 3, reason = "timeout" } }, events)
+    t.set_time(0)
+  end)
+
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
   it("has a module example that compiles", function()
     assert(loadstring(examples["own.lua"]))
@@ -249,7 +274,7 @@ describe("bindings/types/ipq.lua", function()
 
   it("names what the module has", function()
     local named = class "ipq"
-    for name in text:gmatch "function ipq%.(%w+)" do named[name] = true end
+    for name in text:gmatch "function ipq%.([%w_]+)" do named[name] = true end
     local has = { queue_num = true } -- nil where there is no queue
     for name in pairs(ipq) do has[name] = true end
     assert.same(has, named)
