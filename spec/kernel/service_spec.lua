@@ -110,7 +110,7 @@ END
       export DIR PROGRAM
       python3 "$DIR/manager.py" 2> /dev/null]==]
     assert.matches("^bound 3\nbound 4\n[^\n]*balance 3:4\n", output)
-    assert.matches("gives back queue%-3\ngives back queue%-4\n", output)
+    assert.matches("gives back queue%-3\ngives back flows%-3\ngives back queue%-4\ngives back flows%-4\n", output)
     assert.matches("bound 5\n[^\n]*num 5\n$", output)
   end)
 end)

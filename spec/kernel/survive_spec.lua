@@ -321,7 +321,7 @@ p.wait()
 END
       export DIR PROGRAM
       python3 "$DIR/manager.py" 2>&1]]
-    assert.matches("kept queue%-0\n", output)
+    assert.matches("kept queue%-0 flows%-0 shared\n", output)
     assert.matches("exit 0\n", output)
     lost_nothing(output)
   end)

@@ -35,7 +35,8 @@ describe("script.load", function()
     { "return { filer = print }", "unknown field 'filer'; did you mean 'filter'%?$" },
     { "return { filter = print, init = print }", "unknown field 'init'; did you mean 'start'%?$" },
     { "return { filter = print, nonsense = 1 }",
-      "unknown field 'nonsense'; it may have filter, start, save, restore, stop, queue, flow, send, arp, private and needs" },
+      "unknown field 'nonsense'; it may have filter, start, save, restore, stop, queue, flow, send, arp, "
+        .. "private and needs" },
     { "return { filter = print, [1] = 1 }", "unknown field '1'; it may have filter" },
     { "return { filter = print, start = 1 }", "field 'start' must be a function" },
     { "return { filter = print, stop = {} }", "field 'stop' must be a function" },
