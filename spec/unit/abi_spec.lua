@@ -5,7 +5,7 @@ local ffi = require "ffi"
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
 local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/send/send.h",
-  "lib/flow/flow.h", "lib/queue/queue.h", "bindings/core_calls.h" }
+  "lib/flow/flow.h", "lib/flow/shared.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
@@ -52,6 +52,9 @@ local structs = {
   ipq_due = { "due", "number", "slot" },
   ipq_heap = { "dues", "places", "count" },
   ipq_source = { "receive", "commit", "commit_held", "flush", "stop", "close" },
+  ipq_shared_key = { "bytes", "text", "len", "kind" },
+  ipq_shared_value = { "number", "text", "len", "kind" },
+  ipq_shared_figures = { "size", "used", "tables", "damaged" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }
