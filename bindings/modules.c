@@ -14,6 +14,7 @@
 	M(log, "ipq.log", "log.lua")                                              \
 	M(netset, "ipq.netset", "netset.lua")                                     \
 	M(seq, "ipq.seq", "seq.lua")                                              \
+	M(shared, "ipq.shared", "shared.lua")                                     \
 	M(spelling, "ipq.spelling", "spelling.lua")                               \
 	M(test, "ipq.test", "test.lua")                                           \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \
@@ -32,6 +33,7 @@
 	M(engine_live, "ipq.engine.live", "engine/live.lua")                      \
 	M(engine_outcome, "ipq.engine.outcome", "engine/outcome.lua")             \
 	M(engine_own, "ipq.engine.own", "engine/own.lua")                         \
+	M(engine_region, "ipq.engine.region", "engine/region.lua")                \
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
 	M(engine_send, "ipq.engine.send", "engine/send.lua")                      \
 	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \

@@ -40,6 +40,7 @@ local M = {
   counter = counter.counter,
   build = require "ipq.build",
   netset = require "ipq.netset".new,
+  shared = require "ipq.shared".shared,
   checksum = require "ipq.checksum".checksum,
   seq = require "ipq.seq",
   flows = flow.flows,

@@ -178,6 +178,191 @@ function ipq.takes(...) end
 ---@return ipq.Netset
 function ipq.netset(networks) end
 
+---What a shared table is made with. Where several name different sizes, the largest hold.
+---@class ipq.SharedOptions
+---@field entries? integer so many have room, 10,000; beyond, what was used the longest time ago goes
+---@field ttl? number seconds that an entry lives, where the call says nothing; 0: for ever
+---@field value? integer bytes that a text has at most, 256
+
+---A table that all workers share: it outlives a killed worker and a reload. Keys are text, of which an address is one
+---key however it is written, and numbers; values are numbers, booleans and text. Raises where the memory for shared
+---tables has no room for it.
+---@param name string
+---@param options? ipq.SharedOptions
+---@return ipq.Shared
+function ipq.shared(name, options) end
+
+---Each method is there with _saddr and _daddr behind its name as well: with a packet in the place of the key, whose
+---source or destination address is it. What cannot be done gives nil and why: "busy" where another process has kept the
+---key locked for 100 microseconds, "the packet has no address".
+---@class ipq.Shared
+local Shared = {}
+
+---@alias ipq.SharedValue number|boolean|string
+
+---@param key string|number
+---@return ipq.SharedValue? value
+---@return string? why
+function Shared:get(key) end
+
+---Gives the key a value, or forgets it where that is nil.
+---@param key string|number
+---@param value ipq.SharedValue?
+---@param ttl? number seconds; 0: for ever
+---@return boolean? done
+---@return string? why
+function Shared:set(key, value, ttl) end
+
+---The same where the key has none; else nil, "exists".
+---@param key string|number
+---@param value ipq.SharedValue
+---@param ttl? number
+---@return boolean? done
+---@return string? why
+function Shared:add(key, value, ttl) end
+
+---The same where the key has one; else nil, "not found".
+---@param key string|number
+---@param value ipq.SharedValue
+---@param ttl? number
+---@return boolean? done
+---@return string? why
+function Shared:replace(key, value, ttl) end
+
+---Adds to the key's number, which begins at initial with that ttl; without one: nil, "not found".
+---@param key string|number
+---@param n? number 1
+---@param initial? number
+---@param ttl? number
+---@return number? sum
+---@return string? why
+function Shared:incr(key, n, initial, ttl) end
+
+---Takes tokens from the key's bucket, which is full at first. A bucket is no value of the key's.
+---@param key string|number
+---@param per_second number tokens that come
+---@param burst number tokens that it holds
+---@param cost? number tokens that are taken, 1
+---@return boolean? has whether it had them; nil where nobody knows
+---@return string? why
+function Shared:bucket(key, per_second, burst, cost) end
+
+---Forgets the key's value and bucket.
+---@param key string|number
+---@return boolean? was whether there was one
+---@return string? why
+function Shared:delete(key) end
+
+---@param key string|number
+---@param ttl? number seconds from now on; 0: for ever
+---@return boolean? done
+---@return string? why
+function Shared:expire(key, ttl) end
+
+---@param key string|number
+---@return number? seconds that its value has left; 0: for ever
+---@return string? why
+function Shared:ttl(key) end
+
+---Keys in no order, addresses as text.
+---@param most? integer 1,024; 0: all
+---@return (string|number)[]
+function Shared:keys(most) end
+
+---@return boolean? done
+---@return string? why
+function Shared:clear() end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:get_saddr(pkt) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:get_daddr(pkt) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:set_saddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:set_daddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:add_saddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:add_daddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:replace_saddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:replace_daddr(pkt, value, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:incr_saddr(pkt, n, initial, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:incr_daddr(pkt, n, initial, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:bucket_saddr(pkt, per_second, burst, cost) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:bucket_daddr(pkt, per_second, burst, cost) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:delete_saddr(pkt) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:delete_daddr(pkt) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:expire_saddr(pkt, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:expire_daddr(pkt, ttl) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:ttl_saddr(pkt) end
+
+---@param pkt ipq.Packet
+---@return any
+---@return string? why
+function Shared:ttl_daddr(pkt) end
+
 ---Writes a table as a line of JSON on standard output, at once and whole; what is nil is left out. Raises for what JSON
 ---has not (functions, Buffers, NaN). Keys are in order, numbers have as many digits as they need, 64-bit integers are
 ---text beyond 2^53, and bytes that are no UTF-8 become \\xNN.

@@ -338,6 +338,15 @@ describe("bindings/types/ipq.lua", function()
     assert.equal(3, seen)
   end)
 
+  it("names a shared table's methods", function()
+    local t, seen = ipq.shared "types", 0
+    for name in text:gmatch "function Shared:([%w_]+)" do
+      assert(type(t[name]) == "function")
+      seen = seen + 1
+    end
+    assert.equal(9 * 3 + 2, seen)
+  end)
+
   it("names a Buffer's methods", function()
     local seen = 0
     source.new { m.simple(1, "x") }:verdicts(function(pkt)

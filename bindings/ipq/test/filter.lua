@@ -7,6 +7,7 @@ local keys = require "ipq.build.keys"
 local memory = require "ipq.test.memory"
 local misuse = require "ipq.build.misuse"
 local packet = require "ipq.test.packet"
+local region = require "ipq.engine.region"
 local script = require "ipq.engine.script"
 local verdict = require "ipq.verdict"
 
@@ -104,6 +105,8 @@ local function argv_of(args)
   return argv
 end
 
+local function kit_time() return memory.time end
+
 --- Loads a script as the program does, and calls its start(). Its arguments are a table: { limit = "500" }.
 --- Options: default and on_error, the verdicts of those names; restore, what a script before it has saved, which its
 --- restore() gets. Raises where the script is no filter, and where its start() or restore() raises.
@@ -114,6 +117,9 @@ end
 function M.load(path, args, options)
   args, options = args or {}, options or {}
   misuse.guard(check, path, args, options)
+  -- Its shared tables are its own, and empty, by the kit's time.
+  region.time = kit_time
+  region.fresh()
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
