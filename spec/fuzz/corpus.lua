@@ -225,6 +225,7 @@ end
 
 for i = 1, 20 do write("held", i, random.bytes(i * 40)) end
 for i = 1, 10 do write("netset", i, random.bytes(i * 20)) end
+for i = 1, 20 do write("shared", i, string.char(i % 2) .. random.bytes(i * 60)) end
 write("netfile", "list", "# networks\n10.0.0.0/8\n 10.1.2.3 ; a host\r\n\n2001:db8::/32\n::/0\n0.0.0.0/0\n::1")
 write("netfile", "wrong", "10.0.0.0/8\n10.0.0.0/33\n")
 write("netfile", "wide", "10.0.0.0/8" .. (" "):rep(200) .. "# a column of remarks\n")
