@@ -10,7 +10,7 @@ local SIZE = 2 ^ 22
 -- Offsets of lib/flow/shared_layout.h: of the region's head, and of a set.
 local TABLES, NOTES, TABLE_SIZE, NOTE_SIZE, LINE = 128, 128 + 64 * 128, 128, 64, 64
 local TABLE_INDEX, TABLE_FIRST, TABLE_MASK = 64, 72, 88
-local SET_SPLIT, SET_MOVED, SET_TARGET = 48, 60, 63
+local SET_SPLIT, SET_MOVED, SET_TARGET, FIRST_VALUE = 48, 60, 63, 64 + 16
 local EBADMSG, EPROTO = -74, -71 -- errno.h, negative
 
 describe("a region of shared tables", function()
@@ -57,6 +57,35 @@ describe("a region of shared tables", function()
     end
     for worker = 1, 2 do assert.equal(0, processes.wait(children[worker])) end
     assert.equal(200000, ipq.shared "t":get "sum")
+  end)
+
+  it("shows no reader half of a change", function()
+    -- More keys than the one set takes, and so much text that copying it takes a while.
+    local KEYS, LENGTH, READS = 24, 16000, 250000
+    local function letter(i) return (string.char(96 + i)) end
+    ipq.shared("t", { entries = 8, value = LENGTH })
+    local child = processes.fork(of, 1, function()
+      local t, n = ipq.shared "t", 0
+      while true do
+        n = n + 1
+        local i = n * 7 % KEYS + 1
+        t:set("key number " .. i .. ", which is long", letter(i):rep(LENGTH - n % 10))
+      end
+    end)
+    local t, found = ipq.shared "t", 0
+    for n = 1, READS do
+      local i = n % KEYS + 1
+      local value = t:get("key number " .. i .. ", which is long")
+      if value then
+        found = found + 1
+        if value ~= letter(i):rep(#value) then
+          processes.kill(of, child, 1)
+          error(("key %d has %q"):format(i, value:gsub("(.)%1+", "%1")))
+        end
+      end
+    end
+    processes.kill(of, child, 1)
+    assert.is_true(found > 1000)
   end)
 
   it("is known by its version and its size", function()
@@ -120,8 +149,11 @@ describe("a region of shared tables", function()
       -- LuaJIT reads another number once, before the loop.
       local lock, deadline = ffi.cast("volatile uint32_t *", u32(68)), C.ipq_monotonic_us() + 5e6
       repeat assert(C.ipq_monotonic_us() < deadline) until lock[0] == 0x80000002
+      local began = C.ipq_monotonic_us()
       assert.is_true(C.ipq_shared_repair(of.address, of.size, 1))
       assert.equal(0, processes.wait(child))
+      -- It would look again by itself after a second.
+      assert.is_true(C.ipq_monotonic_us() - began < 5e5)
     end)
 
     it("is repaired by a successor of the same number, too", function()
@@ -193,6 +225,33 @@ describe("a region of shared tables", function()
       local figures = ffi.new "struct ipq_shared_figures"
       C.ipq_shared_figures(of.address, of.size, figures)
       assert.is_true(figures.damaged > 0)
+    end)
+
+    it("gives no text from behind the set's heap", function()
+      local t = ipq.shared "t"
+      t:set("a", "text")
+      local value = ffi.cast("uint64_t *", ffi.cast("char *", of.address) + first_set() + FIRST_VALUE)
+      for _, bits in ipairs { 0xfffa000002004000ULL, 0xfffaffffff000004ULL, 0xfffa000000000004ULL } do
+        value[0] = bits
+        assert.same({ nil, "damaged, and emptied" }, { t:get "a" })
+        assert.is_nil(t:get "a")
+        t:set("a", "text")
+        assert.equal("text", t:get "a")
+      end
+    end)
+
+    it("gives no number whose bits LuaJIT would take for something else", function()
+      local t = ipq.shared "t"
+      t:set("a", 1)
+      local value = ffi.cast("uint64_t *", ffi.cast("char *", of.address) + first_set() + FIRST_VALUE)
+      for _, bits in ipairs { 0xfffb000000001000ULL, 0xffffffffffffffffULL, 0x7ff8000000000001ULL } do
+        value[0] = bits
+        for _, read in ipairs { function() return t:get "a" end, function() return (t:incr("a", 1)) end } do
+          local number = read()
+          assert.equal("number", type(number))
+          assert.is_true(number ~= number)
+        end
+      end
     end)
 
     it("leads nobody out of it", function()

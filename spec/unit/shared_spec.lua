@@ -1,6 +1,7 @@
 local ffi = require "ffi"
 local ipq = require "ipq"
 local m = require "spec.support.message"
+local netns = require "spec.support.netns"
 local packets = require "spec.support.packet"
 local region = require "ipq.engine.region"
 local source = require "spec.support.source"
@@ -565,5 +566,68 @@ describe("ipq.shared", function()
     t:set(1, 1)
     t = nil
     assert.is_true(t == nil and mapped() < before + 500)
+  end)
+end)
+
+describe("ipq.shared of a script", function()
+  local t = require "ipq.test"
+  local SCRIPT = [[
+    local ipq = require "ipq"
+    local seen = ipq.shared("seen", { entries = 100, ttl = 10 })
+    return {
+      start = function() seen:set("started", true) end,
+      filter = function(pkt)
+        if not seen:get "started" then ipq.log.warn "forgotten" end
+        local count = seen:incr_saddr(pkt, 1, 0)
+        if count > 2 or not seen:bucket_daddr(pkt, 1, 5) then return ipq.DROP end
+      end,
+    }]]
+  local path
+  setup(function()
+    path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(SCRIPT)
+    file:close()
+  end)
+  teardown(function()
+    os.remove(path)
+    region.time = nil
+    region.fresh()
+  end)
+
+  it("is fresh each time that it is loaded, by the kit's time", function()
+    t.set_time(5000)
+    local packet = t.udp { saddr = "192.0.2.1" }
+    local first, second = t.load(path), t.load(path)
+    for _ = 1, 2 do assert.equal("accept", t.run(first, packet).verdict) end
+    assert.equal("drop", t.run(first, packet).verdict)
+    assert.equal("accept", t.run(second, packet).verdict)
+    t.advance(9)
+    assert.same({}, t.run(first, packet).log)
+    t.advance(1)
+    assert.same({ "warn: forgotten" }, t.run(first, packet).log)
+  end)
+
+  it("goes by the packets' time in a replay, from the first of them on", function()
+    local capture, script = os.tmpname(), os.tmpname()
+    finally(function() os.remove(capture) os.remove(script) end)
+    local file = assert(io.open(script, "w"))
+    file:write [[
+      local seen = require "ipq".shared("seen", { ttl = 10 })
+      return {
+        start = function() seen:set("started", true) end,
+        filter = function(pkt)
+          print(seen:get "started", seen:incr_saddr(pkt, 1, 0), seen:ttl_saddr(pkt), (seen:bucket_saddr(pkt, 1, 2)))
+        end,
+      }]]
+    file:close()
+    local frames = {}
+    for i, second in ipairs { 0, 0, 0, 9, 10, 60 } do
+      frames[i] = { packets.ip(17, packets.udp "x"), sec = 1700000000 + second }
+    end
+    require "spec.support.capture".write(capture, frames)
+    local output = netns.shell(("LD_PRELOAD= ASAN_OPTIONS= %s -r %s %s"):format(netns.program, capture, script))
+    assert.matches("true\t1\t10\ttrue\ntrue\t2\t10\ttrue\ntrue\t3\t10\tfalse\ntrue\t4\t1\ttrue\n"
+      .. "nil\t1\t10\ttrue\nnil\t1\t10\ttrue\n", output)
   end)
 end)
