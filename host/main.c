@@ -61,6 +61,8 @@ static int run(const struct options *options)
 	if (!vm)
 		return EX_OSERR;
 	exit_guard(options->script);
+	if (!vm_share(vm, NULL, (size_t)options->shared_memory_mb << 20, 0))
+		return EX_OSERR;
 	/* What is checked is told what the first worker is told. */
 	code = session_exit_code(vm_load(vm, options,
 					 options->check ? options->queue.queue_num : VM_NO_QUEUE,

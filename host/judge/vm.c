@@ -33,6 +33,30 @@ struct load {
 	enum vm_result result;
 };
 
+struct share {
+	uint8_t *memory;
+	size_t size;
+	uint32_t worker;
+};
+
+static int protected_share(lua_State *L)
+{
+	const struct share *share = lua_touserdata(L, 1);
+
+	if (!share->memory) {
+		vm_push_module(L, "ipq.engine.region");
+		lua_pushnumber(L, (lua_Number)share->size);
+		lua_setfield(L, -2, "size");
+		return 0;
+	}
+	vm_push_member(L, "ipq.engine.region", "use");
+	lua_pushlightuserdata(L, share->memory);
+	lua_pushnumber(L, (lua_Number)share->size);
+	lua_pushinteger(L, (lua_Integer)share->worker);
+	lua_call(L, 3, 0);
+	return 0;
+}
+
 static int protected_watch(lua_State *L)
 {
 	struct vm *vm = lua_touserdata(L, 1);
@@ -350,6 +374,13 @@ enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_n
 void vm_inspect(struct vm *vm)
 {
 	(void)vm_protect(vm->L, protected_inspect, vm);
+}
+
+bool vm_share(struct vm *vm, uint8_t *memory, size_t size, uint32_t worker)
+{
+	struct share share = {memory, size, worker};
+
+	return vm_protect(vm->L, protected_share, &share);
 }
 
 void vm_free(struct vm *vm)

@@ -33,6 +33,11 @@ enum { VM_NO_QUEUE = -1 };
 enum vm_result vm_load(struct vm *vm, const struct options *options, int queue_num,
 		       struct ipq_counter *counters, struct ipq_counter *inherited);
 
+/* Has the tables that scripts share be in that memory, size bytes that outlive the state; worker is the
+ * process's number among all that have it. NULL: in memory of the process's own, of that size. To be called
+ * before vm_load(). False with a message where that cannot be. */
+bool vm_share(struct vm *vm, uint8_t *memory, size_t size, uint32_t worker);
+
 /* Logs what is suspicious in the script, which can be used: globals that nobody defines. */
 void vm_inspect(struct vm *vm);
 

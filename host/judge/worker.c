@@ -286,6 +286,8 @@ static int load(const struct worker_task *task, struct vm **vm)
 	if (!*vm)
 		return EX_OSERR;
 	signals_on_overtime(vm_overtime, *vm);
+	if (!vm_share(*vm, task->shared.memory, task->shared.size, task->number))
+		return EX_OSERR;
 	return session_exit_code(vm_load(*vm, task->options, task->queue_num,
 					 task->batch->script_counters, task->batch->inherited));
 }

@@ -54,7 +54,7 @@ struct worker_task {
 		uint8_t *memory;
 		size_t size;
 	} flows, shared;
-	uint32_t number;	 /* of the worker's queue, from 0 up */
+	uint32_t number;	 /* the worker's, among all that are alive */
 	uint8_t *saved;		 /* WORKER_SAVED_MAX bytes, for all workers of the queue */
 	int core;		 /* to stay on; -1: any */
 	int news;		 /* pipes to the supervisor, */

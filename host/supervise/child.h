@@ -30,9 +30,10 @@ enum child_stage {
 
 /* Zeroed memory is none. */
 struct child {
-	pid_t pid;  /* 0: none */
-	int news;   /* pipes from it, */
-	int orders; /* and to it; -1: none */
+	pid_t pid;	 /* 0: none */
+	uint32_t number; /* among all workers that are alive, for the memory that they share */
+	int news;	 /* pipes from it, */
+	int orders;	 /* and to it; -1: none */
 	enum child_stage stage;
 	int64_t started;     /* ms */
 	int64_t since;	     /* ms: when its stage began */

@@ -3,6 +3,7 @@
 #include "supervisor.h"
 #include "host/base/base.h"
 #include "host/figures/report.h"
+#include "lib/flow/shared.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -439,6 +440,9 @@ static void bury(struct supervisor *s, struct queue *queue, enum queue_role role
 	while (queue->child[role].pid != pid)
 		role = (role + 1) % QUEUE_ROLES;
 	s->running--;
+	if (s->queues.shared.memory)
+		(void)ipq_shared_repair(s->queues.shared.memory, s->queues.shared.size,
+					queue->child[role].number);
 	death = death_of(&queue->child[role], status);
 	if (role == QUEUE_NEXT)
 		bury_next(s, queue, &death);

@@ -248,7 +248,7 @@ static int run(struct queues *queues, struct queue *queue, enum queue_role role,
 		.saved = queue->saved,
 		.flows = {queue->flows.memory, queue->flows.size},
 		.shared = {queues->shared.memory, queues->shared.size},
-		.number = (uint32_t)(queue - queues->of),
+		.number = child->number,
 		.core = queue->core,
 		.news = pipes->news[1],
 		.orders = pipes->orders[0],
@@ -301,6 +301,22 @@ static bool make_pipes(struct pipes *pipes)
 	       fcntl(pipes->orders[1], F_SETFL, O_NONBLOCK | O_DIRECT) == 0;
 }
 
+/* One that no other worker has. */
+static uint32_t free_number(const struct queues *queues, const struct queue *queue)
+{
+	uint32_t first = (uint32_t)(queue - queues->of) * QUEUE_ROLES, number = first;
+
+	for (int role = 0; role < QUEUE_ROLES; role++) {
+		const struct child *child = &queue->child[role];
+
+		if (!child->pid || child->number != number)
+			continue;
+		number++;
+		role = -1;
+	}
+	return number;
+}
+
 bool queue_start(struct queues *queues, struct queue *queue, enum queue_role role)
 {
 	struct child *child = &queue->child[role];
@@ -308,6 +324,7 @@ bool queue_start(struct queues *queues, struct queue *queue, enum queue_role rol
 	pid_t pid = -1;
 
 	child->is_without = role == QUEUE_OWNER && queue->is_given_up;
+	child->number = free_number(queues, queue);
 	if (!make_batch(queues, queue, role))
 		return false;
 	if (make_pipes(&pipes))

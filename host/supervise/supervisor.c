@@ -8,6 +8,7 @@
 #include "host/judge/landlock.h"
 #include "host/rules/trial.h"
 #include "bindings/explain.h"
+#include "lib/flow/shared.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -309,6 +310,28 @@ static void sandbox_check(const struct options *options)
 			  options->user ? options->user : "root");
 }
 
+/* Memory for the tables that all workers share: as it was inherited, where this program can read it. */
+static void share(struct queues *queues, struct inheritance *inheritance)
+{
+	struct region *region = &queues->shared;
+	size_t size = (size_t)queues->options->shared_memory_mb << 20;
+	int ret = region_prepare(region, inheritance, INHERIT_SHARED, 0, size);
+
+	if (ret == 0 && region->is_inherited && ipq_shared_check(region->memory, size) < 0) {
+		log_write(LOG_LEVEL_WARN, "the shared tables of the program before cannot be read; "
+					  "they are empty now");
+		region_release(region);
+		ret = region_prepare(region, inheritance, INHERIT_SHARED, 0, size);
+	}
+	if (ret == 0 && !region->is_inherited)
+		ret = ipq_shared_format(region->memory, size);
+	if (ret == 0)
+		return;
+	log_write(LOG_LEVEL_WARN, "no memory for shared tables: %s; each worker has its own",
+		  strerror(-ret));
+	region_release(region);
+}
+
 static int prepare(struct supervisor *s)
 {
 	struct queues *queues = &s->queues;
@@ -336,8 +359,7 @@ static int prepare(struct supervisor *s)
 	for (; queues->count < s->options->queue_count && code == EX_OK; queues->count++)
 		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
-	(void)region_prepare(&queues->shared, &inheritance, INHERIT_SHARED, 0,
-			     (size_t)s->options->shared_memory_mb << 20);
+	share(queues, &inheritance);
 	takeover_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
