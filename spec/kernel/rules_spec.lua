@@ -289,8 +289,9 @@ def start():
     while True:
         text, control, _, _ = notify.recvmsg(4096, 1024)
         for _, _, data in control:
-            kept = 100
-            os.dup2(array.array("i", data)[0], kept)
+            if b"FDNAME=queue-0" in text:
+                kept = 100
+                os.dup2(array.array("i", data)[0], kept)
             os.close(array.array("i", data)[0])
         if b"READY=1" in text: return
 def rules(what):
