@@ -112,6 +112,39 @@ END
     assert.matches("3 packets, 3 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
   end)
 
+  it("are followed no more by a process that holds packets of before the reload", function()
+    local output = run [[
+      filter filter <<'END'
+local ipq = require "ipq"
+local held
+return {
+  flow = {},
+  filter = function(pkt)
+    if pkt.sport ~= 5000 then return end
+    held = pkt:hold()
+    print "held"
+    ipq.every(0.02, function()
+      local follows, why = pcall(ipq.flow_count)
+      if follows or not held then return end
+      print(why)
+      held:verdict(ipq.ACCEPT)
+      held = nil
+    end)
+  end,
+}
+END
+      say 5000 1
+      wait_for printed filter "held"
+      kill -HUP $pid_filter
+      wait_for logged filter "was reloaded"
+      wait_for printed filter "takes flow"
+      say 5001 1
+      wait_for judged 2
+      stop filter]]
+    assert.matches("held\n[^\n]*ipq.flow_count%(%) takes flow = {} in the script's table\n", output)
+    assert.matches("2 packets, 2 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
+  end)
+
   it("are there for the program that takes over", function()
     local output = run [[
       cp "$PROGRAM" "$DIR/installed"
