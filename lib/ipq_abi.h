@@ -3,7 +3,8 @@
  *
  * C compiles this text, and ffi.cdef reads it, without its lines that begin with a '#'
  * (bindings/core.c). So do the rooms' headers whose functions Lua calls: what is declared there is
- * declared once. Hence they hold declarations only, and constants as enums. Sizes are in bytes,
+ * declared once. A function whose answer Lua hands on gives int, and not bool: of bool LuaJIT's
+ * compiled code has been seen to go wrong. Hence they hold declarations only, and constants as enums. Sizes are in bytes,
  * numbers in host order unless a field says otherwise.
  */
 #ifndef IPQ_ABI_H

@@ -245,6 +245,11 @@ struct ipq_flow *ipq_flows_find(struct ipq_flows *flows, uint32_t number, uint32
 /* Packets of a direction, exact up to 2^36, and no more than that. */
 double ipq_flow_packets(const struct ipq_flow *flow, uint32_t direction);
 
+/* Bytes of a direction; and the field at that place. NaN is one and the same, whatever stands in the memory:
+ * the bits of others would be other kinds of values to LuaJIT. */
+double ipq_flow_bytes(const struct ipq_flow *flow, uint32_t direction);
+double ipq_flow_field(const struct ipq_flow *flow, uint32_t place);
+
 /* When its first packet and its last one came, by the clock of the latest call, to a millisecond. The first is
  * told as at most 46 days ago. */
 int64_t ipq_flow_first_us(const struct ipq_flows *flows, const struct ipq_flow *flow);

@@ -3,6 +3,7 @@
 #include "lib/bytes.h"
 #include "lib/packet/packet.h"
 
+#include <math.h>
 #include <netinet/in.h>
 
 enum {
@@ -418,6 +419,21 @@ uint32_t ipq_flow_hook(const struct ipq_flow *flow, uint32_t direction)
 {
 	return (direction && ipq_flow_is_replied(flow) ? flow->decision : flow->bits) >>
 	       IPQ_FLOW_HOOK_SHIFT;
+}
+
+static double number_of(double value)
+{
+	return isnan(value) ? (double)NAN : value;
+}
+
+double ipq_flow_bytes(const struct ipq_flow *flow, uint32_t direction)
+{
+	return number_of(flow->bytes[direction & 1]);
+}
+
+double ipq_flow_field(const struct ipq_flow *flow, uint32_t place)
+{
+	return place < IPQ_FLOW_FIELDS ? number_of(flow->fields[place]) : 0;
 }
 
 void ipq_flow_decide(struct ipq_flow *flow, uint32_t decision)

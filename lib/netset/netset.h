@@ -77,7 +77,7 @@ enum { IPQ_ADDRESS_TEXT = 46 };
 void ipq_address_text(int version, const uint8_t *address, char *text);
 
 /* Reads an Ethernet address: six bytes of two hexadecimal digits each, with ':' between all of them
- * or '-'; text is len bytes and needs no 0 byte. False where it is none, which changes nothing. */
-bool ipq_ether_parse(uint8_t address[6], const char *text, size_t len);
+ * or '-'; text is len bytes and needs no 0 byte. 1, or 0 where it is none, which changes nothing. */
+int ipq_ether_parse(uint8_t address[6], const char *text, size_t len);
 
 #endif

@@ -35,7 +35,7 @@ static int digit_parse(char digit)
 	return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
 }
 
-bool ipq_ether_parse(uint8_t address[6], const char *text, size_t len)
+int ipq_ether_parse(uint8_t address[6], const char *text, size_t len)
 {
 	enum { BYTES = 6, EACH = 3 };
 	uint8_t bytes[BYTES];

@@ -158,7 +158,7 @@ static bool is_other(const struct ipq_packet *packet, const struct ipq_tuple *tu
 	       is_changed(packet, tuple);
 }
 
-bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+int ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple)
 {
 	struct ipq_conntrack conntrack;
 
@@ -183,14 +183,14 @@ static bool receiver_knows(const struct ipq_packet *packet, const struct ipq_con
 	return is_other(packet, tuple);
 }
 
-bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+int ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple)
 {
 	struct ipq_conntrack conntrack;
 
 	return own_connection(packet, &conntrack) && receiver_knows(packet, &conntrack, tuple);
 }
 
-bool ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple)
+int ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple)
 {
 	struct ipq_conntrack conntrack;
 

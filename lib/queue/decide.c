@@ -7,7 +7,7 @@
 static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_t kind)
 {
 	struct ipq_tuple known;
-	bool is_known;
+	int is_known;
 
 	if (!driver->outbox)
 		return;
@@ -23,23 +23,23 @@ static int64_t time_of(const struct ipq_driver *driver, const struct ipq_packet 
 	return (int64_t)(packet->timestamp_sec * 1000000 + packet->timestamp_usec);
 }
 
-bool ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
+int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
 {
 	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, time_of(driver, packet));
 	uint32_t decision = flow ? ipq_flow_decision(flow) : IPQ_FLOW_ASK;
 
 	if (decision == IPQ_FLOW_ASK)
-		return true;
+		return 1;
 	packet->decided = 1;
 	packet->reject = IPQ_REJECT_NOT;
 	if (decision == IPQ_FLOW_BYPASS) {
 		packet->verdict = IPQ_ACCEPT;
 		packet->mark |= driver->bypass_mark;
 		packet->set |= IPQ_SET_MARK;
-		return false;
+		return 0;
 	}
 	packet->verdict = IPQ_DROP;
 	if (decision & IPQ_FLOW_REJECT)
 		reject(driver, packet, decision & IPQ_FLOW_REJECT_MASK);
-	return false;
+	return 0;
 }

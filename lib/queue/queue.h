@@ -143,9 +143,9 @@ int ipq_driver_flush(struct ipq_driver *driver);
 int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
 
 /* The packet's flow, before its filter is asked: counts the packet there, and carries out what the script
- * has decided of the flow. False: it has its verdict, and no filter is asked. The driver has flows.
+ * has decided of the flow. 1: its filter is to be asked; 0: it has its verdict. The driver has flows.
  * (decide.c) */
-bool ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet);
+int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet);
 
 /* The packets of the dead (settle.c) */
 
@@ -306,16 +306,16 @@ int ipq_procfs_each(void (*each)(void *data, uint16_t queue_num,
 int ipq_conntrack_parse(const struct ipq_packet *packet, struct ipq_conntrack *conntrack);
 
 /* Who the packet is from and to, where NAT makes that another matter for one of its ends than it is here: as
- * its sender knows it, and as its receiver does. False where that is as in the packet, or the kernel does
+ * its sender knows it, and as its receiver does. 1, or 0 where that is as in the packet, or the kernel does
  * not tell of its connection. The packet must be parsed. (conntrack.c) */
-bool ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple);
-bool ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+int ipq_conntrack_sender(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+int ipq_conntrack_receiver(const struct ipq_packet *packet, struct ipq_tuple *tuple);
 /* As it has to be for an answer that comes to the packet's sender: as the receiver knows it where the kernel keeps
  * the connection already (IPS_CONFIRMED), and will translate the answer as it does the receiver's; else as the
  * sender knows it. An answer in the sender's terms to a connection that is kept would be a new connection of
  * the same addresses, and the kernel would give that another port. Resets and ICMP errors do not
  * begin one, and go out as they are. The rest is as above. */
-bool ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple);
+int ipq_conntrack_answered(const struct ipq_packet *packet, struct ipq_tuple *tuple);
 
 /* The interface of that index, never NULL: name "" and type 0 where there is none. Good until the
  * next call with the same cache. errno is kept. A cached answer is at most a second old.

@@ -507,6 +507,23 @@ describe("a flow table's memory", function()
     assert.is_true(kills.inside > count / 20, "killed within a change: " .. kills.inside)
   end)
 
+  it("has one kind of NaN for Lua, whatever bits stand there", function()
+    local flow = ffi.new "struct ipq_flow"
+    for _, memory in ipairs { flow.fields, flow.bytes } do
+      local bits = ffi.cast("uint64_t *", memory)
+      for _, forged in ipairs { 0xffff800000000001ULL, 0x7ff0000000000001ULL, 0xfffb800000000000ULL } do
+        bits[1] = forged
+      end
+    end
+    for _, number in ipairs { C.ipq_flow_field(flow, 1), C.ipq_flow_bytes(flow, 1) } do
+      assert.equal("number", type(number))
+      assert.is_true(number ~= number)
+      assert.equal("\0\0\0\0\0\0\248\127", ffi.string(ffi.new("double[1]", number), 8))
+    end
+    flow.fields[3] = 1.5
+    assert.same({ 1.5, 0 }, { C.ipq_flow_field(flow, 3), C.ipq_flow_field(flow, 4) })
+  end)
+
   it("is worked with safely while another process writes into it", function()
     local random = rewrite.random(12)
     for _ = 1, 100 do

@@ -129,7 +129,7 @@ function M.new(driver_address, filter, observe, timers, is_program)
   --- Whether a packet's filter is not to be asked.
   local function is_decided(p)
     if p.decided ~= 0 then return true end
-    return is_following and not C.ipq_driver_decide(driver, p)
+    return is_following and C.ipq_driver_decide(driver, p) == 0
   end
 
   --- What the filter returned is what becomes of the packet.

@@ -82,7 +82,7 @@ function M.reject(p)
   if outbox == nil then return "ipq.REJECT takes " .. HOW end
   if p.parsed == 0 then C.ipq_header_parse(p) end
   local known = C.ipq_conntrack_sender(p, sender)
-  C.ipq_outbox_reject(outbox, p, p.reject, known and sender or nil)
+  C.ipq_outbox_reject(outbox, p, p.reject, known ~= 0 and sender or nil)
 end
 
 --- Resets both ends of a packet's connection.
@@ -90,8 +90,8 @@ function M.reset(p)
   local outbox = outbox_of("pkt:reset()", 3)
   if p.parsed == 0 then C.ipq_header_parse(p) end
   local sender_knows, receiver_knows = C.ipq_conntrack_sender(p, sender), C.ipq_conntrack_receiver(p, receiver)
-  local sent, why = result_of(C.ipq_outbox_reset(outbox, p, sender_knows and sender or nil,
-    receiver_knows and receiver or nil))
+  local sent, why = result_of(C.ipq_outbox_reset(outbox, p, sender_knows ~= 0 and sender or nil,
+    receiver_knows ~= 0 and receiver or nil))
   return sent, why
 end
 

@@ -53,7 +53,7 @@ function M.ether(b)
 end
 
 --- Puts the bytes of an Ethernet address's text at b, which has room for 6. False where it is none.
-function M.parse_ether(s, b) return type(s) == "string" and C.ipq_ether_parse(b, s, #s) end
+function M.parse_ether(s, b) return type(s) == "string" and C.ipq_ether_parse(b, s, #s) ~= 0 end
 
 --- Puts the bytes of an address's text at b, which has room for 16. False where it is no such address.
 ---@param family 4|6

@@ -104,7 +104,7 @@ local directions = { packets = true, bytes = true }
 
 local function direction_field(f, direction, key)
   if key == "packets" then return (C.ipq_flow_packets(f, direction)) end
-  if key == "bytes" then return f.bytes[direction] end
+  if key == "bytes" then return (C.ipq_flow_bytes(f, direction)) end
   error(("a flow's direction has no field '%s'%s"):format(tostring(key), spelling.hint(key, directions)), 3)
 end
 
@@ -154,7 +154,7 @@ ffi.metatype("struct ipq_view_flow", {
     local read = get[key]
     if read then return (read(f, number, p)) end
     local place = flows.places[key]
-    if place then return f.fields[place] end
+    if place then return (C.ipq_flow_field(f, place)) end
     if key == "original" then return (live.view(p, original_pointer, "flow", 0)) end
     if key == "reply" then return (live.view(p, reply_pointer, "flow", 0)) end
     local method = methods[key]
@@ -200,7 +200,7 @@ local object_mt = {
     local read = get[key]
     if read then return (read(f, number)) end
     local place = rawget(object, OPENED).places[key]
-    if place then return f.fields[place] end
+    if place then return (C.ipq_flow_field(f, place)) end
     if key == "original" or key == "reply" then
       local direction = key == "original" and 0 or 1
       return { packets = direction_field(f, direction, "packets"), bytes = direction_field(f, direction, "bytes") }

@@ -53,7 +53,7 @@ end
 --- Who sends the packet, and to whom, so that an answer to that comes to the sender; nil where that is what the packet
 --- says.
 local function known_of(p)
-  if band(p.present, HAS_CT_INFO) ~= 0 and C.ipq_conntrack_answered(p, known) then return known end
+  if band(p.present, HAS_CT_INFO) ~= 0 and C.ipq_conntrack_answered(p, known) ~= 0 then return known end
 end
 
 --- An answer goes out by where its packet came in.
