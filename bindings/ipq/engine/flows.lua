@@ -197,6 +197,10 @@ function M.use(opened, batch)
   return before
 end
 
+--- What the table's clock was started at, in seconds since 1970. Asked for from time to time, so that two times of a
+--- flow differ by what was between them.
+local function since_1970() return C.ipq_now() - C.ipq_monotonic_us() / 1e6 end
+
 --- Begins to work with the table in that memory, which is the host's or the kit's and outlives this, and sweeps it from
 --- time to time.
 ---@param config table the script's field flow
@@ -208,9 +212,10 @@ function M.begin(config, memory, size)
   local flows, places = open(config, memory, size)
   if not flows then return nil, places end
   local opened = { table = flows, places = places, data = {}, stop = config.stop, anchor = memory,
-    has_packet_time = live.is_replay }
+    has_packet_time = live.is_replay, since_1970 = since_1970() }
   timer.every(SWEEP_S, function()
     if opened.is_closed then return end
+    opened.since_1970 = since_1970()
     local before = M.use(opened)
     sweep()
     M.use(before)

@@ -73,7 +73,7 @@ flows.id = get.id
 --- Seconds since 1970, of a time by the table's clock.
 local function seconds(us)
   if flows.opened.has_packet_time then return tonumber(us) / 1e6 end
-  return C.ipq_now() - C.ipq_monotonic_us() / 1e6 + tonumber(us) / 1e6
+  return flows.opened.since_1970 + tonumber(us) / 1e6
 end
 
 function get.first(f) return (seconds(C.ipq_flow_first_us(flows.table, f))) end
