@@ -68,7 +68,7 @@ import fcntl
 fcntl.fcntl(fd, 1033, SEALS)
 os.dup2(fd, 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="shared")
-os.execv(sys.argv[1], [sys.argv[1], sys.argv[2]])
+os.execv(sys.argv[1], sys.argv[1:])
 END
       pid_filter=$!
       wait_for grep -qs 'waiting for packets' "$DIR/filter.err"
