@@ -268,12 +268,26 @@ static uint64_t saved_of(const struct queue *queue, const struct child *child)
 	return is_in_stage(child->stage) ? ipq_resident(queue->saved, WORKER_SAVED_MAX) : 0;
 }
 
-/* Bytes resident that are the worker's own (proc(5)): not files, and of shared memory not what the
- * program has made. 0 where it is gone. */
-static uint64_t memory_of(const struct queue *queue, const struct child *child)
+static uint64_t region_of(const struct region *region)
 {
-	uint64_t made = ipq_batch_resident(child->batch, &child->made) + saved_of(queue, child);
-	uint64_t own = 0, shared = 0;
+	return region->memory ? ipq_resident(region->memory, region->size) : 0;
+}
+
+/* Of shared memory what the program has made for it. */
+static uint64_t made_for(const struct supervisor *s, const struct queue *queue,
+			 const struct child *child)
+{
+	return ipq_batch_resident(child->batch, &child->made) + saved_of(queue, child) +
+	       region_of(&queue->flows) + region_of(&s->queues.shared);
+}
+
+/* Bytes resident that are the worker's own (proc(5)): not files, and of shared memory not what the
+ * program has made, which is looked at where there is more than limit alone: it may be large. 0 where the
+ * worker is gone. */
+static uint64_t memory_of(const struct supervisor *s, const struct queue *queue,
+			  const struct child *child, uint64_t limit)
+{
+	uint64_t own = 0, shared = 0, made;
 	char path[64], line[256];
 	FILE *file;
 
@@ -286,6 +300,9 @@ static uint64_t memory_of(const struct queue *queue, const struct child *child)
 		shared += bytes_behind(line, "RssShmem:");
 	}
 	fclose(file);
+	if (own + shared <= limit)
+		return own + shared;
+	made = made_for(s, queue, child);
 	return own + (shared > made ? shared - made : 0);
 }
 
@@ -295,7 +312,7 @@ void limits_memory(struct supervisor *s)
 
 	FOR_EACH_QUEUE (s, queue)
 		FOR_EACH_CHILD (queue, child) {
-			uint64_t used = memory_of(queue, child);
+			uint64_t used = memory_of(s, queue, child, limit);
 
 			if (used <= limit)
 				continue;

@@ -81,6 +81,30 @@ END
     assert.matches("has nil\n.*has 5\n", output)
   end)
 
+  it("are no part of a worker's --memory-limit", function()
+    local output = netns.run [[
+      filter filter --memory-limit 40 --shared-memory 256 --time-limit 0 --stats=0.1 <<'END'
+local ipq = require "ipq"
+local table = ipq.shared("large", { entries = 500000, value = 100 })
+return {
+  start = function()
+    local text = ("x"):rep(100)
+    for i = 1, 500000 do table:set(i, text) end
+  end,
+  filter = function() end,
+}
+END
+      resident() { awk '/^RssShmem/ { print $2 }' "/proc/$(worker filter)/status"; }
+      echo "shared: $(($(resident) / 1024)) MB"
+      # The supervisor has looked at its memory meanwhile: it does so as often as it tells figures here.
+      wait_for logged filter "0 packets" 10
+      stop filter
+      cat "$DIR/filter.err"]]
+    assert.is_true(tonumber(output:match "shared: (%d+) MB") > 45, output)
+    assert.is_nil(output:find("takes", 1, true), output)
+    assert.matches("0 restarts", output)
+  end)
+
   it("have as much memory as --shared-memory says, and a script that asks for more is told so", function()
     local output = netns.run [[
       cat > "$DIR/filter.lua" <<'END'
