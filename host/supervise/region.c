@@ -18,9 +18,12 @@ static bool is_ours(int fd, size_t size)
 	       (uint64_t)status.st_size == size;
 }
 
-static int make(size_t size)
+/* By its name, too, it is not the page of figures that others look for. */
+static int make(enum inherit_kind kind, size_t size)
 {
-	int fd = memfd_create("ipq-lua", MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
+	int fd = memfd_create(kind == INHERIT_FLOWS ? "flows" : "shared",
+			      MFD_CLOEXEC | MFD_ALLOW_SEALING),
+	    error;
 
 	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, SEALS) == 0)
 		return fd;
@@ -52,7 +55,7 @@ int region_prepare(struct region *region, struct inheritance *inheritance, enum 
 	}
 	region->is_inherited = ret >= 0;
 	if (ret < 0)
-		ret = make(size);
+		ret = make(kind, size);
 	if (ret < 0)
 		return ret;
 	region->fd = ret;
