@@ -98,6 +98,7 @@ function Packet:hex()
 end
 
 local known = live_packet.fields()
+known.flow = nil -- it has one in its filter alone
 
 function mt.__index(packet, key)
   if Packet[key] then return Packet[key] end
