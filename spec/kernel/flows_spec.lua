@@ -321,6 +321,8 @@ END
       stop filter]]):format(damage))
       assert.matches("asked\t5001\t3\nasked\t5001\t4\n", output)
       assert.matches("exit 0\n", output)
+      local is_told = output:find("the table of flows of the process before cannot be read; it is empty now", 1, true)
+      assert.equal(what == "its head" or what == "its sizes", is_told ~= nil)
       assert.matches("4 packets, 4 accepted, 0 dropped, 0 other verdicts, 1 errors, 0 lost unseen, 1 restart\n",
         output)
     end)

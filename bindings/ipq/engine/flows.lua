@@ -151,6 +151,10 @@ end
 local function attach(flows, memory, size, entries)
   local code = C.ipq_flows_attach(memory, size, flows)
   if code ~= -EINVAL then return code end
+  -- Where nobody has been it is all zeros.
+  if ffi.cast("uint64_t *", memory)[0] ~= 0 then
+    log.write("warn", "the table of flows of the process before cannot be read; it is empty now")
+  end
   local key = ffi.new("uint8_t[?]", E.IPQ_FLOW_KEY_SIZE)
   code = C.ipq_random(key, E.IPQ_FLOW_KEY_SIZE)
   if code == 0 then code = C.ipq_flows_init(memory, size, entries, key) end
