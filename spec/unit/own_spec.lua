@@ -4,7 +4,6 @@ local ipq = require "ipq"
 local random_fields = require "spec.support.random_fields"
 local rewrite = require "spec.support.rewrite"
 local t = require "ipq.test"
-local traces = require "spec.support.traces"
 
 --- What work(pkt) gives in a filter that the packet goes through, which leaves the packet alone.
 local function in_filter(packet, work)
@@ -384,22 +383,4 @@ describe("a packet of a script's own", function()
     -- All of them have 20,000 × 2,800 bytes.
     assert.is_true(most < 20000, most)
   end)
-
-  for what, work in pairs {
-    cloned = function(pkt, own) own[1] = pkt:clone() end,
-    read = function(_, own, i) own.sum = own.sum + own.kept.udp.sport + i end,
-    assigned = function(_, own, i) own.kept.ip.ttl = i % 100 end,
-    ["given metadata"] = function(_, own, i) own.kept.mark = i end,
-  } do
-    it("is " .. what .. " in traces", function()
-      local loops
-      in_filter(t.udp { payload = "hello" }, function(pkt)
-        local own = { kept = pkt:clone(), sum = 0 }
-        loops = traces.loops(function()
-          for i = 1, 1000 do work(pkt, own, i) end
-        end)
-      end)
-      assert.same({ "own_spec.lua" }, loops)
-    end)
-  end
 end)
