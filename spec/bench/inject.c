@@ -1,7 +1,8 @@
 /* Sends the IPv4 packets of a capture (pcap of raw IP without options, in this machine's byte order) by a
- * raw socket, time and again: inject CAPTURE SECONDS [RATE], which is in packets a second; without it, as
- * fast as they go. Each time the clients, who are in 127.1.0.0/24, have other addresses, 256 times: a program that
- * knows connections does not see one twice. It costs less than any queue program. */
+ * raw socket, time and again: inject CAPTURE SECONDS [RATE [same]]. The rate is in packets a second; without
+ * it, or with 0, they go as fast as they can. Each time the clients, who are in 127.1.0.0/24, have other
+ * addresses, 256 times: a program that knows connections does not see one twice. With "same" they keep theirs.
+ * It costs less than any queue program. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -101,9 +102,9 @@ static unsigned int send_some(int fd, const uint8_t **at, const uint8_t *end)
 
 int main(int argc, char **argv)
 {
-	int file = argc == 3 || argc == 4 ? open(argv[1], O_RDONLY) : -1;
+	int file = argc >= 3 && argc <= 5 ? open(argv[1], O_RDONLY) : -1;
 	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW), sndbuf = 64 << 20;
-	double rate = argc == 4 ? atof(argv[3]) : 0, sent = 0, start, until;
+	double rate = argc >= 4 ? atof(argv[3]) : 0, sent = 0, start, until;
 	const uint8_t *at, *end;
 	struct stat status;
 	uint8_t *bytes;
@@ -121,7 +122,8 @@ int main(int argc, char **argv)
 			continue;
 		sent += send_some(fd, &at, end);
 		if (at + FRAME_HEADER > end) {
-			renumber(bytes + FILE_HEADER, end);
+			if (argc < 5)
+				renumber(bytes + FILE_HEADER, end);
 			at = bytes + FILE_HEADER;
 		}
 	}
