@@ -22,7 +22,7 @@
 
 ---What a script says of the flows that it follows.
 ---@class ipq.FlowOptions
----@field entries? integer how many there may be at a time; as many as --flow-memory has room for where it is left out
+---@field entries? integer how many there may be at a time, and their memory is taken at the start; as many as --flow-memory has room for where it is left out, and memory is taken as they come
 ---@field timeout? {tcp?: number, tcp_opening?: number, tcp_closing?: number, udp?: number, udp_stream?: number, icmp?: number, other?: number} seconds without a packet
 ---@field fields? string[] up to four names of numbers in each flow, 0 at first
 ---@field stop? fun(flow: ipq.Flow, reason: "closed"|"reset"|"timeout"|"evicted"|"exit")

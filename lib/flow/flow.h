@@ -16,10 +16,11 @@
  *             of the memory: sound, or in a change (an odd sequence number), which attaching ends.
  *
  * Always      One process at a time works with the memory, and attaches anew after another one has.
- *             Nothing is allocated, no system call is made, the caller tells the time. A process may
- *             be killed at any instruction: the next one finds all flows but that which was being
- *             made or ended. Whatever stands in the memory, nothing outside of it is read or written,
- *             and every loop ends; but what a flow says may be anything then, numbers and words too.
+ *             Nothing is allocated, no system call is made (but by ipq_flows_populate()), the caller
+ *             tells the time. A process may be killed at any instruction: the next one finds all flows
+ *             but that which was being made or ended. Whatever stands in the memory, nothing outside
+ *             of it is read or written, and every loop ends; but what a flow says may be anything
+ *             then, numbers and words too.
  *
  * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
  * only. table.h has the layout of the memory, for this room alone.
@@ -194,6 +195,11 @@ int ipq_flows_init(void *memory, size_t size, uint32_t entries, const void *key)
  * 3600, 60, 30, 30, 120, 30 and 60 seconds. 0; 1 where the index was built anew; -EINVAL: it is no
  * table of this version, or of another size. */
 int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows);
+
+/* Lets the kernel give the pages of so many records at once, where they have none (MADV_POPULATE_WRITE of
+ * madvise(2), Linux 5.14): the first flow in each page is spared its 400 to 800 ns. Where the kernel cannot,
+ * nothing happens. */
+void ipq_flows_populate(const struct ipq_flows *flows, uint32_t entries);
 
 /* Gives each of these names its place in fields: that which it has already; or else one that no other of
  * them has, and there it is 0 in all flows. Names that are not there lose theirs when it is needed.

@@ -2,6 +2,8 @@
 #include "table.h"
 
 #include <errno.h>
+#include <unistd.h>
+#include <sys/mman.h>
 
 enum { VERSION = 1, GROUP = 16 };
 
@@ -254,6 +256,22 @@ int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows)
 		return 0;
 	rebuild(flows);
 	return 1;
+}
+
+void ipq_flows_populate(const struct ipq_flows *flows, uint32_t entries)
+{
+#ifdef MADV_POPULATE_WRITE
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = ((uintptr_t)flows->records + page - 1) & ~(page - 1);
+	uintptr_t end =
+		(uintptr_t)(flows->records + (entries < flows->entries ? entries : flows->entries));
+
+	if (start < end)
+		(void)madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+#else
+	(void)flows;
+	(void)entries;
+#endif
 }
 
 /* FNV-1a of a name; not 0. */

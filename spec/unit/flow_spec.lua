@@ -289,6 +289,31 @@ describe("a flow table", function()
     assert.equal(-22, C.ipq_flows_init(self.memory, self.size, 0, flows.key))
   end)
 
+  it("has the pages of so many records at once", function()
+    local PAGE, DONTNEED, POPULATE_WRITE, entries = 4096, 4, 23, 100000
+    ffi.cdef [[
+      int mincore(void *address, size_t size, unsigned char *pages);
+      int madvise(void *address, size_t size, int advice);
+    ]]
+    local self = flows.new(entries)
+    local first = math.ceil(tonumber(ffi.cast("uintptr_t", self.flows.records)) / PAGE) * PAGE
+    local count = math.floor(entries * ffi.sizeof "struct ipq_flow" / PAGE) - 1
+    local function present()
+      local pages, sum = ffi.new("unsigned char[?]", count), 0
+      assert.equal(0, E.mincore(ffi.cast("void *", first), count * PAGE, pages))
+      for i = 0, count - 1 do sum = sum + pages[i] % 2 end
+      return sum
+    end
+    if E.madvise(ffi.cast("void *", first), PAGE, POPULATE_WRITE) ~= 0 then pending "it takes Linux 5.14" end
+    assert.equal(0, E.madvise(ffi.cast("void *", first), count * PAGE, DONTNEED))
+    assert.equal(0, present())
+    C.ipq_flows_populate(self.flows, 20000)
+    local some = present()
+    assert.is_true(some >= 20000 * 128 / PAGE - 1 and some <= 20000 * 128 / PAGE + 1, some)
+    C.ipq_flows_populate(self.flows, 2 ^ 32 - 1)
+    assert.equal(count, present())
+  end)
+
   it("has 136 bytes a flow, and as many flows as fit", function()
     assert.is_true(tonumber(C.ipq_flows_size(1e6)) / 1e6 < 136.1)
     for _, entries in ipairs { 1, 63, 64, 1000, 2 ^ 18 } do

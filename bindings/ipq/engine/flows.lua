@@ -183,6 +183,7 @@ local function open(config, memory, size)
   local code = attach(flows, memory, size, C.ipq_flows_entries(size))
   if code < 0 then return nil, "cannot begin a table of flows in " .. size .. " bytes" end
   if config.entries and config.entries < flows.limit then flows.limit = config.entries end
+  if config.entries then C.ipq_flows_populate(flows, config.entries) end
   for name, seconds in pairs(config.timeout or {}) do flows.timeout_ms[TIMEOUTS[name]] = floor(seconds * 1000 + 0.5) end
   if config.stop then flows.wants_ended = 1 end
   return flows, places_of(flows, config.fields or {})
