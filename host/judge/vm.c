@@ -281,6 +281,12 @@ static int protected_unfollow(lua_State *L)
 	return 0;
 }
 
+static int protected_tell_flows(lua_State *L)
+{
+	call_flows(L, lua_touserdata(L, 1), "tell");
+	return 0;
+}
+
 struct stop {
 	struct vm *vm;
 	const char *reason;
@@ -540,6 +546,11 @@ bool vm_follow(struct vm *vm, uint8_t *memory, size_t size)
 
 	return !script_has(vm, "flow") ||
 	       (vm_protect(vm->L, protected_follow, &follow) && follow.is_done);
+}
+
+void vm_tell_flows(struct vm *vm)
+{
+	(void)vm_protect(vm->L, protected_tell_flows, vm);
 }
 
 void vm_unfollow(struct vm *vm)

@@ -84,6 +84,9 @@ enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len);
  * NULL: there is none. False with a message where that cannot be. */
 bool vm_follow(struct vm *vm, uint8_t *memory, size_t size);
 
+/* Tells the log how many flows there may be, and what memory they take then, where any are followed. */
+void vm_tell_flows(struct vm *vm);
+
 /* Another process has that memory from here on. */
 void vm_unfollow(struct vm *vm);
 

@@ -267,6 +267,7 @@ static int judge(const struct worker_task *task, struct session *session, struct
 	}
 	if (!vm_follow(vm, task->flows.memory, task->flows.size))
 		return EX_OSERR;
+	vm_tell_flows(vm);
 	return session_run(session, name);
 }
 

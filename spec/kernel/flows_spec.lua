@@ -163,6 +163,7 @@ END
       wait_for printed filter "port 5000	3"
       stop filter]]
     assert.matches("takes over", output)
+    assert.matches("queue 0: follows at most 493187 flows, in 64.0 MB", output)
     assert.matches("port 5000\t3\t3\tfalse\n", output)
     assert.not_matches("port 6000\t2", output)
     assert.equal(1, select(2, output:gsub("end\t%w+\t5000", "")))

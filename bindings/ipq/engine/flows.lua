@@ -8,6 +8,7 @@ local core = require "ipq.core"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local log = require "ipq.log"
+local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 local timer = require "ipq.engine.timer"
 -- A script may overwrite globals.
@@ -247,6 +248,13 @@ function M.exit(opened)
     flow = C.ipq_flows_next(opened.table, number)
   end
   M.use(before)
+end
+
+--- Tells the log how many flows there may be, and what memory they take then.
+function M.tell(opened)
+  local limit = opened.table.limit
+  log.write("info", ("queue %d: follows at most %d flows, in %.1f MB"):format(setting.queue_num, limit,
+    tonumber(C.ipq_flows_size(limit)) / 2 ^ 20))
 end
 
 --- How many flows there are.
