@@ -228,7 +228,7 @@ int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows)
 	struct ipq_flow_head *head = memory;
 	char *bytes = memory;
 	struct layout l;
-	uint32_t entries;
+	uint32_t entries, used;
 
 	if (size < IPQ_FLOW_HEAD_SIZE || (uintptr_t)memory % sizeof(struct ipq_flow) != 0)
 		return -EINVAL;
@@ -251,8 +251,9 @@ int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows)
 	set_defaults(flows);
 	if (head->ring_end - head->ring_start > IPQ_FLOW_RING)
 		head->ring_start = head->ring_end;
-	if (!(head->sequence & 1) && ipq_flow_read(&head->used) <= entries &&
-	    is_index_sound(flows, head->used) && are_chains_sound(flows, head->used))
+	used = ipq_flow_read(&head->used);
+	if (!(head->sequence & 1) && used <= entries && is_index_sound(flows, used) &&
+	    are_chains_sound(flows, used))
 		return 0;
 	rebuild(flows);
 	return 1;
