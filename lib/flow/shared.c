@@ -196,16 +196,21 @@ static int table_lock(struct ipq_shared_table *table, const struct sought *sough
 	return *way;
 }
 
-/* Room in the heap, if need be in the place of what was used the longest time ago. */
-static uint32_t room_make(struct ipq_shared_table *table, struct set *set, int way, uint32_t len)
+/* Room in the heap, if need be in the place of what was used the longest time ago: *at is where, looked up
+ * once, as another process may change the heap's size meanwhile. */
+static uint32_t room_make(struct ipq_shared_table *table, struct set *set, int way, uint32_t len,
+			  uint8_t **at)
 {
-	uint32_t place;
+	/* Whoever writes here without the lock must not make this endless. */
+	for (int i = 0; i <= WAYS; i++) {
+		uint32_t place = ipq_shared_heap_reserve(table, set, len);
 
-	do {
-		place = ipq_shared_heap_reserve(table, set, len);
-		if (place && ipq_shared_heap_at(table->shared, set, place, len))
+		*at = place ? ipq_shared_heap_at(table->shared, set, place, len) : NULL;
+		if (*at)
 			return place;
-	} while (ipq_set_forget_text(set, way));
+		if (!ipq_set_forget_text(set, way))
+			return 0;
+	}
 	return 0;
 }
 
@@ -214,11 +219,12 @@ static int text_replace(struct ipq_shared_table *table, struct set *set, int way
 			const struct ipq_shared_value *value, int64_t expiry)
 {
 	struct entry *entry = &set->entries[way];
-	uint32_t place = room_make(table, set, way, value->len);
+	uint8_t *at;
+	uint32_t place = room_make(table, set, way, value->len, &at);
 
 	if (!place)
 		return -ENOSPC;
-	memcpy(ipq_shared_heap_at(table->shared, set, place, value->len), value->text, value->len);
+	memcpy(at, value->text, value->len);
 	RELEASE(entry->value, value_text(place, value->len));
 	STORE(entry->expiry, expiry);
 	return 0;
@@ -244,10 +250,9 @@ static int entry_write(struct ipq_shared_table *table, struct set *set, int way,
 		uint32_t len = key_len + (text ? text->len : 0);
 		uint8_t *at;
 
-		place = room_make(table, set, way, len);
+		place = room_make(table, set, way, len, &at);
 		if (!place)
 			return -ENOSPC;
-		at = ipq_shared_heap_at(table->shared, set, place, len);
 		if (key_len)
 			memcpy(at, sought->text, sought->len);
 		if (text) {

@@ -30,7 +30,8 @@ static struct heap *heap_of(const struct ipq_shared *shared, uint32_t place, uin
 {
 	struct heap *heap = place ? ipq_region_at(shared, place, 1) : NULL;
 
-	*size = heap ? LOAD(heap->size) : 0;
+	/* Whole lines: what is behind the last one may be behind the region. */
+	*size = heap ? LOAD(heap->size) / LINE * LINE : 0;
 	if (*size < LINE || !ipq_region_at(shared, place, *size / LINE))
 		return NULL;
 	return heap;
@@ -144,6 +145,6 @@ int ipq_shared_heap_copy(struct ipq_shared *shared, const struct set *set, uint3
 	uint32_t size;
 	struct heap *heap = heap_of(shared, LOAD(set->heap), &size);
 
-	*copy = heap ? heap_make(shared, heap, size, size / LINE * LINE) : 0;
+	*copy = heap ? heap_make(shared, heap, size, size) : 0;
 	return heap && !*copy ? -ENOSPC : 0;
 }
