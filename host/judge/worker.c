@@ -5,6 +5,7 @@
 #include "session.h"
 #include "bindings/value.h"
 #include "host/base/base.h"
+#include "lib/flow/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -287,6 +288,10 @@ static int load(const struct worker_task *task, struct vm **vm)
 	if (!*vm)
 		return EX_OSERR;
 	signals_on_overtime(vm_overtime, *vm);
+	/* Another worker must not be the end of all that come after it. */
+	if (task->shared.memory && ipq_shared_mend(task->shared.memory, task->shared.size))
+		log_queue(LOG_LEVEL_WARN, task->queue_num,
+			  ": a worker has overwritten the head of the shared tables' memory");
 	if (!vm_share(*vm, task->shared.memory, task->shared.size, task->number))
 		return EX_OSERR;
 	return session_exit_code(vm_load(*vm, task->options, task->queue_num,

@@ -430,6 +430,17 @@ static void bury_owner(struct supervisor *s, struct queue *queue, const struct d
 	}
 }
 
+/* What a worker has left locked is free, whatever it has done to the head before. */
+static void repair(const struct region *shared, uint32_t worker)
+{
+	if (!shared->memory)
+		return;
+	if (ipq_shared_mend(shared->memory, shared->size))
+		log_write(LOG_LEVEL_WARN,
+			  "a worker has overwritten the head of the shared tables' memory");
+	(void)ipq_shared_repair(shared->memory, shared->size, worker);
+}
+
 /* What it had to say may have given it another role. */
 static void bury(struct supervisor *s, struct queue *queue, enum queue_role role, int status)
 {
@@ -440,9 +451,7 @@ static void bury(struct supervisor *s, struct queue *queue, enum queue_role role
 	while (queue->child[role].pid != pid)
 		role = (role + 1) % QUEUE_ROLES;
 	s->running--;
-	if (s->queues.shared.memory)
-		(void)ipq_shared_repair(s->queues.shared.memory, s->queues.shared.size,
-					queue->child[role].number);
+	repair(&s->queues.shared, queue->child[role].number);
 	death = death_of(&queue->child[role], status);
 	if (role == QUEUE_NEXT)
 		bury_next(s, queue, &death);

@@ -91,6 +91,10 @@ int ipq_shared_format(void *region, size_t size);
  * -EBADMSG: it is damaged. Either is to be replaced by a fresh one. */
 int ipq_shared_check(const void *region, size_t size);
 
+/* Writes again what a region is known by, where a process has overwritten it since: of a region that was made, or
+ * checked, with that size. Whoever comes can attach then; all else is as it was. Whether that was needed. */
+bool ipq_shared_mend(void *region, size_t size);
+
 /* A view of the region, for the process of that number: from 0 up, below IPQ_SHARED_WORKERS, and no
  * process that is alive has the same one. The region must outlive the view and those of its tables, which
  * keep it: ipq_shared_detach(), which takes NULL, may come before the last table is closed. Others of its

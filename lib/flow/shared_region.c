@@ -135,6 +135,18 @@ int ipq_shared_check(const void *region, size_t size)
 	return LOAD(head->size) == size ? 0 : -EBADMSG;
 }
 
+bool ipq_shared_mend(void *region, size_t size)
+{
+	struct region *head = region;
+
+	if (!size_is_right(size) || ipq_shared_check(region, size) == 0)
+		return false;
+	STORE(head->version, IPQ_SHARED_VERSION);
+	STORE(head->size, size);
+	RELEASE(head->magic, MAGIC);
+	return true;
+}
+
 /* Without looking at what is in it. */
 static struct ipq_shared view(void *region, size_t size, uint32_t worker)
 {
@@ -272,16 +284,18 @@ static int table_make(struct ipq_shared *shared, struct table *entry, const char
 		      uint32_t entries, uint32_t value)
 {
 	uint32_t depth = depth_for(entries), sets = sets_for(entries);
-	uint32_t lines = (uint32_t)(sizeof(uint32_t) << depth) / LINE;
+	uint32_t lines = (uint32_t)(sizeof(uint32_t) << depth) / LINE, first, index;
 
 	if (!has_room(shared, sets + lines / SET_LINES + 1))
 		return -ENOSPC;
 	/* What is taken where one of both has no room is lost; but then there is hardly any. */
-	entry->first = ipq_region_take(shared, SET_LINES);
-	entry->index = entry->first ? ipq_region_take(shared, lines) : 0;
-	if (!entry->index)
+	first = ipq_region_take(shared, SET_LINES);
+	index = first ? ipq_region_take(shared, lines) : 0;
+	if (!index)
 		return -ENOSPC;
-	memset(ipq_region_at(shared, entry->first, SET_LINES), 0, sizeof(struct set));
+	memset(ipq_region_at(shared, first, SET_LINES), 0, sizeof(struct set));
+	entry->first = first;
+	entry->index = index;
 	entry->depth = depth;
 	entry->limit = sets;
 	entry->sets = 1;

@@ -50,6 +50,33 @@ netns.describe("Shared tables", function()
     assert.is_nil(output:find("cannot be read", 1, true))
   end)
 
+  it("outlive a worker that overwrites what their memory is known by", function()
+    local output = netns.run [[
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      filter filter -q 0 <<'END'
+local ffi, ipq = require "ffi", require "ipq"
+local counts = ipq.shared("counts", { entries = 1000 })
+local head
+for line in io.lines "/proc/self/maps" do
+  local from = line:match "^(%x+)%-.*/memfd:shared"
+  if from then head = ffi.cast("char *", tonumber(from, 16)) end
+end
+return function(pkt)
+  ipq.log.info(counts:incr("all", 1, 0) .. " of all")
+  ffi.fill(head, 24)
+end
+END
+      send() { bash -c "echo x > /dev/udp/127.0.0.1/9"; wait_for logged filter "$1 of all"; }
+      send 1
+      kill -KILL $(workers filter)
+      wait_for logged filter "a new worker"
+      send 2
+      stop filter
+      cat "$DIR/filter.err"]]
+    assert.matches("2 packets, 2 accepted", output)
+    assert.matches("a worker has overwritten the head of the shared tables' memory", output)
+  end)
+
   it("are begun anew where the program before has left what cannot be read, and that is said", function()
     local output = netns.run [[
       cat > "$DIR/filter.lua" <<'END'

@@ -10,7 +10,7 @@ local SIZE = 2 ^ 22
 -- Offsets of lib/flow/shared_layout.h: of the region's head, and of a set.
 local TABLES, NOTES, TABLE_SIZE, NOTE_SIZE, LINE = 128, 128 + 64 * 128, 128, 64, 64
 local TABLE_INDEX, TABLE_FIRST, TABLE_MASK = 64, 72, 88
-local SET_SPLIT, SET_MOVED, SET_TARGET, FIRST_VALUE = 48, 60, 63, 64 + 16
+local SET_SPLIT, SET_HEAP, SET_MOVED, SET_TARGET, FIRST_VALUE = 48, 56, 60, 63, 64 + 16
 local EBADMSG, EPROTO = -74, -71 -- errno.h, negative
 
 describe("a region of shared tables", function()
@@ -96,6 +96,16 @@ describe("a region of shared tables", function()
     u32(0)[0] = 99
     assert.equal(EBADMSG, C.ipq_shared_check(of.address, of.size))
     assert.is_false(C.ipq_shared_repair(of.address, of.size, 0))
+  end)
+
+  it("is taken again when a process has overwritten what it is known by", function()
+    ipq.shared("t"):set("a", 1)
+    assert.is_false(C.ipq_shared_mend(of.address, of.size))
+    ffi.fill(of.address, 24)
+    assert.equal(EBADMSG, C.ipq_shared_check(of.address, of.size))
+    assert.is_true(C.ipq_shared_mend(of.address, of.size))
+    processes.use(of, 1)
+    assert.equal(1, ipq.shared("t"):get "a")
   end)
 
   it("tells how much of it is used", function()
@@ -238,6 +248,18 @@ describe("a region of shared tables", function()
         t:set("a", "text")
         assert.equal("text", t:get "a")
       end
+    end)
+
+    it("gives no text from behind its own end", function()
+      local t = ipq.shared "t"
+      t:set("a", "text")
+      local bytes = ffi.cast("char *", of.address)
+      local value = ffi.cast("uint64_t *", bytes + first_set() + FIRST_VALUE)
+      -- A heap in the last line, which says that it goes on for a part of another one.
+      u32(first_set() + SET_HEAP)[0] = SIZE / LINE - 1
+      u32(SIZE - LINE)[0] = LINE + 63
+      value[0] = 0xfffa000000000000ULL + bit.lshift(LINE / 8 + 0ULL, 24) + 63
+      assert.same({ nil, "damaged, and emptied" }, { t:get "a" })
     end)
 
     it("gives no number whose bits LuaJIT would take for something else", function()
