@@ -60,7 +60,7 @@ int queue_prepare(struct queue *queue, const struct options *options, unsigned i
 	queue->socket_error = make_socket(queue, inheritance);
 	/* Address space alone, until something is there. */
 	(void)region_prepare(&queue->flows, inheritance, INHERIT_FLOWS, queue->num,
-			     (size_t)options->flow_memory_mb << 20);
+			     (size_t)options->flow_memory_mb << 20, NULL);
 	queue->saved = mmap(NULL, WORKER_SAVED_MAX, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (queue->saved != MAP_FAILED)

@@ -1,4 +1,5 @@
 #include "region.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,19 +44,46 @@ static int map(struct region *region)
 	return -errno;
 }
 
-int region_prepare(struct region *region, struct inheritance *inheritance, enum inherit_kind kind,
-		   uint16_t queue_num, size_t size)
+/* One that cannot be used; nor must the service manager hand it back beside the one that is made. */
+static void refuse(int fd, enum inherit_kind kind, uint16_t queue_num)
 {
-	int ret = inherit_find(inheritance, kind, queue_num);
+	const struct inherited inherited = {fd, kind, queue_num};
+	char name[16];
+
+	inherit_name(&inherited, name, sizeof(name));
+	notify_forget(name);
+	close(fd);
+}
+
+/* False, and there is nothing mapped, where the inherited one is not what is asked for. */
+static bool take(struct region *region, int fd, int (*check)(const void *memory, size_t size))
+{
+	if (!is_ours(fd, region->size))
+		return false;
+	region->fd = fd;
+	if (map(region) == 0 && (!check || check(region->memory, region->size) == 0))
+		return true;
+	if (region->memory)
+		munmap(region->memory, region->size);
+	region->memory = NULL;
+	region->fd = -1;
+	return false;
+}
+
+int region_prepare(struct region *region, struct inheritance *inheritance, enum inherit_kind kind,
+		   uint16_t queue_num, size_t size, int (*check)(const void *memory, size_t size))
+{
+	int ret;
 
 	*region = (struct region){.fd = -1, .size = size};
-	if (ret >= 0 && !is_ours(ret, size)) {
-		close(ret);
-		ret = -1;
+	while ((ret = inherit_find(inheritance, kind, queue_num)) >= 0) {
+		region->is_inherited = take(region, ret, check);
+		if (region->is_inherited)
+			return 0;
+		region->has_refused = true;
+		refuse(ret, kind, queue_num);
 	}
-	region->is_inherited = ret >= 0;
-	if (ret < 0)
-		ret = make(kind, size);
+	ret = make(kind, size);
 	if (ret < 0)
 		return ret;
 	region->fd = ret;

@@ -15,12 +15,14 @@ struct region {
 	uint8_t *memory;
 	size_t size;
 	bool is_inherited; /* something may be in it */
+	bool has_refused;  /* one that was inherited could not be used */
 };
 
-/* Takes an inherited one of that size, or makes one that is empty. A negative errno: there is none,
- * and region->memory is NULL. */
+/* Takes an inherited one of that size for which check(), unless it is NULL, gives 0; or makes one that is
+ * empty. Others that were inherited by that name are closed, and the service manager is told to forget
+ * them. A negative errno: there is none, and region->memory is NULL. */
 int region_prepare(struct region *region, struct inheritance *inheritance, enum inherit_kind kind,
-		   uint16_t queue_num, size_t size);
+		   uint16_t queue_num, size_t size, int (*check)(const void *memory, size_t size));
 
 /* In a worker: its descriptor is closed, and the memory stays. */
 void region_leave(struct region *region);

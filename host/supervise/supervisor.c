@@ -315,14 +315,11 @@ static void share(struct queues *queues, struct inheritance *inheritance)
 {
 	struct region *region = &queues->shared;
 	size_t size = (size_t)queues->options->shared_memory_mb << 20;
-	int ret = region_prepare(region, inheritance, INHERIT_SHARED, 0, size);
+	int ret = region_prepare(region, inheritance, INHERIT_SHARED, 0, size, ipq_shared_check);
 
-	if (ret == 0 && region->is_inherited && ipq_shared_check(region->memory, size) < 0) {
+	if (region->has_refused && !region->is_inherited)
 		log_write(LOG_LEVEL_WARN, "the shared tables of the program before cannot be read; "
 					  "they are empty now");
-		region_release(region);
-		ret = region_prepare(region, inheritance, INHERIT_SHARED, 0, size);
-	}
 	if (ret == 0 && !region->is_inherited)
 		ret = ipq_shared_format(region->memory, size);
 	if (ret == 0)

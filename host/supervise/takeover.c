@@ -94,7 +94,7 @@ static void store(int fd, enum inherit_kind kind, uint16_t queue_num)
 
 static void store_region(const struct region *region, enum inherit_kind kind, uint16_t queue_num)
 {
-	if (region->fd >= 0 && !region->is_inherited)
+	if (region->fd >= 0 && (!region->is_inherited || region->has_refused))
 		store(region->fd, kind, queue_num);
 }
 

@@ -211,6 +211,53 @@ END
     assert.equal("port 5000\t1\t1\ttrue\nflows-0\nport 5000\t2\t2\tfalse\nflows-0\n", output)
   end)
 
+  it("take the place of those of another size that a service manager keeps", function()
+    local output = run [==[
+      cat > "$DIR/filter.lua" <<'END'
+return { flow = {}, filter = function() end }
+END
+      cat > "$DIR/manager.py" <<'END'
+import os, socket, subprocess
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(60)
+# As systemd's, this store has several of a name.
+store = []
+def start(size):
+    global store
+    def move():
+        for i, (_, fd) in enumerate(store): os.dup2(fd, 60 + i)
+        for i in range(len(store)): os.dup2(60 + i, 3 + i)
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)),
+            LISTEN_FDNAMES=":".join(name for name, _ in store))
+    os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
+    p = subprocess.Popen([os.environ["PROGRAM"], "--flow-memory", size, os.environ["DIR"] + "/filter.lua"],
+        preexec_fn=move if store else None, close_fds=False, stderr=subprocess.DEVNULL)
+    text = ""
+    while "READY=1" not in text:
+        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
+        text = text.decode()
+        fields = dict(line.split("=", 1) for line in text.split("\n"))
+        if "FDSTORE" in fields: store.append((fields["FDNAME"], fds[0]))
+        if "FDSTOREREMOVE" in fields:
+            store = [kept for kept in store if kept[0] != fields["FDNAME"]]
+    return p
+for size in ["16", "32", "32"]:
+    p = start(size)
+    p.terminate()
+    p.wait()
+    print(*(os.fstat(fd).st_size >> 20 for name, fd in store if name == "flows-0"), flush=True)
+    print(*(os.fstat(fd).st_ino for name, fd in store if name == "flows-0"), flush=True)
+END
+      export DIR PROGRAM
+      python3 "$DIR/manager.py"]==]
+    local first, other, second = output:match "^16\n(%d+)\n32\n(%d+)\n32\n(%d+)\n$"
+    assert.is_truthy(first, output)
+    assert.not_equal(first, other)
+    assert.equal(other, second)
+  end)
+
   it("are in a table for each queue", function()
     local output = run [[
       rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
