@@ -6,7 +6,8 @@
 
 enum {
 	READS = 2000, /* tries of a reader, some 50 microseconds */
-	SPLITS = 64
+	SPLITS = 64,
+	BUSY_MOST = 16 /* sets that somebody waits for in vain before the others are left, too */
 };
 
 /* A window of a bucket, in nanoseconds, beside which the coarse clock's steps are nothing. */
@@ -521,15 +522,15 @@ int ipq_shared_expire(struct ipq_shared_table *table, const struct ipq_shared_ke
 
 int ipq_shared_clear(struct ipq_shared_table *table)
 {
-	int ret = 0;
+	int busy = 0;
 
-	for (uint32_t slot = 0; slot < ipq_set_slots(table); slot++) {
+	for (uint32_t slot = 0; slot < ipq_set_slots(table) && busy < BUSY_MOST; slot++) {
 		struct set *set = ipq_set_in_slot(table, slot);
 
 		if (!set)
 			continue;
 		if (ipq_set_lock_it(table, set) < 0) {
-			ret = -EBUSY;
+			busy++;
 			continue;
 		}
 		ipq_set_begin(set);
@@ -537,7 +538,7 @@ int ipq_shared_clear(struct ipq_shared_table *table)
 		ipq_set_end(set);
 		ipq_set_unlock(set);
 	}
-	return ret;
+	return busy ? -EBUSY : 0;
 }
 
 /* Keys */
@@ -576,10 +577,11 @@ static int key_read(struct ipq_shared *shared, const struct set *set, int way, i
 	return 1;
 }
 
-static int key_at(struct ipq_shared_table *table, uint32_t slot, int way, int64_t *now,
+/* *tries are those of one call, whatever number of sets is being changed. */
+static int key_at(struct ipq_shared_table *table, uint32_t slot, int way, int64_t *now, int *tries,
 		  struct ipq_shared_key *key)
 {
-	for (int i = 0; i < READS; i++) {
+	do {
 		struct set *set = ipq_set_in_slot(table, slot);
 		uint32_t sequence;
 		int ret;
@@ -595,13 +597,16 @@ static int key_at(struct ipq_shared_table *table, uint32_t slot, int way, int64_
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (LOAD(set->sequence) == sequence)
 			return ret;
-	}
+	} while (--*tries > 0);
+	*tries = 1;
 	return 0;
 }
 
 int ipq_shared_next(struct ipq_shared_table *table, int64_t now, uint64_t *cursor,
 		    struct ipq_shared_key *key)
 {
+	int tries = READS;
+
 	for (; *cursor / WAYS < ipq_set_slots(table); ++*cursor) {
 		uint32_t slot = (uint32_t)(*cursor / WAYS);
 		int way = (int)(*cursor % WAYS);
@@ -610,7 +615,7 @@ int ipq_shared_next(struct ipq_shared_table *table, int64_t now, uint64_t *curso
 			*cursor += WAYS - 1;
 			continue;
 		}
-		if (key_at(table, slot, way, &now, key) > 0) {
+		if (key_at(table, slot, way, &now, &tries, key) > 0) {
 			++*cursor;
 			return 1;
 		}

@@ -197,7 +197,7 @@ int ipq_shared_ttl(struct ipq_shared_table *table, const struct ipq_shared_key *
 int ipq_shared_next(struct ipq_shared_table *table, int64_t now, uint64_t *cursor,
 		    struct ipq_shared_key *key);
 
-/* Forgets all. 0, or -EBUSY: a set was left as it was. */
+/* Forgets all. 0, or -EBUSY: a set was left as it was; where others keep many of them, all behind these. */
 int ipq_shared_clear(struct ipq_shared_table *table);
 
 /* An error of these functions in words, never NULL; good until the next call. */

@@ -10,7 +10,7 @@ local SIZE = 2 ^ 22
 -- Offsets of lib/flow/shared_layout.h: of the region's head, and of a set.
 local TABLES, NOTES, TABLE_SIZE, NOTE_SIZE, LINE = 128, 128 + 64 * 128, 128, 64, 64
 local TABLE_INDEX, TABLE_FIRST, TABLE_MASK = 64, 72, 88
-local SET_SPLIT, SET_HEAP, SET_MOVED, SET_TARGET, FIRST_VALUE = 48, 56, 60, 63, 64 + 16
+local SET_SPLIT, SET_HEAP, SET_MOVED, SET_DEPTH, SET_TARGET, FIRST_VALUE = 48, 56, 60, 62, 63, 64 + 16
 local EBADMSG, EPROTO = -74, -71 -- errno.h, negative
 
 describe("a region of shared tables", function()
@@ -274,6 +274,25 @@ describe("a region of shared tables", function()
           assert.is_true(number ~= number)
         end
       end
+    end)
+
+    it("keeps nobody who lists or clears a table of which each set is being changed", function()
+      local t = ipq.shared "t"
+      t:set("a", 1)
+      local index = ffi.cast("uint32_t *", ffi.cast("char *", of.address) + u32(TABLES + TABLE_INDEX)[0] * LINE)
+      -- Each place of the index has one set, whose head alone is written; a few hundred are enough to wait too long.
+      local sets = 4096
+      u32(TABLES + TABLE_MASK)[0] = sets - 1
+      for i = 0, sets - 1 do
+        local place = SIZE / LINE - 9 * (i + 1)
+        index[i] = place
+        u32(set_at(place))[0], u32(set_at(place) + 4)[0] = 201, 1
+        ffi.cast("uint8_t *", u32(set_at(place)))[SET_DEPTH] = 16
+      end
+      local began = tonumber(C.ipq_monotonic_us())
+      assert.same({}, t:keys(0))
+      assert.same({ nil, "busy" }, { t:clear() })
+      assert.is_true(tonumber(C.ipq_monotonic_us()) - began < 300000)
     end)
 
     it("leads nobody out of it", function()
