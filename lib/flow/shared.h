@@ -121,13 +121,13 @@ struct ipq_shared_figures {
 void ipq_shared_figures(const void *region, size_t size, struct ipq_shared_figures *figures);
 
 /* The table of that name, len bytes. The first one to name it makes it; the largest of the entries and of the value, the bytes
- * of a text, that were ever named hold. ttl, which is this view's own, is in nanoseconds, 0: for ever.
+ * of a text, that were ever named hold. One that is damaged is made anew. ttl, which is this view's own, is in nanoseconds, 0: for ever.
  * The caller closes it, which takes NULL. 0, or:
  *   -EINVAL   a name, or a number, beyond enum ipq_shared_limits
  *   -ENOSPC   the region has no room for so many entries
  *   -EMFILE   it has IPQ_SHARED_TABLES tables
  *   -EBUSY    another process has kept the directory locked for a second
- *   -EBADMSG  the directory is damaged
+ *   -EBADMSG  the directory was damaged meanwhile
  *   -ENOMEM */
 int ipq_shared_open(struct ipq_shared *shared, const char *name, size_t len, uint32_t entries,
 		    uint32_t value, int64_t ttl, struct ipq_shared_table **table);

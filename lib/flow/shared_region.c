@@ -322,6 +322,21 @@ static int table_grow(struct ipq_shared *shared, struct table *entry, uint32_t e
 	return 0;
 }
 
+/* One that is there; where it leads out of the region, it is made anew in its place. */
+static int table_known(struct ipq_shared *shared, uint32_t number, const char *name, size_t len,
+		       uint32_t entries, uint32_t value)
+{
+	struct table *entry = &shared->region->tables[number];
+	struct ipq_shared_table found;
+
+	if (ipq_region_table(shared, number, &found) == 0)
+		return table_grow(shared, entry, entries, value);
+	__atomic_fetch_add(&shared->region->damaged, 1, __ATOMIC_RELAXED);
+	STORE(entry->limit, 0);
+	STORE(entry->depth, 0);
+	return table_make(shared, entry, name, len, entries, value);
+}
+
 /* The number of the table, which is made where there is none. The directory is locked. */
 static int table_find(struct ipq_shared *shared, const char *name, size_t len, uint32_t entries,
 		      uint32_t value)
@@ -333,7 +348,7 @@ static int table_find(struct ipq_shared *shared, const char *name, size_t len, u
 		if (!LOAD(entry->name[0]))
 			ret = table_make(shared, entry, name, len, entries, value);
 		else if (memcmp(entry->name, name, len) == 0 && entry->name[len] == '\0')
-			ret = table_grow(shared, entry, entries, value);
+			ret = table_known(shared, (uint32_t)i, name, len, entries, value);
 		else
 			continue;
 		return ret < 0 ? ret : i;

@@ -237,6 +237,20 @@ describe("a region of shared tables", function()
       assert.is_true(figures.damaged > 0)
     end)
 
+    it("has a table made anew that leads out of it", function()
+      local other, t = ipq.shared "other", ipq.shared "t"
+      t:set("a", 1)
+      other:set("a", 2)
+      for _, field in ipairs { TABLE_INDEX, TABLE_INDEX + 4, TABLE_FIRST } do
+        u32(TABLES + TABLE_SIZE + field)[0] = 0xffffffff
+        t = ipq.shared "t"
+        assert.is_nil(t:get "a")
+        assert.is_true(t:set("a", 1))
+        assert.equal(1, ipq.shared "t":get "a")
+      end
+      assert.equal(2, ipq.shared "other":get "a")
+    end)
+
     it("gives no text from behind the set's heap", function()
       local t = ipq.shared "t"
       t:set("a", "text")
