@@ -61,6 +61,10 @@ int queue_prepare(struct queue *queue, const struct options *options, unsigned i
 	/* Address space alone, until something is there. */
 	(void)region_prepare(&queue->flows, inheritance, INHERIT_FLOWS, queue->num,
 			     (size_t)options->flow_memory_mb << 20, NULL);
+	if (queue->flows.has_refused && !queue->flows.is_inherited)
+		log_queue(
+			LOG_LEVEL_WARN, queue->num,
+			": the program before had another --flow-memory; its flows are forgotten");
 	queue->saved = mmap(NULL, WORKER_SAVED_MAX, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (queue->saved != MAP_FAILED)

@@ -233,7 +233,7 @@ def start(size):
             LISTEN_FDNAMES=":".join(name for name, _ in store))
     os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
     p = subprocess.Popen([os.environ["PROGRAM"], "--flow-memory", size, os.environ["DIR"] + "/filter.lua"],
-        preexec_fn=move if store else None, close_fds=False, stderr=subprocess.DEVNULL)
+        preexec_fn=move if store else None, close_fds=False, stderr=open(os.environ["DIR"] + "/err", "ab"))
     text = ""
     while "READY=1" not in text:
         text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
@@ -251,8 +251,10 @@ for size in ["16", "32", "32"]:
     print(*(os.fstat(fd).st_ino for name, fd in store if name == "flows-0"), flush=True)
 END
       export DIR PROGRAM
-      python3 "$DIR/manager.py"]==]
-    local first, other, second = output:match "^16\n(%d+)\n32\n(%d+)\n32\n(%d+)\n$"
+      python3 "$DIR/manager.py"
+      grep 'the program before' "$DIR/err"]==]
+    local first, other, second = output:match("^16\n(%d+)\n32\n(%d+)\n32\n(%d+)\n[^\n]*queue 0: the program before "
+      .. "had another %-%-flow%-memory; its flows are forgotten\n$")
     assert.is_truthy(first, output)
     assert.not_equal(first, other)
     assert.equal(other, second)
