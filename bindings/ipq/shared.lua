@@ -84,14 +84,19 @@ local function fill_value(of)
   end
 end
 
+--- A time above 0 is one of a nanosecond at least, as 0 is for ever.
+local function to_ns(seconds)
+  if seconds > 0 and seconds < 1e-9 then return 1 end
+  return seconds * NS
+end
+
 --- Nanoseconds of a time to live in seconds; the table's own where there is none.
 local function ttl_ns(seconds)
   if seconds == nil then return DEFAULT_TTL end
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= TTL_MAX) then
     error("a time to live is a number of seconds, from 0 (for ever) to 1e9", 3)
   end
-  if seconds > 0 and seconds < 1e-9 then return 1 end
-  return seconds * NS
+  return to_ns(seconds)
 end
 
 local function check_rate(per_second, burst, cost)
@@ -327,7 +332,7 @@ local function check_options(name, options)
   if type(ttl) ~= "number" or not (ttl >= 0 and ttl <= TTL_MAX) then
     error("ipq.shared(): ttl must be a number of seconds, from 0 (for ever) to 1e9", 3)
   end
-  return whole(options, "entries", ENTRIES, 1, ENTRIES_MAX), whole(options, "value", VALUE, 0, VALUE_MAX), ttl * NS
+  return whole(options, "entries", ENTRIES, 1, ENTRIES_MAX), whole(options, "value", VALUE, 0, VALUE_MAX), to_ns(ttl)
 end
 
 --- The table of that name, which all workers share; made where there is none. Raises where the memory for shared

@@ -149,6 +149,14 @@ describe("ipq.shared", function()
     assert.equal(100, t:ttl "a")
   end)
 
+  it("takes the shortest time for one", function()
+    local t, own = ipq.shared("t", { ttl = 1e-12 }), ipq.shared "own"
+    t:set("a", 1)
+    own:set("a", 1, 1e-12)
+    clock = clock + 1
+    assert.same({}, { t:get "a", (own:get "a") })
+  end)
+
   it("forgets a key when its time has come", function()
     local t, forever = ipq.shared("t", { ttl = 60 }), ipq.shared "forever"
     t:set("a", 1)
