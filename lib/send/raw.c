@@ -156,6 +156,16 @@ static void forget_errors(int fd)
 		;
 }
 
+/* Has a probe ask for a way. The kernel would go on by the source address, and by the link, that it has chosen
+ * for the way before. */
+static int probe_connect(int probe, const struct sockaddr_in6 *to, socklen_t len)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	(void)connect(probe, &nobody, sizeof(nobody));
+	return connect(probe, (const struct sockaddr *)to, len);
+}
+
 /* The bytes of a packet that its way takes; 0: that is not known. */
 static uint32_t mtu_of(struct ipq_raw *raw, const struct ipq_sent *sent)
 {
@@ -166,7 +176,7 @@ static uint32_t mtu_of(struct ipq_raw *raw, const struct ipq_sent *sent)
 	/* The discard service's port: nothing is sent there. */
 	((struct sockaddr_in *)&to)->sin_port = htons(9);
 	(void)setsockopt(probe, SOL_SOCKET, SO_MARK, &sent->mark, sizeof(sent->mark));
-	if (connect(probe, (struct sockaddr *)&to, len) < 0 ||
+	if (probe_connect(probe, &to, len) < 0 ||
 	    getsockopt(probe, is_v4(sent) ? IPPROTO_IP : IPPROTO_IPV6,
 		       is_v4(sent) ? IP_MTU : IPV6_MTU, &mtu, &size) < 0)
 		return 0;
@@ -186,7 +196,8 @@ static int send_one(struct ipq_raw *raw, struct ipq_sent *sent)
 	return ret < 0 ? -errno : 0;
 }
 
-/* Sends a packet that its way does not take in pieces that it takes. */
+/* Sends a packet that its way does not take in pieces that it takes. Connection tracking puts fragments together
+ * before a rule queues them: what comes back is the packet. */
 static enum ipq_unsent send_cut(struct ipq_raw *raw, const struct ipq_sent *sent)
 {
 	struct ipq_sent piece = *sent;
@@ -200,6 +211,8 @@ static enum ipq_unsent send_cut(struct ipq_raw *raw, const struct ipq_sent *sent
 	for (int i = 0; i < PIECES_MOST; i++) {
 		len = ipq_packet_split(sent->data, sent->len, mtu, raw->id, &offset, raw->piece,
 				       sizeof(raw->piece));
+		if (len == 0)
+			ipq_own_add(raw->outbox->own, sent->data, sent->len);
 		if (len <= 0)
 			return (enum ipq_unsent) - len;
 		piece.len = (uint32_t)len;
@@ -263,10 +276,13 @@ static void flush(struct ipq_outbox *outbox)
 /* The kernel refuses to connect to a broadcast address, as long as nobody has said that he means it. */
 static bool ask_broadcast(struct ipq_raw *raw, const uint8_t *address)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	struct sockaddr_in6 to = {0};
+	struct sockaddr_in *to4 = (struct sockaddr_in *)&to;
 
-	memcpy(&to.sin_addr, address, sizeof(to.sin_addr));
-	return connect(raw->probes[0], (struct sockaddr *)&to, sizeof(to)) < 0 && errno == EACCES;
+	to4->sin_family = AF_INET;
+	to4->sin_port = htons(9);
+	memcpy(&to4->sin_addr, address, sizeof(to4->sin_addr));
+	return probe_connect(raw->probes[0], &to, sizeof(*to4)) < 0 && errno == EACCES;
 }
 
 static bool is_broadcast(struct ipq_outbox *outbox, const uint8_t *address)

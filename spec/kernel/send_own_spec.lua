@@ -124,4 +124,21 @@ for i in range(20):
     assert.matches("saw 100 at output\n", output)
     assert.matches("queue 0: 100 packets, 100 accepted", output)
   end)
+
+  it("is a packet that was cut into fragments, which connection tracking puts together again", function()
+    local output = run([[
+      ip link set lo mtu 1500
+      rule -t mangle -A PREROUTING -m conntrack --ctstate INVALID -j ACCEPT
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      filter duplicates ]] .. duplicates .. [[
+      python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 0) # no DF
+s.sendto(bytes(3000), ("127.0.0.1", 9))'
+      wait_for judged 2
+      stop duplicates]])
+    assert.matches("saw 1 at output\n", output)
+    assert.matches("1 packets sent", output)
+  end)
 end)

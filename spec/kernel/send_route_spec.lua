@@ -94,4 +94,26 @@ netns.describe("What a filter sends", function()
     assert.equal(4, select(2, output:gsub("trial ECONNREFUSED", "")), output)
     assert.equal(0, select(2, output:gsub("without ECONNREFUSED", "")), output)
   end)
+
+  it("is cut by the MTU of a way, whichever source and link the way before it had", function()
+    local output = netns.run [[
+      router
+      rule -A OUTPUT -p icmp --icmp-type echo-request -d 127.0.0.1 -j NFQUEUE --queue-num 0
+      filter large <<'FILTER'
+local ipq = require "ipq"
+local n = 0
+return { send = true, filter = function()
+  n = n + 1
+  assert(ipq.send(assert(ipq.build.udp { saddr = "127.0.0.1", daddr = n == 1 and "10.1.0.2" or "10.2.0.2", dport = 9,
+    sport = 4000, payload = ("x"):rep(2000), df = false }):bytes()))
+end }
+FILTER
+      pings 1 127.0.0.1
+      wait_for judged 1
+      ip addr flush dev to_a
+      pings 1 127.0.0.1
+      wait_for judged 2
+      stop large]]
+    assert.matches("2 packets sent, 0 rejects, 0 not sent", output)
+  end)
 end)
