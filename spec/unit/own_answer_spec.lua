@@ -92,6 +92,23 @@ describe("pkt:answer()", function()
     end, query)
   end)
 
+  it("answers its packet whatever is done to others while its fields are read", function()
+    local other = assert(ipq.build.udp { payload = "other" })
+    for _ = 1, 20 do
+      local own = assert(ipq.build.udp { sport = 7, dport = 8, payload = "text" })
+      own.udp.payload:replace(0, 4, ("longer"):rep(100))
+      local turned = assert(own:answer(setmetatable({}, { __index = function()
+        local payload = other.udp.payload:string(0)
+        collectgarbage()
+        for _ = 1, 20 do assert(ipq.build.udp { sport = 1, dport = 2, payload = ("else"):rep(10) }) end
+        return payload
+      end })))
+      assert.equal("8 7 other", ("%d %d %s"):format(turned.udp.sport, turned.udp.dport, turned.udp.payload:string(0)))
+      own.udp.payload:replace(0, 4, ("longer"):rep(100))
+      assert.equal("other", assert(own:answer { payload = other.udp.payload }).udp.payload:string(0))
+    end
+  end)
+
   it("changes nothing of its packet", function()
     assert.unchanged(function(pkt)
       local own = pkt:answer { payload = "longer than the question", ttl = 3 }

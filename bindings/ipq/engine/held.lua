@@ -247,12 +247,15 @@ function Held:clone()
   return packet, why
 end
 
+local function answered(handle) return (packet_of(handle, "answer")) end
+
 --- What the receiver of the held packet says to its sender, with these fields; nil and why there is no such answer.
 ---@param fields table<string, any>
 ---@return ipq.OwnPacket? packet
 ---@return string? message
 function Held:answer(fields)
-  local packet, why = own.answer(packet_of(self, "answer"), fields, 2)
+  packet_of(self, "answer") -- raises where there is none, before anything is said of the fields
+  local packet, why = own.answer(answered, self, fields, 2)
   return packet, why
 end
 

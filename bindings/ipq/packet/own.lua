@@ -24,7 +24,7 @@ local is_buffer, open_buffer = buffer.is_buffer, buffer.open
 local PAYLOAD, HAS_CT_INFO = E.IPQ_SET_PAYLOAD, E.IPQ_HAS_CT_INFO
 local HAS_INDEV, HAS_OUTDEV = E.IPQ_HAS_INDEV, E.IPQ_HAS_OUTDEV
 local CHANGED = PAYLOAD + E.IPQ_SET_LAYOUT + E.IPQ_SET_OVERSIZED + E.IPQ_SET_SEGMENTED
-local HEADERS = 128 -- bytes that an answer's headers have at most
+local HEADERS = 60 -- bytes that an answer has at most before its payload, beside the transport header it answers
 local NFPROTO_IPV4, NFPROTO_IPV6, IPV4, IPV6 = 2, 10, 0x0800, 0x86dd
 
 local known = ffi.new "struct ipq_tuple"
@@ -66,7 +66,7 @@ end
 --- The answer with that payload, size bytes.
 local function turned(p, payload, size)
   if p.parsed == 0 then C.ipq_header_parse(p) end
-  local room = HEADERS + (payload == nil and p.data_len or size)
+  local room = HEADERS + p.body - p.l4 + (payload == nil and p.data_len or size)
   local own, answer, bytes = reserve(room)
   local len = C.ipq_packet_answer(p, known_of(p), payload, size, bytes, room)
   if len < 0 then return nil, refusal(len) end
@@ -85,13 +85,15 @@ local function assign_others(packet, fields)
   if not ok then return (require("ipq.build.misuse").plain(why)) end
 end
 
---- What p's receiver says to its sender, with these fields; nil and why there is no such answer. Errors are at that
---- level of the caller's.
----@param p any struct ipq_packet *
+--- What a packet's receiver says to its sender, with these fields; nil and why there is no such answer. Errors are at
+--- that level of the caller's. packet_of(packet) gives the struct ipq_packet, and is asked behind the fields: to read
+--- them may open another own packet, or call the script.
+---@param packet_of fun(packet: any): any
+---@param from any
 ---@param fields table<string, any>
 ---@return ipq.OwnPacket? packet
 ---@return string? message
-function M.answer(p, fields, level)
+function M.answer(packet_of, from, fields, level)
   if type(fields) ~= "table" then
     error("answer() takes a table of fields, as { payload = text }, not " .. (fields == nil and "nil" or "a "
       .. type(fields)), level + 1)
@@ -100,11 +102,12 @@ function M.answer(p, fields, level)
   if type(payload) == "string" then
     size = #payload
   elseif is_buffer(payload) then
-    payload, size = open_buffer(payload)
+    payload = ffi.string(open_buffer(payload))
+    size = #payload
   elseif payload ~= nil then
     return nil, "payload must be a string"
   end
-  local packet, why = turned(p, payload, size)
+  local packet, why = turned(packet_of(from), payload, size)
   if not packet then return nil, why end
   local first = next(fields)
   if first ~= nil and (first ~= "payload" or next(fields, first) ~= nil) then

@@ -307,7 +307,8 @@ end
 ---@return ipq.OwnPacket? packet
 ---@return string? message
 function shared:answer(fields)
-  local packet, why = own.answer(whole_packet_of(self), fields, 2)
+  whole_packet_of(self) -- raises where there is none, before anything is said of the fields
+  local packet, why = own.answer(whole_packet_of, self, fields, 2)
   return packet, why
 end
 
