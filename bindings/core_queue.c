@@ -39,12 +39,16 @@ static int fail_open(lua_State *L, const struct ipq_queue_options *options, int 
 }
 
 /* What its filters send goes out by raw sockets. */
-static int sender_open(struct ipq_object *object)
+static int sender_open(struct ipq_object *object, uint32_t range)
 {
 	struct ipq_raw *raw;
 	int ret = ipq_outbox_new(&object->driver.outbox, object->driver.batch, IPQ_SENT_MARK);
 
-	return ret < 0 ? ret : ipq_raw_open(&raw, object->driver.outbox);
+	if (ret == 0)
+		ret = ipq_raw_open(&raw, object->driver.outbox);
+	if (ret == 0)
+		ipq_own_range(object->driver.outbox->own, range);
+	return ret;
 }
 
 static int fail_send(lua_State *L, int error)
@@ -79,7 +83,7 @@ int ipq_core_open(lua_State *L)
 		return fail_open(L, &options, ret);
 	object->of = queue;
 	object->driver.source = ipq_queue_source(queue);
-	ret = ipq_option_bool(L, "send", false) ? sender_open(object) : 0;
+	ret = ipq_option_bool(L, "send", false) ? sender_open(object, options.copy_range) : 0;
 	if (ret < 0)
 		return fail_send(L, ret);
 	object->driver.batch->default_verdict = default_verdict;

@@ -62,6 +62,9 @@ int session_start(struct session *session, struct vm *vm, struct ipq_source *sou
 	session->driver.source = source;
 	code = sender_open(&session->sender, session->options, vm, session->driver.batch, is_live);
 	session->driver.outbox = session->sender.outbox;
+	if (session->sender.raw)
+		ipq_own_range(session->sender.outbox->own,
+			      session_settings(session->options, vm).copy_range);
 	return code == EX_OK ? session_exit_code(vm_start(vm, &session->driver)) : code;
 }
 

@@ -28,6 +28,7 @@ struct entry {
 };
 
 struct ipq_own {
+	uint32_t range; /* bytes of what comes back that a queue copies; 0: all */
 	struct entry sets[SETS][WAYS];
 };
 
@@ -39,6 +40,11 @@ struct ipq_own *ipq_own_new(void)
 void ipq_own_free(struct ipq_own *own)
 {
 	free(own);
+}
+
+void ipq_own_range(struct ipq_own *own, uint32_t range)
+{
+	own->range = range;
 }
 
 static uint32_t now_ms(void)
@@ -92,6 +98,18 @@ static bool is_error(const struct ipq_packet *p)
 	       ipq_inside_quoted(p);
 }
 
+/* Bytes from there to where the IP packet ends, those too that were not copied. */
+static uint32_t rest_of(const struct ipq_packet *p, uint32_t from)
+{
+	uint32_t total, end = p->end;
+
+	if (p->data_len < p->len) {
+		total = ipq_header_total(p->data + p->l3, p->data_len - p->l3);
+		end = total ? p->l3 + total : p->len;
+	}
+	return end > from ? end - from : 0;
+}
+
 static uint64_t key_of(struct ipq_packet *p)
 {
 	uint32_t from, len;
@@ -103,7 +121,7 @@ static uint64_t key_of(struct ipq_packet *p)
 		return 0;
 	from = p->l4 ? p->body : p->upper;
 	len = p->end > from ? (uint32_t)p->end - from : 0;
-	key = mix(p->ip_version, (uint64_t)p->protocol << 32 | len);
+	key = mix(p->ip_version, (uint64_t)p->protocol << 32 | rest_of(p, from));
 	if (p->l4)
 		key = mix_transport(key, p);
 	if (!is_error(p))
@@ -136,7 +154,11 @@ static struct entry *oldest(struct ipq_own *own, uint64_t key, uint32_t now)
 
 void ipq_own_add(struct ipq_own *own, const uint8_t *bytes, uint32_t len)
 {
-	struct ipq_packet packet = {.data = (uint8_t *)bytes, .data_len = len, .len = len};
+	struct ipq_packet packet = {
+		.data = (uint8_t *)bytes,
+		.data_len = own->range && own->range < len ? own->range : len,
+		.len = len,
+	};
 	uint64_t key = key_of(&packet);
 	uint32_t now = now_ms();
 	struct entry *entry = find(own, key, now);

@@ -129,6 +129,10 @@ void ipq_raw_probes(const struct ipq_raw *raw, int fds[2]);
 struct ipq_own *ipq_own_new(void);
 void ipq_own_free(struct ipq_own *own);
 
+/* Says that the queue copies so many bytes of a packet, by which alone it can be known again; 0: all. With fewer
+ * than an IP header has none is. */
+void ipq_own_range(struct ipq_own *own, uint32_t range);
+
 /* Remembers a whole IP packet that is sent now. */
 void ipq_own_add(struct ipq_own *own, const uint8_t *bytes, uint32_t len);
 

@@ -141,4 +141,22 @@ s.sendto(bytes(3000), ("127.0.0.1", 9))'
     assert.matches("saw 1 at output\n", output)
     assert.matches("1 packets sent", output)
   end)
+
+  it("is known by what the queue copies of it", function()
+    local output = run [[
+      rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
+      filter short <<'FILTER'
+local ipq = require "ipq"
+local seen = 0
+return { send = true, queue = { range = 64 }, filter = function()
+  seen = seen + 1
+  assert(ipq.send(assert(ipq.build.udp { saddr = "127.0.0.1", daddr = "127.0.0.1", sport = 7, dport = 9,
+    payload = ("x"):rep(200) })))
+end, stop = function() print("saw " .. seen) end }
+FILTER
+      send 0 1
+      wait_for judged 2
+      stop short]]
+    assert.matches("saw 1\n", output)
+  end)
 end)
