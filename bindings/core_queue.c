@@ -77,15 +77,18 @@ int ipq_core_open(lua_State *L)
 
 	object = ipq_object_new(L, QUEUE, sizeof(*object));
 	ret = ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options));
-	if (ret == 0)
-		ret = ipq_queue_open(&queue, &options);
+	if (ret < 0)
+		return fail_open(L, &options, ret);
+	/* Before the queue: packets would wait in it for nobody where this fails. */
+	if (ipq_option_bool(L, "send", false))
+		ret = sender_open(object, options.copy_range);
+	if (ret < 0)
+		return fail_send(L, ret);
+	ret = ipq_queue_open(&queue, &options);
 	if (ret < 0)
 		return fail_open(L, &options, ret);
 	object->of = queue;
 	object->driver.source = ipq_queue_source(queue);
-	ret = ipq_option_bool(L, "send", false) ? sender_open(object, options.copy_range) : 0;
-	if (ret < 0)
-		return fail_send(L, ret);
 	object->driver.batch->default_verdict = default_verdict;
 	object->driver.batch->error_verdict = error_verdict;
 	ipq_batch_limit_held(object->driver.batch, options.maxlen);

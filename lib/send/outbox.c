@@ -230,7 +230,7 @@ static bool may_reject(struct ipq_outbox *outbox, const struct ipq_packet *packe
 {
 	double most = outbox->reject_rate;
 	int64_t now = outbox->is_live ? ipq_monotonic_ns() / 1000 : us_of(packet);
-	double passed = (double)(now - outbox->reject_us) / US;
+	double passed = ((double)now - (double)outbox->reject_us) / US;
 
 	if (!outbox->reject_rate)
 		return true;
