@@ -120,14 +120,27 @@ static int allow_files(scmp_filter_ctx filter, bool may_truncate)
 	return ret;
 }
 
-/* By these descriptors' numbers: what the kernel says of a way it says of a connected socket. */
+static int allow_probe(scmp_filter_ctx filter, uint32_t probe)
+{
+	int ret = allow_if(filter, CALL(connect), 0, probe);
+
+	if (ret < 0)
+		return ret;
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(setsockopt), 3,
+				SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, probe),
+				SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, SOL_SOCKET),
+				SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, SO_MARK));
+}
+
+/* By these descriptors' numbers: what the kernel says of a way it says of a connected socket, and the mark
+ * chooses the way. */
 static int allow_probes(scmp_filter_ctx filter, const int *probes)
 {
 	int ret = 0;
 
 	for (size_t i = 0; probes && i < SANDBOX_PROBES && ret == 0; i++)
 		if (probes[i] >= 0)
-			ret = allow_if(filter, CALL(connect), 0, (uint32_t)probes[i]);
+			ret = allow_probe(filter, (uint32_t)probes[i]);
 	return ret;
 }
 

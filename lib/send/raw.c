@@ -158,11 +158,12 @@ static void forget_errors(int fd)
 
 /* Has a probe ask for a way. The kernel would go on by the source address, and by the link, that it has chosen
  * for the way before. */
-static int probe_connect(int probe, const struct sockaddr_in6 *to, socklen_t len)
+static int probe_connect(int probe, uint32_t mark, const struct sockaddr_in6 *to, socklen_t len)
 {
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
 	(void)connect(probe, &nobody, sizeof(nobody));
+	(void)setsockopt(probe, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 	return connect(probe, (const struct sockaddr *)to, len);
 }
 
@@ -175,8 +176,7 @@ static uint32_t mtu_of(struct ipq_raw *raw, const struct ipq_sent *sent)
 
 	/* The discard service's port: nothing is sent there. */
 	((struct sockaddr_in *)&to)->sin_port = htons(9);
-	(void)setsockopt(probe, SOL_SOCKET, SO_MARK, &sent->mark, sizeof(sent->mark));
-	if (probe_connect(probe, &to, len) < 0 ||
+	if (probe_connect(probe, sent->mark, &to, len) < 0 ||
 	    getsockopt(probe, is_v4(sent) ? IPPROTO_IP : IPPROTO_IPV6,
 		       is_v4(sent) ? IP_MTU : IPV6_MTU, &mtu, &size) < 0)
 		return 0;
@@ -282,7 +282,8 @@ static bool ask_broadcast(struct ipq_raw *raw, const uint8_t *address)
 	to4->sin_family = AF_INET;
 	to4->sin_port = htons(9);
 	memcpy(&to4->sin_addr, address, sizeof(to4->sin_addr));
-	return probe_connect(raw->probes[0], &to, sizeof(*to4)) < 0 && errno == EACCES;
+	return probe_connect(raw->probes[0], raw->outbox->mark, &to, sizeof(*to4)) < 0 &&
+	       errno == EACCES;
 }
 
 static bool is_broadcast(struct ipq_outbox *outbox, const uint8_t *address)

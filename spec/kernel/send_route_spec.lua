@@ -116,4 +116,23 @@ FILTER
       stop large]]
     assert.matches("2 packets sent, 0 rejects, 0 not sent", output)
   end)
+
+  it("is cut by the MTU of the way that its mark has", function()
+    local output = netns.run [[
+      router
+      ip rule add fwmark 0x7/0xff lookup 100
+      ip route add 198.51.100.0/24 via 10.2.0.2 table 100
+      rule -A OUTPUT -p icmp --icmp-type echo-request -d 127.0.0.1 -j NFQUEUE --queue-num 0
+      filter large <<'FILTER'
+local ipq = require "ipq"
+return { send = true, filter = function()
+  assert(ipq.send(assert(ipq.build.udp { saddr = "10.2.0.1", daddr = "198.51.100.1", sport = 4000, dport = 9, mark = 7,
+    payload = ("x"):rep(2000), df = false })))
+end }
+FILTER
+      pings 1 127.0.0.1
+      wait_for judged 1
+      stop large]]
+    assert.matches("1 packets sent, 0 rejects, 0 not sent", output)
+  end)
 end)
