@@ -118,6 +118,7 @@ function ipq.seq.add(a, n) end
 function ipq.seq.diff(a, b) end
 
 ---Calls fn(value) once, when so many seconds have passed: between packets, by the clock, or in replay by the packets' time.
+---Where 100,000 have run between two packets of a capture, what else is due runs at the second one's time.
 ---An error in it is logged. Raises unless seconds is a number from 0 to 1e9.
 ---@param seconds number
 ---@param fn fun(value: any)

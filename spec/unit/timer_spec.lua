@@ -331,6 +331,25 @@ describe("timers in replay", function()
     assert.same({}, r.log)
   end)
 
+  it("run so many times at most between two packets, whatever times a capture has", function()
+    local every, rearmed, last = 0, 0, nil
+    local r = replay({ 100, 4e9, 4e9 + 1 }, function(pkt)
+      last = ipq.now()
+      if pkt.packet_id > 1 then return end
+      ipq.every(0.000001, function() every = every + 1 end)
+      local function again()
+        rearmed = rearmed + 1
+        ipq.after(1, again)
+      end
+      again()
+    end)
+    assert.same({}, r.log)
+    assert.equal(4e9 + 1, last)
+    assert.equal(2 ^ 52, timer.packet_time { timestamp_sec = 9e18, timestamp_usec = 999999 })
+    assert.is_true(every > 90000 and every < 200010, every)
+    assert.is_true(rearmed < 10)
+  end)
+
   it("that start() made count from the first packet", function()
     local path = os.tmpname()
     finally(function() os.remove(path) end)

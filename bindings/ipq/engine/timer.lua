@@ -11,13 +11,15 @@ local live = require "ipq.engine.live"
 local error, getmetatable, pcall, rawget, setmetatable = error, getmetatable, pcall, rawget, setmetatable
 local tonumber, tostring, type, xpcall = tonumber, tostring, type, xpcall
 local debug_traceback = debug.traceback
-local floor, huge = math.floor, math.huge
+local floor, huge, min = math.floor, math.huge, math.min
 
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.timer then return core.timer end
 
 local C = abi.C
 local SECONDS_MAX = 1e9
+local TIME_MOST = 2 ^ 52 -- microseconds since 1970
+local RUNS_MOST = 100000 -- between two packets
 
 local function monotonic() return (C.ipq_monotonic_us()) end
 
@@ -70,9 +72,10 @@ local function put_off(heap, us)
   tell(heap)
 end
 
---- What time it is by the packet that is judged, or was judged last; nil where none was.
+--- What time it is by the packet that is judged, or was judged last: not beyond the year 2112, so that a microsecond
+--- later is another number.
 function M.packet_time(p)
-  return tonumber(p.timestamp_sec) * 1e6 + tonumber(p.timestamp_usec)
+  return min(tonumber(p.timestamp_sec) * 1e6 + tonumber(p.timestamp_usec), TIME_MOST)
 end
 
 --- A heap whose time is what clock() gives, nil where that is not known (yet).
@@ -217,7 +220,8 @@ function M.error_text(err)
 end
 
 --- Calls what is due at now, in the order of times. Where the time is not the clock's, each runs at its own time,
---- and what becomes due meanwhile runs too. on_raise is xpcall's handler.
+--- and what becomes due meanwhile runs too; after RUNS_MOST of them all runs at now, as a capture may have any times.
+--- on_raise is xpcall's handler.
 ---@param now number
 ---@param on_raise fun(err: any): any
 ---@param batch? any struct ipq_batch, whose in_timer is odd while a function runs
@@ -225,9 +229,12 @@ function Heap:run(now, on_raise, batch)
   self:start(now)
   local is_clock = self.clock == monotonic
   local current, time_before = M.current, live.timer_time
+  local runs = 0
   M.current = self
   while self.due <= now do
-    local due, entry = self.due, self[self.dues[0].slot]
+    local planned, entry = self.due, self[self.dues[0].slot]
+    local due = (is_clock or runs < RUNS_MOST) and planned or now
+    runs = runs + 1
     local call, value, period = entry.call, entry.value, entry.period
     remove(self, entry)
     if not is_clock then
@@ -244,7 +251,7 @@ function Heap:run(now, on_raise, batch)
       if entry.is_cancelled then
         give_back(self, entry)
       else
-        insert(self, entry, next_due(due, period, is_clock and C.ipq_monotonic_us() or due))
+        insert(self, entry, next_due(planned, period, is_clock and C.ipq_monotonic_us() or due))
       end
     end
   end
