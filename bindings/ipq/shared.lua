@@ -96,7 +96,7 @@ local function ttl_ns(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= TTL_MAX) then
     error("a time to live is a number of seconds, from 0 (for ever) to 1e9", 3)
   end
-  return to_ns(seconds)
+  return (to_ns(seconds))
 end
 
 local function check_rate(per_second, burst, cost)

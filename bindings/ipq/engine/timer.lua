@@ -75,7 +75,7 @@ end
 --- What time it is by the packet that is judged, or was judged last: not beyond the year 2112, so that a microsecond
 --- later is another number.
 function M.packet_time(p)
-  return min(tonumber(p.timestamp_sec) * 1e6 + tonumber(p.timestamp_usec), TIME_MOST)
+  return (min(tonumber(p.timestamp_sec) * 1e6 + tonumber(p.timestamp_usec), TIME_MOST))
 end
 
 --- A heap whose time is what clock() gives, nil where that is not known (yet).
