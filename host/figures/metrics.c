@@ -114,6 +114,24 @@ static void put_lost(FILE *out, const struct queues *queues)
 				stats->queue_num, stats->waiting);
 }
 
+/* Of scripts that follow any. */
+static void put_flows(FILE *out, const struct queues *queues)
+{
+	put_head(out, "ipq_flows", "gauge", "Flows that the filter follows.");
+	FOR_EACH_QUEUE (queues, stats)
+		if (stats->flow_bytes)
+			fprintf(out, "ipq_flows{queue=\"%u\"} %" PRIu32 "\n", stats->queue_num,
+				stats->flows);
+	put_head(out, "ipq_flow_memory_bytes", "gauge", "Memory that flows take.");
+	FOR_EACH_QUEUE (queues, stats)
+		if (stats->flow_bytes)
+			fprintf(out, "ipq_flow_memory_bytes{queue=\"%u\"} %" PRIu64 "\n",
+				stats->queue_num, stats->flow_bytes);
+	put_head(out, "ipq_shared_memory_bytes", "gauge",
+		 "Memory that the tables of all queues take.");
+	fprintf(out, "ipq_shared_memory_bytes %" PRIu64 "\n", queues->of[0].shared_bytes);
+}
+
 static void put_workers(FILE *out, const struct queues *queues)
 {
 	put_head(out, "ipq_restarts_total", "counter", "Workers that died and were replaced.");
@@ -201,6 +219,7 @@ static void put_all(FILE *out, const struct queues *queues)
 	put_counters(out, queues);
 	put_not_sent(out, queues);
 	put_lost(out, queues);
+	put_flows(out, queues);
 	put_workers(out, queues);
 	put_head(out, "ipq_filter_seconds", "histogram",
 		 "What the filter takes for a packet: a batch's time, divided by its packets.");

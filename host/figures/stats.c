@@ -145,6 +145,8 @@ void stats_put_line(FILE *out, const struct stats *stats, const struct stats *be
 		counters->accepted, counters->dropped, stats_other(counters), counters->errors);
 	if (sent_is_any(counters))
 		fprintf(out, ", %s", sent_text(counters, sent));
+	if (stats->flow_bytes)
+		fprintf(out, ", %" PRIu32 " flows", stats->flows);
 	if (stats->is_lost_known)
 		fprintf(out, ", %" PRIu32 " lost unseen", stats->queue_full + stats->socket_full);
 	fprintf(out, ", %" PRIu32 " restart%s", stats->restarts, stats->restarts == 1 ? "" : "s");

@@ -18,6 +18,9 @@ struct stats {
 	uint32_t queue_full;	/* packets that the kernel dropped unseen */
 	uint32_t socket_full;
 	uint32_t waiting;	/* packets in the queue, without a verdict */
+	uint32_t flows;		/* that the script follows */
+	uint64_t flow_bytes;	/* memory that they take; 0: none was ever followed */
+	uint64_t shared_bytes;	/* that all queues' tables take together; 0: there is none */
 	uint64_t cpu_ns;	/* of all its workers */
 	uint64_t cpu_before_ns; /* of those before this one */
 	struct ipq_counters counters;

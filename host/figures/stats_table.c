@@ -103,6 +103,18 @@ static void put_sent(FILE *out, const struct stats *now, const struct stats *bef
 	fprintf(out, "%s\n", sent_text(c, text));
 }
 
+static double megabytes(uint64_t bytes)
+{
+	return (double)bytes / (1 << 20);
+}
+
+static void put_flows(FILE *out, const struct stats *now)
+{
+	if (now->flow_bytes)
+		fprintf(out, "%5u  follows %" PRIu32 " flows, in %.1f MB\n", now->queue_num,
+			now->flows, megabytes(now->flow_bytes));
+}
+
 static void put_script(FILE *out, const struct stats *now, const struct stats *before,
 		       double seconds)
 {
@@ -130,6 +142,11 @@ void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
 	putc('\n', out);
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_sent(out, &now->stats[i], &before->stats[i], seconds);
+	for (uint32_t i = 0; i < now->head.count; i++)
+		put_flows(out, &now->stats[i]);
+	if (now->stats[0].shared_bytes)
+		fprintf(out, "  all  share tables, in %.1f MB\n",
+			megabytes(now->stats[0].shared_bytes));
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_script(out, &now->stats[i], &before->stats[i], seconds);
 }

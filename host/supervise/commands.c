@@ -99,6 +99,8 @@ static void put_stats_object(FILE *out, const struct stats *stats)
 		c->repeated, c->stopped, c->errors, c->oversized, c->refused, c->malformed, c->sent,
 		c->rejected, c->own, stats->restarts);
 	put_not_sent(out, c);
+	if (stats->flow_bytes)
+		fprintf(out, ",\"flows\":%" PRIu32, stats->flows);
 	if (stats->is_lost_known)
 		fprintf(out, ",\"lost\":%" PRIu32, stats->queue_full + stats->socket_full);
 	fputs(",\"script\":{", out);

@@ -93,6 +93,14 @@ int region_prepare(struct region *region, struct inheritance *inheritance, enum 
 	return ret;
 }
 
+uint64_t region_taken(const struct region *region)
+{
+	struct stat status;
+
+	/* In blocks of 512 bytes, whatever the page. */
+	return fstat(region->fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+}
+
 void region_leave(struct region *region)
 {
 	if (region->fd >= 0)

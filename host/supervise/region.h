@@ -24,6 +24,9 @@ struct region {
 int region_prepare(struct region *region, struct inheritance *inheritance, enum inherit_kind kind,
 		   uint16_t queue_num, size_t size, int (*check)(const void *memory, size_t size));
 
+/* Bytes of it that are there: that somebody has touched. */
+uint64_t region_taken(const struct region *region);
+
 /* In a worker: its descriptor is closed, and the memory stays. */
 void region_leave(struct region *region);
 

@@ -4,6 +4,8 @@
 #include "host/base/base.h"
 #include "host/figures/metrics.h"
 #include "host/figures/sent.h"
+#include "lib/flow/flow.h"
+#include "lib/flow/shared.h"
 #include "lib/send/send.h"
 
 #include <errno.h>
@@ -25,6 +27,20 @@ enum {
 
 static const struct stats nothing;
 
+/* What is nobody's yet has a page at most, by which the program has looked at it. */
+static void count_memory(const struct queue *queue, const struct region *shared,
+			 struct stats *stats)
+{
+	struct ipq_shared_figures tables = {0};
+
+	stats->flow_bytes = region_taken(&queue->flows);
+	stats->flows =
+		stats->flow_bytes ? ipq_flows_seen(queue->flows.memory, queue->flows.size) : 0;
+	if (shared->memory)
+		ipq_shared_figures(shared->memory, shared->size, &tables);
+	stats->shared_bytes = tables.tables ? region_taken(shared) : 0;
+}
+
 void statistics_count(struct supervisor *s)
 {
 	struct stats *stats = s->statistics.now;
@@ -32,6 +48,7 @@ void statistics_count(struct supervisor *s)
 	FOR_EACH_QUEUE (s, queue) {
 		queue_count(queue, stats);
 		stats_read_worker(stats, queue->child[QUEUE_OWNER].pid);
+		count_memory(queue, &s->queues.shared, stats);
 		stats->queue_num = queue->num;
 		stats->restarts = queue->restarts;
 		stats->is_given_up = queue->is_given_up;

@@ -201,6 +201,10 @@ int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows);
  * nothing happens. */
 void ipq_flows_populate(const struct ipq_flows *flows, uint32_t entries);
 
+/* For whoever looks on: how many flows that memory says it has, which its process may have written over; at
+ * most as many as have room there. 0 where there is no table. */
+uint32_t ipq_flows_seen(const void *memory, size_t size);
+
 /* Gives each of these names its place in fields: that which it has already; or else one that no other of
  * them has, and there it is 0 in all flows. Names that are not there lose theirs when it is needed.
  * places has as many numbers afterwards. -EINVAL: over IPQ_FLOW_FIELDS, or two are the same. */

@@ -259,6 +259,17 @@ int ipq_flows_attach(void *memory, size_t size, struct ipq_flows *flows)
 	return 1;
 }
 
+uint32_t ipq_flows_seen(const void *memory, size_t size)
+{
+	const struct ipq_flow_head *head = memory;
+	uint32_t most = ipq_flows_entries(size), live;
+
+	if (size < IPQ_FLOW_HEAD_SIZE || head->magic != MAGIC || head->version != VERSION)
+		return 0;
+	live = ipq_flow_read(&head->live);
+	return live < most ? live : most;
+}
+
 void ipq_flows_populate(const struct ipq_flows *flows, uint32_t entries)
 {
 #ifdef MADV_POPULATE_WRITE

@@ -314,6 +314,53 @@ netns.describe("metrics", function()
   end)
 end)
 
+netns.describe("flows and shared tables", function()
+  it("are in the log, the file of metrics, --ctl and --top, with the memory that they take", function()
+    local output = netns.run(begin .. [[
+      mount -t tmpfs none /run || fail "no /run of its own"
+      cat > "$DIR/flow.lua" <<'END'
+local ipq = require "ipq"
+local t = ipq.shared("t", { entries = 1000 })
+return { flow = { entries = 100000 }, filter = function(pkt) t:incr("a", 1, 0) end }
+END
+      run a -q 0:1 --metrics "$DIR/m.prom" "$DIR/flow.lua"
+      send 1 10
+      send 5
+      wait_for judged 5
+      told() { kill -USR1 $pid_a; said a 'queue 1: 1 packets'; }
+      wait_for told
+      "$PROGRAM" --ctl=$pid_a --json stats
+      "$PROGRAM" --top $pid_a
+      stop a
+      echo ---
+      cat "$DIR/m.prom"]], nil, "-m")
+    local function has(text) return (assert.is_truthy(output:find(text, 1, true), text .. " is not in " .. output)) end
+    has("queue 0: follows at most 100000 flows, in 13.0 MB\n")
+    has("5 accepted, 0 dropped, 0 other verdicts, 0 errors, 5 flows, 0 lost unseen") -- USR1
+    local megabytes = tonumber(assert(output:match "\n    0  follows 5 flows, in ([%d.]+) MB\n")) -- --top
+    assert.is_true(megabytes >= 12.2, megabytes)
+    assert.matches("\n    1  follows 1 flows, in [%d.]+ MB\n  all  share tables, in 0%.%d MB\n", output)
+    local answer = require "cjson".decode(output:match '{"[^\n]*"flows"[^\n]*}')
+    assert.same({ 5, 1 }, { answer.result[1].flows, answer.result[2].flows })
+    local value = metrics.read(output:match "\n%-%-%-\n(.*)$")
+    assert.same({ 5, 1 }, { value("ipq_flows", '{queue="0"}'), value("ipq_flows", '{queue="1"}') })
+    assert.is_true(value("ipq_flow_memory_bytes", '{queue="0"}') >= 100000 * 128)
+    local shared = value("ipq_shared_memory_bytes", "")
+    assert.is_true(shared >= 4096 and shared < 2 ^ 20, shared)
+  end)
+
+  it("are not told of where there are none", function()
+    local output = run [[
+      run a "$DIR/count.lua"
+      send 1
+      wait_for judged 1
+      "$PROGRAM" --top $pid_a
+      stop a]]
+    assert.not_matches("flows", output)
+    assert.not_matches("share tables", output)
+  end)
+end)
+
 netns.describe("--top", function()
   -- A terminal: "keys KEYS", "screen" gives what is on it, "shows PATTERN".
   local terminal = [[

@@ -289,6 +289,19 @@ describe("a flow table", function()
     assert.equal(-22, C.ipq_flows_init(self.memory, self.size, 0, flows.key))
   end)
 
+  it("is looked on by others, whatever stands there", function()
+    local self = flows.new(100)
+    assert.equal(0, C.ipq_flows_seen(self.memory, self.size))
+    for i = 1, 7 do self:see(udp(i)) end
+    assert.equal(7, C.ipq_flows_seen(self.memory, self.size))
+    assert.equal(0, C.ipq_flows_seen(self.memory, E.IPQ_FLOW_HEAD_SIZE - 1))
+    local bytes = ffi.cast("uint8_t *", self.memory)
+    ffi.fill(bytes + 16, 200, 0xff)
+    assert.is_true(C.ipq_flows_seen(self.memory, self.size) <= 100)
+    ffi.fill(bytes, 8)
+    assert.equal(0, C.ipq_flows_seen(self.memory, self.size))
+  end)
+
   it("has the pages of so many records at once", function()
     local PAGE, DONTNEED, POPULATE_WRITE, entries = 4096, 4, 23, 100000
     ffi.cdef [[
