@@ -54,7 +54,8 @@ static bool has_socket(const char *pid, unsigned long inode)
 	return has;
 }
 
-uint64_t ipq_explain_started(pid_t pid)
+/* When it began, in clock ticks since the boot, and who began it. 0: there is no such process. */
+static uint64_t read_stat(pid_t pid, pid_t *parent)
 {
 	char path[64], line[1024];
 	uint64_t start = 0;
@@ -68,11 +69,18 @@ uint64_t ipq_explain_started(pid_t pid)
 	/* Its name, in parentheses, may have anything in it. */
 	if (fgets(line, sizeof(line), file) && (at = strrchr(line, ')')))
 		(void)sscanf(at + 1,
-			     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+			     " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
 			     "%*d %*d %" SCNu64,
-			     &start);
+			     parent, &start);
 	fclose(file);
 	return start;
+}
+
+uint64_t ipq_explain_started(pid_t pid)
+{
+	pid_t parent;
+
+	return read_stat(pid, &parent);
 }
 
 /* The oldest of those that have it: a supervisor before its workers. */
@@ -81,21 +89,22 @@ pid_t ipq_explain_reader(uint32_t portid)
 	unsigned long inode = socket_of(portid);
 	DIR *folder = inode ? opendir("/proc") : NULL;
 	uint64_t oldest = 0;
+	pid_t reader = 0, readers_parent = 0;
 	struct dirent *entry;
-	pid_t reader = 0;
 
 	while (folder && (entry = readdir(folder))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10), parent = 0;
 		uint64_t start;
 
 		if (pid <= 0 || !has_socket(entry->d_name, inode))
 			continue;
-		start = ipq_explain_started(pid);
+		start = read_stat(pid, &parent);
 		if (!start) /* it has ended meanwhile */
 			continue;
-		/* Of two that began within a tick the lower number mostly was first. */
-		if (!reader || start < oldest || (start == oldest && pid < reader)) {
+		/* Of two that began within a tick one may have begun the other. */
+		if (!reader || start < oldest || (start == oldest && readers_parent == pid)) {
 			reader = pid;
+			readers_parent = parent;
 			oldest = start;
 		}
 	}
