@@ -27,7 +27,12 @@ if [ "$1" != inside ]; then
 		OPTIONS="--on-error accept --rule OUTPUT\ -p\ icmp\ --icmp-type\ echo-request"
 	END
 	cat > "$root/etc/ipq-lua/ping.lua" <<-'END'
-		return function(pkt) if pkt.len > 128 then return require "ipq".DROP end end
+		local ipq = require "ipq"
+		local all, pings = ipq.shared "all", ipq.counter "pings"
+		return { flow = { timeout = { icmp = 3600 } }, filter = function(pkt)
+			pings:set(all:incr("pings", 1, 0))
+			if pkt.len > 128 then return ipq.DROP end
+		end }
 	END
 	printf '[Service]\nWatchdogSec=20\n' > "$root/etc/systemd/system/ipq-lua@ping.service.d/watchdog.conf"
 	quietly in_root systemctl enable ipq-lua@ping
@@ -58,6 +63,13 @@ other_worker() { local now; now=$(worker) && [ -n "$now" ] && [ "$now" != "$befo
 other_supervisor() { active && [ "$(supervisor)" != "$before" ]; }
 status_is_told() { [[ $(systemctl show -p StatusText --value ipq-lua@ping) = *packets* ]]; }
 logged() { journalctl -u ipq-lua@ping | grep -q "$1"; }
+
+# What the filter remembers, "FLOWS PINGS", of a table of flows and a shared one; 0 0: not asked yet.
+remembered() {
+	ipq-lua --top "$(supervisor)" | awk '$2 == "follows" { flows = $3 } $2 == "pings" { pings = $3 }
+		END { print flows + 0, pings + 0 }'
+}
+has_counted() { local flows pings; read -r flows pings < <(remembered) && [ "$pings" -gt 0 ]; }
 
 # pinged FILE: "SENT RECEIVED" of all that is in it.
 pinged() { awk '/packets transmitted/ { sent += $1; received += $4 } END { print sent + 0, received + 0 }' "$1"; }
@@ -103,14 +115,20 @@ reload_broken() {
 under_pings "reload of a broken script" reload_broken
 
 restart() {
-	local asked
+	local asked flows pings flows_now pings_now
 	asked=$(queued)
+	read -r flows pings < <(remembered)
+	[ "$flows" -gt 1 ] && [ "$pings" -gt 1 ] || fail "the filter remembers nothing: $flows flows, $pings pings"
 	before=$(supervisor)
 	systemctl restart ipq-lua@ping
 	other_supervisor || fail "the same process after a restart"
 	# A new queue would count from 0.
 	[ "$(queued)" -gt "$asked" ] || fail "the queue is another one"
 	! passes -W 1 -s 200 || fail "the script was not read anew"
+	wait_for has_counted
+	read -r flows_now pings_now < <(remembered)
+	[ "$flows_now" -ge "$flows" ] && [ "$pings_now" -gt "$pings" ] ||
+		fail "it remembers $flows_now flows and $pings_now pings, where there were $flows and $pings"
 }
 under_pings "restart" restart
 
