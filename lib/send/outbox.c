@@ -119,11 +119,14 @@ static uint32_t number_of(const struct ipq_outbox *outbox, const struct ipq_pack
 	return (uint32_t)(cause - batch->packets);
 }
 
-/* Whether bytes go to the address that the cause came from. */
-static bool is_answer(const uint8_t *bytes, const struct ipq_packet *cause)
+/* Whether bytes go to the address that the cause came from. A filter may answer a packet of which it has
+ * read nothing. */
+static bool is_answer(const uint8_t *bytes, struct ipq_packet *cause)
 {
 	bool is_v4 = bytes[0] >> 4 == 4;
 
+	if (!cause->parsed)
+		ipq_header_parse(cause);
 	if (cause->ip_version != (is_v4 ? 4 : 6))
 		return false;
 	return is_v4 ? memcmp(bytes + 16, cause->data + cause->l3 + 12, 4) == 0
@@ -153,7 +156,7 @@ static int64_t time_of(const struct ipq_outbox *outbox)
 
 /* Takes in the len bytes that lie where room_of() has said. */
 static void put(struct ipq_outbox *outbox, uint32_t len, const struct ipq_packet *packet,
-		const struct ipq_packet *cause)
+		struct ipq_packet *cause)
 {
 	struct ipq_sent *sent = &outbox->sent[outbox->count++];
 	uint8_t *bytes = outbox->bytes + outbox->used;
@@ -182,7 +185,7 @@ static void put(struct ipq_outbox *outbox, uint32_t len, const struct ipq_packet
 }
 
 static int take(struct ipq_outbox *outbox, int len, const struct ipq_packet *packet,
-		const struct ipq_packet *cause)
+		struct ipq_packet *cause)
 {
 	if (len < 0)
 		return count_unsent(outbox, len);
@@ -191,7 +194,7 @@ static int take(struct ipq_outbox *outbox, int len, const struct ipq_packet *pac
 }
 
 int ipq_outbox_packet(struct ipq_outbox *outbox, const struct ipq_packet *packet,
-		      const struct ipq_packet *cause)
+		      struct ipq_packet *cause)
 {
 	uint8_t *to;
 	uint32_t room = room_of(outbox, &to);
@@ -210,7 +213,7 @@ static bool is_whole(uint8_t *bytes, uint32_t len)
 }
 
 int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
-		     const struct ipq_packet *cause)
+		     struct ipq_packet *cause)
 {
 	uint8_t *to;
 	uint32_t room = room_of(outbox, &to);
@@ -255,7 +258,7 @@ static bool came_to_all(struct ipq_outbox *outbox, const struct ipq_packet *pack
 	       outbox->is_broadcast(outbox, packet->data + packet->l3 + 16);
 }
 
-int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet, uint32_t kind,
+int ipq_outbox_reject(struct ipq_outbox *outbox, struct ipq_packet *packet, uint32_t kind,
 		      const struct ipq_tuple *known)
 {
 	bool is_receiver = !outbox->is_live || packet->hook == NF_INET_LOCAL_IN;
@@ -277,7 +280,7 @@ int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet
 	return ret;
 }
 
-int ipq_outbox_reset(struct ipq_outbox *outbox, const struct ipq_packet *packet,
+int ipq_outbox_reset(struct ipq_outbox *outbox, struct ipq_packet *packet,
 		     const struct ipq_tuple *sender, const struct ipq_tuple *receiver)
 {
 	uint8_t *to;

@@ -84,22 +84,22 @@ void ipq_outbox_free(struct ipq_outbox *outbox);
 void ipq_outbox_clear(struct ipq_outbox *outbox);
 
 /* What takes a packet gives 0 or a negative enum ipq_unsent, which is counted. cause is the packet whose
- * filter runs, or NULL. What has no mark of its own bears the cause's. */
+ * filter runs, or NULL; it is parsed where nobody has. What has no mark of its own bears the cause's. */
 
 /* Sends a packet: its copy (ipq_packet_copy()). It may be the cause itself. */
 int ipq_outbox_packet(struct ipq_outbox *outbox, const struct ipq_packet *packet,
-		      const struct ipq_packet *cause);
+		      struct ipq_packet *cause);
 /* Sends bytes that are a whole IP packet, as they are: its length is len, and its headers are
  * readable. */
 int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
-		     const struct ipq_packet *cause);
+		     struct ipq_packet *cause);
 /* Tells the packet's sender, as often as reject_rate allows, by ipq_packet_reject(). known: see there. The
  * packet must be parsed. */
-int ipq_outbox_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet, uint32_t kind,
+int ipq_outbox_reject(struct ipq_outbox *outbox, struct ipq_packet *packet, uint32_t kind,
 		      const struct ipq_tuple *known);
 /* Resets both ends of a TCP connection. sender and receiver are who speaks to whom as each of them
  * knows it, or NULL. The packet must be parsed. Where only one of them can be reset it is 0, too. */
-int ipq_outbox_reset(struct ipq_outbox *outbox, const struct ipq_packet *packet,
+int ipq_outbox_reset(struct ipq_outbox *outbox, struct ipq_packet *packet,
 		     const struct ipq_tuple *sender, const struct ipq_tuple *receiver);
 
 /* Has the way out take what is there, if anything is and there is one. */

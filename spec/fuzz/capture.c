@@ -91,13 +91,12 @@ static void judge(struct ipq_packet *packet, struct input *in)
 
 /* Sends the packet, bytes of either version, an answer or not, because of it or not; or rejects it. Gives how many there
  * are. */
-static uint32_t send_some(struct ipq_outbox *outbox, const struct ipq_packet *packet,
-			  uint8_t choice)
+static uint32_t send_some(struct ipq_outbox *outbox, struct ipq_packet *packet, uint8_t choice)
 {
 	static const uint8_t v4[20] = {0x45, 0, 0, 20, [8] = 64, 17, [12] = 10,
 				       0,    0, 1, 10, 0,	 0,  2};
 	static const uint8_t v6[40] = {0x60, [6] = 59, 64};
-	const struct ipq_packet *cause = choice & 8 ? packet : NULL;
+	struct ipq_packet *cause = choice & 8 ? packet : NULL;
 	uint32_t before = outbox->count;
 	uint8_t answer[20];
 

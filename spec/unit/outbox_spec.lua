@@ -94,6 +94,15 @@ describe("an outbox", function()
     assert.same({ 1, 3 }, { outbox.sent[1].answers, outbox.sent[1].device })
   end)
 
+  it("knows an answer to a packet of which the filter has read nothing", function()
+    local packet = arrived(t.udp { saddr = "fe80::1", daddr = "fe80::2" })
+    packet.indev, packet.outdev, packet.present = 3, 4, bit.bor(packet.present, E.IPQ_HAS_INDEV, E.IPQ_HAS_OUTDEV)
+    local answer = t.udp { saddr = "fe80::2", daddr = "fe80::1" }.bytes
+    packet.parsed, packet.ip_version = 0, 4 -- as the packet before it has left the slot
+    assert.equal(0, C.ipq_outbox_bytes(outbox, answer, #answer, packet))
+    assert.same({ 1, 3 }, { outbox.sent[0].answers, outbox.sent[0].device })
+  end)
+
   it("counts rejects, and allows a second's worth of them at once", function()
     local packet = arrived(t.tcp {})
     C.ipq_header_parse(packet)
