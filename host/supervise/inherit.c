@@ -1,4 +1,5 @@
 #include "inherit.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,10 +104,24 @@ void inherit_add(struct inheritance *inheritance, int fd, enum inherit_kind kind
 		inheritance->of[inheritance->count++] = (struct inherited){fd, kind, queue_num};
 }
 
-void inherit_close(struct inheritance *inheritance)
+void inherit_forget(enum inherit_kind kind, uint16_t queue_num)
 {
-	while (inheritance->count)
-		close(inheritance->of[--inheritance->count].fd);
+	const struct inherited inherited = {-1, kind, queue_num};
+	char name[NAME_SIZE];
+
+	inherit_name(&inherited, name, sizeof(name));
+	notify_forget(name);
+}
+
+void inherit_give_back(struct inheritance *inheritance)
+{
+	for (unsigned int i = 0; i < inheritance->count; i++) {
+		const struct inherited *inherited = &inheritance->of[i];
+
+		inherit_forget(inherited->kind, inherited->queue_num);
+		close(inherited->fd);
+	}
+	inheritance->count = 0;
 }
 
 /* Puts the descriptors where the protocol has them, out of each other's way first. */

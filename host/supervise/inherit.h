@@ -40,8 +40,12 @@ int inherit_find(struct inheritance *inheritance, enum inherit_kind kind, uint16
 void inherit_add(struct inheritance *inheritance, int fd, enum inherit_kind kind,
 		 uint16_t queue_num);
 
-/* Closes what nobody wanted. */
-void inherit_close(struct inheritance *inheritance);
+/* What inherit_find() gave cannot be used, and is closed: the service manager is to forget all that it keeps
+ * by that name, lest it hand them back beside what is made instead. */
+void inherit_forget(enum inherit_kind kind, uint16_t queue_num);
+
+/* Closes what nobody wanted, and has the service manager forget it. */
+void inherit_give_back(struct inheritance *inheritance);
 
 /* Becomes the program at path, with these descriptors. Gives a negative errno where that fails. */
 int inherit_exec(const struct inheritance *inheritance, const char *path, char **argv);

@@ -28,21 +28,31 @@ static bool is_owner(const struct ipq_queue *socket, uint16_t num)
 	return ret == 0 ? status.portid == ipq_queue_portid(socket) : ret != -ENOENT;
 }
 
-static int make_socket(struct queue *queue, struct inheritance *inheritance)
+/* Whether the queue is bound by that socket, which another program has made. Closes it where it is not. */
+static bool adopt(struct queue *queue, int fd)
 {
-	int fd = inherit_find(inheritance, INHERIT_QUEUE, queue->num);
-
-	if (fd < 0)
-		return ipq_queue_new(&queue->socket, queue->num);
 	if (ipq_queue_adopt(&queue->socket, fd, queue->num) < 0) {
 		close(fd);
-		return ipq_queue_new(&queue->socket, queue->num);
+		return false;
 	}
-	queue->is_adopted = is_owner(queue->socket, queue->num);
-	if (queue->is_adopted)
-		return 0;
+	if (is_owner(queue->socket, queue->num))
+		return true;
 	ipq_queue_close(queue->socket);
 	queue->socket = NULL;
+	return false;
+}
+
+static int make_socket(struct queue *queue, struct inheritance *inheritance)
+{
+	int fd;
+
+	while ((fd = inherit_find(inheritance, INHERIT_QUEUE, queue->num)) >= 0) {
+		queue->is_adopted = adopt(queue, fd);
+		if (queue->is_adopted)
+			return 0;
+		queue->has_refused = true;
+		inherit_forget(INHERIT_QUEUE, queue->num);
+	}
 	return ipq_queue_new(&queue->socket, queue->num);
 }
 

@@ -33,6 +33,7 @@ struct queue {
 	struct ipq_queue *socket;
 	int socket_error;			 /* why there is none */
 	bool is_adopted;			 /* it was bound by another program */
+	bool has_refused;			 /* one was handed over that could not be used */
 	struct ipq_queue_options settings;	 /* how it is to be */
 	struct ipq_queue_options owner_settings; /* for its owner alone */
 	struct ipq_queue_options next_settings;	 /* when QUEUE_NEXT is owner */

@@ -1,5 +1,4 @@
 #include "region.h"
-#include "notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,17 +43,6 @@ static int map(struct region *region)
 	return -errno;
 }
 
-/* One that cannot be used; nor must the service manager hand it back beside the one that is made. */
-static void refuse(int fd, enum inherit_kind kind, uint16_t queue_num)
-{
-	const struct inherited inherited = {fd, kind, queue_num};
-	char name[16];
-
-	inherit_name(&inherited, name, sizeof(name));
-	notify_forget(name);
-	close(fd);
-}
-
 /* False, and there is nothing mapped, where the inherited one is not what is asked for. */
 static bool take(struct region *region, int fd, int (*check)(const void *memory, size_t size))
 {
@@ -81,7 +69,8 @@ int region_prepare(struct region *region, struct inheritance *inheritance, enum 
 		if (region->is_inherited)
 			return 0;
 		region->has_refused = true;
-		refuse(ret, kind, queue_num);
+		inherit_forget(kind, queue_num);
+		close(ret);
 	}
 	ret = make(kind, size);
 	if (ret < 0)

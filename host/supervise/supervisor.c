@@ -357,7 +357,7 @@ static int prepare(struct supervisor *s)
 		code = queue_prepare(&queues->of[queues->count], s->options, queues->count,
 				     &inheritance);
 	share(queues, &inheritance);
-	takeover_give_back(&inheritance);
+	inherit_give_back(&inheritance);
 	if (code == EX_OK)
 		code = statistics_open(s);
 	if (code == EX_OK) {

@@ -180,9 +180,6 @@ void takeover_look(struct supervisor *s);
 void takeover_reap(struct supervisor *s);
 /* All workers have left. Comes back only where it fails. */
 void takeover_exec(struct supervisor *s);
-/* Closes sockets that came from the process before and that nobody wants, and has the service manager
- * do the same. */
-void takeover_give_back(struct inheritance *inheritance);
 /* Has the service manager keep the sockets. */
 void takeover_store(struct supervisor *s);
 

@@ -72,17 +72,6 @@ void takeover_exec(struct supervisor *s)
 		s->code = EX_OSERR;
 }
 
-void takeover_give_back(struct inheritance *inheritance)
-{
-	char name[16];
-
-	for (unsigned int i = 0; i < inheritance->count; i++) {
-		inherit_name(&inheritance->of[i], name, sizeof(name));
-		notify_forget(name);
-	}
-	inherit_close(inheritance);
-}
-
 static void store(int fd, enum inherit_kind kind, uint16_t queue_num)
 {
 	const struct inherited inherited = {fd, kind, queue_num};
@@ -103,7 +92,7 @@ void takeover_store(struct supervisor *s)
 	if (!notify_can_store())
 		return;
 	FOR_EACH_QUEUE (s, queue) {
-		if (!queue->is_adopted)
+		if (!queue->is_adopted || queue->has_refused)
 			store(ipq_queue_fd(queue->socket), INHERIT_QUEUE, queue->num);
 		store_region(&queue->flows, INHERIT_FLOWS, queue->num);
 	}

@@ -160,23 +160,35 @@ END
 end)
 
 netns.describe("a netfilter socket that came with the program, and has no queue", function()
-  it("is not taken for the queue's", function()
+  it("is not taken for the queue's, and the service manager is to forget it", function()
     local output = netns.run [[
       cat > "$DIR/manager.py" <<'END'
-import os, socket
-s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-s.bind((0, 0))
-os.dup2(s.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="queue-0")
-os.execv(os.environ["PROGRAM"], ["ipq-lua", "scripts/accept.lua"])
+import os, socket, subprocess
+path = os.environ["DIR"] + "/notify"
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind(path)
+notify.settimeout(60)
+def be_given():
+    for fd in 3, 4:
+        s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+        s.bind((0, 0))
+        os.dup2(s.fileno(), fd)
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="queue-0:queue-0")
+os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
+keep = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+p = subprocess.Popen([os.environ["PROGRAM"], "scripts/accept.lua"], preexec_fn=be_given, close_fds=False)
+text = ""
+while "READY=1" not in text:
+    text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
+    text = text.decode()
+    if "queue-0" in text: print(*text.split("\n"))
+subprocess.run("awk '{ print \"bound\", $1 }' /proc/net/netfilter/nfnetlink_queue", shell=True)
+p.terminate()
+print("exit", p.wait())
 END
-      export PROGRAM
-      python3 "$DIR/manager.py" > "$DIR/accept.out" 2> "$DIR/accept.err" &
-      pid_accept=$!
-      wait_for grep -qs 'waiting for packets' "$DIR/accept.err"
-      queue_is_bound 0 && echo bound
-      stop accept]]
-    assert.matches("^bound\nexit 0\n", output)
+      export DIR PROGRAM
+      python3 "$DIR/manager.py" 2> /dev/null]]
+    local forgets = "FDSTOREREMOVE=1 FDNAME=queue-0\n"
+    assert.equal(forgets .. forgets .. "FDSTORE=1 FDNAME=queue-0\nbound 0\nexit 0\n", output)
   end)
 end)
