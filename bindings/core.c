@@ -13,7 +13,7 @@
 /* The bits of a pointer are a packet's handle: see ipq_abi.h. lib/libipq has none. */
 _Static_assert(
 	sizeof(void *) == sizeof(uint64_t),
-	"ipq-lua takes a machine with pointers of 64 bits; on others there is libipq: make libipq");
+	"ipq-lua needs a machine with pointers of 64 bits; on others there is libipq: make libipq");
 
 #define DEVICES "ipq.core.devices"
 

@@ -56,7 +56,7 @@ static int fail_send(lua_State *L, int error)
 	char text[128];
 
 	snprintf(text, sizeof(text), "cannot open raw sockets, to send packets: %s%s",
-		 strerror(-error), error == -EPERM ? "; it takes CAP_NET_RAW" : "");
+		 strerror(-error), error == -EPERM ? "; it needs CAP_NET_RAW" : "");
 	return ipq_object_fail(L, text, error == -EPERM ? "EPERM" : "EIO");
 }
 

@@ -307,11 +307,12 @@ local M = {}
 
 local known = { entries = true, ttl = true, value = true }
 
-local function whole(options, name, default, least, most)
-  local number = options[name]
+local function whole(name, options, option, default, least, most)
+  local number = options[option]
   if number == nil then return default end
   if type(number) ~= "number" or not (number >= least and number <= most) or number % 1 ~= 0 then
-    error(("ipq.shared(): %s must be a whole number from %d to %d"):format(name, least, most), 4)
+    error(("ipq.shared(%q): %s must be a whole number from %d to %d, not %s"):format(name, option, least, most,
+      spelling.value(number)), 4)
   end
   return number
 end
@@ -325,14 +326,16 @@ local function check_options(name, options)
   end
   for option in pairs(options) do
     if not known[option] then
-      error(("ipq.shared() has no option '%s'%s"):format(tostring(option), spelling.hint(option, known)), 3)
+      error(("ipq.shared(%q) has no option '%s'%s"):format(name, tostring(option), spelling.hint(option, known)), 3)
     end
   end
   local ttl = options.ttl or 0
   if type(ttl) ~= "number" or not (ttl >= 0 and ttl <= TTL_MAX) then
-    error("ipq.shared(): ttl must be a number of seconds, from 0 (for ever) to 1e9", 3)
+    error(("ipq.shared(%q): ttl must be a number of seconds, from 0 (for ever) to 1e9, not %s"):format(name,
+      spelling.value(ttl)), 3)
   end
-  return whole(options, "entries", ENTRIES, 1, ENTRIES_MAX), whole(options, "value", VALUE, 0, VALUE_MAX), to_ns(ttl)
+  local entries = whole(name, options, "entries", ENTRIES, 1, ENTRIES_MAX)
+  return entries, whole(name, options, "value", VALUE, 0, VALUE_MAX), to_ns(ttl)
 end
 
 --- The table of that name, which all workers share; made where there is none. Raises where the memory for shared

@@ -1,8 +1,8 @@
---- Misspelt names: the one that was meant, for messages.
+--- Words of messages: the name that was meant by a misspelt one, and the value that was given.
 local abi = require "ipq.engine.abi"
 local ffi = require "ffi"
 -- A script may overwrite globals.
-local ipairs, pairs, rawget, sort, type = ipairs, pairs, rawget, table.sort, type
+local ipairs, pairs, rawget, sort, tostring, type = ipairs, pairs, rawget, table.sort, tostring, type
 
 local C = abi.C
 
@@ -100,6 +100,12 @@ end
 function M.hint(...)
   local name = M.meant(...)
   return name and ("; did you mean '%s'?"):format(name) or ""
+end
+
+--- A value that is none of those that there may be: text in quotes.
+---@return string
+function M.value(given)
+  return type(given) == "string" and ("%q"):format(given) or tostring(given)
 end
 
 return M

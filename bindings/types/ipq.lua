@@ -148,7 +148,7 @@ function Timer:cancel() end
 ---@field rcvbuf? integer bytes; enough for maxlen
 ---@field fail_open? boolean accept what a full queue would drop
 ---@field gso? boolean take packets as large as they are, true
----@field send? boolean filters may send, false; that takes CAP_NET_RAW
+---@field send? boolean filters may send, false; that needs CAP_NET_RAW
 ---@field send? boolean whether the filter may send, false
 ---@field default? ipq.verdict ipq.ACCEPT
 ---@field on_error? ipq.verdict ipq.DROP

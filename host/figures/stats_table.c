@@ -103,16 +103,23 @@ static void put_sent(FILE *out, const struct stats *now, const struct stats *bef
 	fprintf(out, "%s\n", sent_text(c, text));
 }
 
-static double megabytes(uint64_t bytes)
+/* "16 KB", and from a megabyte on "13.0 MB". */
+static const char *memory(uint64_t bytes, char text[CELL])
 {
-	return (double)bytes / (1 << 20);
+	if (bytes < 1 << 20)
+		snprintf(text, CELL, "%.0f KB", (double)bytes / (1 << 10));
+	else
+		snprintf(text, CELL, "%.1f MB", (double)bytes / (1 << 20));
+	return text;
 }
 
 static void put_flows(FILE *out, const struct stats *now)
 {
+	char text[CELL];
+
 	if (now->flow_bytes)
-		fprintf(out, "%5u  follows %" PRIu32 " flows, in %.1f MB\n", now->queue_num,
-			now->flows, megabytes(now->flow_bytes));
+		fprintf(out, "%5u  follows %" PRIu32 " flows, in %s\n", now->queue_num, now->flows,
+			memory(now->flow_bytes, text));
 }
 
 static void put_script(FILE *out, const struct stats *now, const struct stats *before,
@@ -135,6 +142,7 @@ void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
 		     const struct stats_snapshot *before, int64_t age_ns)
 {
 	double seconds = (double)(now->head.time_ns - before->head.time_ns) * 1e-9;
+	char text[CELL];
 
 	put_head(out, pid, &now->head, age_ns);
 	for (uint32_t i = 0; i < now->head.count; i++)
@@ -145,8 +153,8 @@ void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_flows(out, &now->stats[i]);
 	if (now->stats[0].shared_bytes)
-		fprintf(out, "  all  share tables, in %.1f MB\n",
-			megabytes(now->stats[0].shared_bytes));
+		fprintf(out, "  all  share tables, in %s\n",
+			memory(now->stats[0].shared_bytes, text));
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_script(out, &now->stats[i], &before->stats[i], seconds);
 }

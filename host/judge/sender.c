@@ -11,7 +11,7 @@ int sender_check(const struct options *options, struct vm *vm)
 		if (!options->default_reject && !options->error_reject)
 			return EX_OK;
 		log_write(LOG_LEVEL_ERROR,
-			  "%s: %s reject takes a script that sends: send = true in its table",
+			  "%s: %s reject needs a script that sends: send = true in its table",
 			  options->script, options->default_reject ? "--default" : "--on-error");
 		return EX_USAGE;
 	}
@@ -27,7 +27,7 @@ static int cannot_send(const struct options *options, int error)
 	if (error == -EPERM)
 		log_write(LOG_LEVEL_ERROR,
 			  "%s: it sends packets (send = true), and raw sockets are not permitted; "
-			  "that takes root, or CAP_NET_RAW",
+			  "that needs root, or CAP_NET_RAW",
 			  options->script);
 	else
 		log_write(LOG_LEVEL_ERROR, "%s: cannot open sockets to send packets by: %s",

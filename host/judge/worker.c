@@ -160,7 +160,7 @@ static int cannot(const struct worker_task *task, const char *what, const char *
 	if (error == -EBUSY)
 		why = "the script has started threads; see --no-sandbox";
 	else if (error == -EPERM && *whom)
-		why = "not permitted; it takes root, or CAP_SETUID and CAP_SETGID";
+		why = "not permitted; it needs root, or CAP_SETUID and CAP_SETGID";
 	log_write(LOG_LEVEL_ERROR, "queue %u: cannot %s%s: %s", task->queue_num, what, whom, why);
 	return error == -EPERM ? EX_NOPERM : EX_OSERR;
 }

@@ -89,7 +89,11 @@ static int cannot_connect(const char *name, int error)
 		return EX_NOPERM;
 	}
 	if (error == -ENOENT || error == -ECONNREFUSED) {
-		log_write(LOG_LEVEL_ERROR, "no ipq-lua runs by the name of %s", name);
+		log_write(LOG_LEVEL_ERROR, "no ipq-lua runs by the name of %s%s", name,
+			  name[strspn(name, "0123456789")] == '\0'
+				  ? "; one that was started with --name answers to that, and not "
+				    "to its number"
+				  : "");
 		return EX_UNAVAILABLE;
 	}
 	log_write(LOG_LEVEL_ERROR, "%s does not answer: %s", name, strerror(-error));

@@ -28,6 +28,7 @@ END
       ctl --ctl help
       ctl --ctl nonsense
       ctl --ctl=second version
+      ctl --ctl=$pid_first version
       QUEUE=1 filter second -q 1 <<'END'
 return function() end
 END
@@ -44,6 +45,8 @@ END
     assert.matches("\nreload +takes the script anew, and says what came of it\nexit 0\n", output)
     assert.matches("error: there is no such command; help lists them\nexit 1\n", output)
     assert.matches("error: no ipq%-lua runs by the name of second\nexit 69\n", output)
+    assert.matches("error: no ipq%-lua runs by the name of %d+; one that was started with %-%-name answers to that, "
+      .. "and not to its number\nexit 69\n", output)
     assert.matches("error: several run; say which, %-%-ctl=NAME: [^\n]*first@eth0[^\n]*\nexit 64\n", output)
     assert.matches("\nqueue 1: judging, process %d+, 0 packets wait, 0 restarts\nexit 0\n", output)
     assert.equal(2, select(2, output:gsub("\ndrwx%-%-%-%-%-%- ", "")))

@@ -137,11 +137,11 @@ END
       wait_for printed filter "held"
       kill -HUP $pid_filter
       wait_for logged filter "was reloaded"
-      wait_for printed filter "takes flow"
+      wait_for printed filter "needs flow"
       say 5001 1
       wait_for judged 2
       stop filter]]
-    assert.matches("held\n[^\n]*ipq.flow_count%(%) takes flow = {} in the script's table\n", output)
+    assert.matches("held\n[^\n]*ipq.flow_count%(%) needs flow = {} in the script's table\n", output)
     assert.matches("2 packets, 2 accepted, 0 dropped, 0 other verdicts, 0 errors", output)
   end)
 
@@ -295,6 +295,24 @@ END
       stop filter > /dev/null
       cat "$DIR/filter.out"]]
     assert.equal("timeout\t5000\ttrue\ttrue\n", output)
+  end)
+
+  it("are fewer than the script wants where memory has no room for more, which the log says", function()
+    local output = run [[
+      filter filter --flow-memory 2 <<'END'
+return { flow = { entries = 100000 }, filter = function() end }
+END
+      stop filter
+      filter enough --flow-memory 14 <<'END'
+return { flow = { entries = 100000 }, filter = function() end }
+END
+      stop enough]]
+    local room = assert(output:match "queue 0: follows at most (%d+) flows, in 2.0 MB\n")
+    assert.is_true(tonumber(room) > 15000 and tonumber(room) < 15421, room)
+    assert.matches("warning: queue 0: flow.entries = 100000 takes 14 MB; %-%-flow%-memory has room for " .. room
+      .. "\n", output)
+    assert.equal(1, select(2, output:gsub("flow.entries = 100000", "")))
+    assert.matches("queue 0: follows at most 100000 flows, in 13.0 MB\n", output)
   end)
 
   it("may have little memory, where what matters least goes first", function()

@@ -369,7 +369,7 @@ END
       cd "$DIR/open"
       setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn ./ipq-lua --user games accept.lua
       echo "exit $?"]]
-    assert.matches("error: queue 0: cannot become games: not permitted; it takes root, or CAP_SETUID and CAP_SETGID\n"
+    assert.matches("error: queue 0: cannot become games: not permitted; it needs root, or CAP_SETUID and CAP_SETGID\n"
       .. "exit 77\n", output)
   end)
 end)

@@ -86,7 +86,7 @@ netns.describe("A script that sends", function()
       echo "without the capability $?"]]
     assert.matches("/rejects.lua: it sends packets %(send = true%), and %-%-no%-send forbids that\n", output)
     assert.matches("with %-%-no%-send 77\n", output)
-    assert.matches("/rejects.lua: it sends packets %(send = true%), and raw sockets are not permitted; that takes "
+    assert.matches("/rejects.lua: it sends packets %(send = true%), and raw sockets are not permitted; that needs "
       .. "root, or CAP_NET_RAW\n", output)
     assert.matches("without the capability 77\n", output)
   end)

@@ -88,7 +88,9 @@ describe("what a script says of its flows", function()
 
   it("is refused where a value cannot be", function()
     for _, entries in ipairs { 0, -1, 1.5, 2 ^ 26 + 1, 0 / 0, "5", true } do
-      assert.equal("flow.entries must be an integer from 1 to 67108864", refusal { entries = entries })
+      local given = entries == "5" and '"5"' or tostring(entries)
+      assert.equal("flow.entries must be a whole number from 1 to 67108864, not " .. given,
+        refusal { entries = entries })
     end
     for _, seconds in ipairs { 0, -1, 1e6 + 1, 0 / 0, "5" } do
       assert.equal("flow.timeout.tcp must be a number of seconds, from 0.001 to 1e6",
@@ -256,9 +258,9 @@ describe("pkt.flow", function()
 
   it("raises at the script's line where the script follows none", function()
     local filter = follow(nil, function(pkt) return pkt.flow end)
-    assert.equal("pkt.flow takes flow = {} in the script's table", raised(filter))
-    assert.equal("ipq.flows() takes flow = {} in the script's table", raised(function() ipq.flows() end))
-    assert.equal("ipq.flow_count() takes flow = {} in the script's table", raised(function() ipq.flow_count() end))
+    assert.equal("pkt.flow needs flow = {} in the script's table", raised(filter))
+    assert.equal("ipq.flows() needs flow = {} in the script's table", raised(function() ipq.flows() end))
+    assert.equal("ipq.flow_count() needs flow = {} in the script's table", raised(function() ipq.flow_count() end))
   end)
 
   it("raises at the script's line for a field that there is not, with the one that was meant", function()
@@ -477,7 +479,7 @@ describe("a decision on a flow", function()
 
   it("raises where a reject cannot be sent, or has no such name, and decides nothing then", function()
     local filter, asked = deciding(function(flow) flow:reject() end)
-    for _ = 1, 2 do assert.matches("^flow:reject%(%) takes send = true", raised(filter)) end
+    for _ = 1, 2 do assert.matches("^flow:reject%(%) needs send = true", raised(filter)) end
     assert.equal(2, asked.count)
     local nonsense = deciding(function(flow) flow:reject "nonsense" end, { send = true })
     assert.equal("flow:reject() has no 'nonsense'", raised(nonsense))

@@ -479,21 +479,26 @@ describe("ipq.shared", function()
     local t
     before_each(function() t = ipq.shared "t" end)
 
+    local function given(value) return ((value == "5" and '"5"' or tostring(value)):gsub("%p", "%%%0")) .. "$" end
+
     it("raises at the script's line for a name or an option that there cannot be", function()
       for _, name in ipairs { "", ("x"):rep(64), "a\0b", 5, true } do
         raises("ipq.shared%(%): a table's name is text of 1 to 63 bytes", ipq.shared, name)
       end
       raises("ipq.shared%(%) takes a name and a table", ipq.shared, "t", 5)
-      raises("ipq.shared%(%) has no option 'entires'; did you mean 'entries'%?", ipq.shared, "t", { entires = 5 })
+      raises('ipq.shared%("t"%) has no option \'entires\'; did you mean \'entries\'%?', ipq.shared, "t",
+        { entires = 5 })
       for _, entries in ipairs { 0, -1, 1.5, 2 ^ 24 + 1, "5", 0 / 0 } do
-        raises("ipq.shared%(%): entries must be a whole number from 1 to 16777216", ipq.shared, "t",
-          { entries = entries })
+        raises('ipq.shared%("t"%): entries must be a whole number from 1 to 16777216, not ' .. given(entries),
+          ipq.shared, "t", { entries = entries })
       end
       for _, value in ipairs { -1, 16385 } do
-        raises("ipq.shared%(%): value must be a whole number from 0 to 16384", ipq.shared, "t", { value = value })
+        raises('ipq.shared%("t"%): value must be a whole number from 0 to 16384, not ' .. given(value),
+          ipq.shared, "t", { value = value })
       end
       for _, ttl in ipairs { -1, 0 / 0, 1e10, "5" } do
-        raises("ipq.shared%(%): ttl must be a number of seconds", ipq.shared, "t", { ttl = ttl })
+        raises('ipq.shared%("t"%): ttl must be a number of seconds, from 0 %(for ever%) to 1e9, not '
+          .. given(ttl), ipq.shared, "t", { ttl = ttl })
       end
     end)
 

@@ -12,8 +12,8 @@ local setting = require "ipq.engine.setting"
 local spelling = require "ipq.spelling"
 local timer = require "ipq.engine.timer"
 -- A script may overwrite globals.
-local debug_traceback, error, floor, ipairs, max = debug.traceback, error, math.floor, ipairs, math.max
-local pairs, sort, tonumber, tostring, type, xpcall = pairs, table.sort, tonumber, tostring, type, xpcall
+local ceil, debug_traceback, error, floor, ipairs = math.ceil, debug.traceback, error, math.floor, ipairs
+local max, pairs, sort, tonumber, tostring, type, xpcall = math.max, pairs, table.sort, tonumber, tostring, type, xpcall
 
 -- One for the Lua state: the metatypes of flows, which refer to it, last as long (see engine/abi.lua).
 if core.flows then return core.flows end
@@ -83,7 +83,7 @@ function M.refusal(flow)
   end
   local entries, most = flow.entries, tonumber(E.IPQ_FLOWS_MOST)
   if entries ~= nil and (type(entries) ~= "number" or not (entries >= 1 and entries <= most) or entries % 1 ~= 0) then
-    return (("flow.entries must be an integer from 1 to %d"):format(most))
+    return (("flow.entries must be a whole number from 1 to %d, not %s"):format(most, spelling.value(entries)))
   end
   if flow.stop ~= nil and type(flow.stop) ~= "function" then return "flow.stop must be a function" end
   local why = flow.timeout ~= nil and check_timeout(flow.timeout) or nil
@@ -217,8 +217,8 @@ local function since_1970() return C.ipq_now() - C.ipq_monotonic_us() / 1e6 end
 function M.begin(config, memory, size)
   local flows, places = open(config, memory, size)
   if not flows then return nil, places end
-  local opened = { table = flows, places = places, data = {}, stop = config.stop, anchor = memory,
-    has_packet_time = live.is_replay, since_1970 = since_1970() }
+  local opened = { table = flows, places = places, data = {}, stop = config.stop, entries = config.entries,
+    anchor = memory, has_packet_time = live.is_replay, since_1970 = since_1970() }
   timer.every(SWEEP_S, function()
     if opened.is_closed then return end
     opened.since_1970 = since_1970()
@@ -250,17 +250,24 @@ function M.exit(opened)
   M.use(before)
 end
 
---- Tells the log how many flows there may be, and what memory they take then.
+local function megabytes(entries) return (tonumber(C.ipq_flows_size(entries)) / 2 ^ 20) end
+
+--- Tells the log how many flows there may be, and what memory they take then; and where the script wants more of them
+--- than there is room for.
 function M.tell(opened)
-  local limit = opened.table.limit
+  local limit, entries = opened.table.limit, opened.entries
   log.write("info", ("queue %d: follows at most %d flows, in %.1f MB"):format(setting.queue_num, limit,
-    tonumber(C.ipq_flows_size(limit)) / 2 ^ 20))
+    megabytes(limit)))
+  if entries and entries > limit then
+    log.write("warn", ("queue %d: flow.entries = %d takes %d MB; --flow-memory has room for %d"):format(
+      setting.queue_num, entries, ceil(megabytes(entries)), limit))
+  end
 end
 
 --- How many flows there are.
 ---@return integer
 function M.flow_count()
-  if not M.table then error("ipq.flow_count() takes flow = {} in the script's table", 2) end
+  if not M.table then error("ipq.flow_count() needs flow = {} in the script's table", 2) end
   return (tonumber(C.ipq_flows_count(M.table)))
 end
 

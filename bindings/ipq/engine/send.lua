@@ -32,7 +32,7 @@ end
 --- What filters send by. Raises at that level of the caller's where they may not.
 local function outbox_of(who, level)
   local outbox = live.outbox
-  if outbox == nil then error(who .. " takes " .. HOW, level + 1) end
+  if outbox == nil then error(who .. " needs " .. HOW, level + 1) end
   return outbox
 end
 
@@ -79,7 +79,7 @@ end
 --- script has not said that it sends.
 function M.reject(p)
   local outbox = live.outbox
-  if outbox == nil then return "ipq.REJECT takes " .. HOW end
+  if outbox == nil then return "ipq.REJECT needs " .. HOW end
   if p.parsed == 0 then C.ipq_header_parse(p) end
   local known = C.ipq_conntrack_sender(p, sender)
   C.ipq_outbox_reject(outbox, p, p.reject, known ~= 0 and sender or nil)

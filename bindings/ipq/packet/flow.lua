@@ -168,7 +168,7 @@ ffi.metatype("struct ipq_view_flow", {
 
 --- The packet's flow; nil where it has none.
 function M.flow(p)
-  if not flows.table then error("pkt.flow takes flow = {} in the script's table", 3) end
+  if not flows.table then error("pkt.flow needs flow = {} in the script's table", 3) end
   if p.flow_number == 0 or p.own ~= 0 then return nil end
   return (live.view(p, flow_pointer, "flow", 0))
 end
@@ -227,7 +227,7 @@ local number_type = ffi.typeof "uint32_t[1]"
 --- The flows that there are, one after the other: for flow in ipq.flows() do … end.
 ---@return fun(): ipq.Flow?
 function M.flows()
-  if not flows.table then error("ipq.flows() takes flow = {} in the script's table", 2) end
+  if not flows.table then error("ipq.flows() needs flow = {} in the script's table", 2) end
   local at, opened = number_type(), flows.opened
   return function()
     -- Another process may have it by now.
@@ -260,7 +260,7 @@ end
 --- The same, and their senders are told.
 ---@param kind? string nft's words, as of ipq.reject()
 function methods:reject(kind)
-  if not live.outbox then error("flow:reject() takes " .. sending.HOW, 2) end
+  if not live.outbox then error("flow:reject() needs " .. sending.HOW, 2) end
   local number = verdict.reject_of(kind ~= nil and verdict.reject_by("flow:reject()", kind, 2) or verdict.REJECT)
   local f, p = target(self, "reject")
   C.ipq_flow_decide(f, REJECT + number)
