@@ -10,7 +10,7 @@ local debug = require "debug"
 local ffi = require "ffi"
 require "ipq.engine.abi" -- declares the packet
 -- A script may overwrite globals.
-local getfenv, getmetatable, ipairs, newproxy, pairs = debug.getfenv, getmetatable, ipairs, newproxy, pairs
+local getfenv, getmetatable, newproxy, pairs = debug.getfenv, getmetatable, newproxy, pairs
 local rawget, rawset, setfenv, setmetatable, type = rawget, rawset, debug.setfenv, setmetatable, type
 
 -- One for the Lua state (see engine/abi.lua).
@@ -43,7 +43,7 @@ local spare = byte_array(E.IPQ_PACKET_MAX)
 local opened, opened_memory = false, nil
 
 -- Those of packets, and of views by their names.
-local packet_metatable, metatables = { __metatable = false }, {}
+local packet_metatable, metatables = {}, {}
 local buffer_of_none = newproxy(true)
 
 local M = {}
@@ -109,21 +109,18 @@ function M.buffer(bits)
   return buffer
 end
 
---- Says how the views of a name are read and written: metamethods.
-function M.define_view(name, metamethods)
-  metatables[name] = { __index = metamethods.__index, __newindex = metamethods.__newindex, __metatable = false }
+local function fill(metatable, metamethods)
+  for name, metamethod in pairs(metamethods) do metatable[name] = metamethod end
+  metatable.__metatable = false
+  return metatable
 end
+
+--- Says how the views of a name are read and written: metamethods.
+function M.define_view(name, metamethods) metatables[name] = fill({}, metamethods) end
 
 --- The same of Buffers, and of the packets.
-function M.define_buffer(metamethods)
-  local mt = getmetatable(buffer_of_none)
-  for _, name in ipairs { "__index", "__newindex", "__len", "__tostring" } do mt[name] = metamethods[name] end
-  mt.__metatable = false
-end
-
-function M.define_packet(metamethods)
-  for name, metamethod in pairs(metamethods) do packet_metatable[name] = metamethod end
-end
+function M.define_buffer(metamethods) fill(getmetatable(buffer_of_none), metamethods) end
+function M.define_packet(metamethods) fill(packet_metatable, metamethods) end
 
 --- Memory for a packet of at most size bytes. Gives the memory, the address of its packet, which has nothing yet, and
 --- that of the bytes.

@@ -9,10 +9,8 @@ local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local memory = require "ipq.engine.own"
 local setting = require "ipq.engine.setting"
-local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
-local error, next, pairs, pcall, require = error, next, pairs, pcall, require
-local tostring, type = tostring, type
+local error, next, pairs, pcall, require, type = error, next, pairs, pcall, require, type
 
 -- Its metatype's functions last as long as the Lua state (see engine/abi.lua).
 if core.own_packet then return core.own_packet end
@@ -28,7 +26,6 @@ local HEADERS = 60 -- bytes that an answer has at most before its payload, besid
 local NFPROTO_IPV4, NFPROTO_IPV6, IPV4, IPV6 = 2, 10, 0x0800, 0x86dd
 
 local known = ffi.new "struct ipq_tuple"
-local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
 
 local M = { is = memory.is, open = memory.open }
 
@@ -152,53 +149,16 @@ function M.settle(p)
   p.dirty, p.unready, p.parsed, p.fix = 0, 0, 0, 1
 end
 
-local methods = {}
+--- What a live packet has not: view.lua has the others.
+M.methods = {}
 
 --- The whole IP packet, with right lengths and checksums; nil and why it cannot be sent as it is.
 ---@return string? bytes
 ---@return string? message
-function methods:bytes()
+function M.methods:bytes()
   local p, why = M.packet(self)
   if not p then return nil, why end
   return (ffi.string(p.data, p.data_len))
-end
-
---- Says what fields and methods there are. get and set are those of view.lua; more are the methods that a live packet
---- has, too.
-function M.define(get, set, more, hint)
-  local names = {}
-  for name, method in pairs(more) do methods[name] = method end
-  for _, list in pairs { get, methods } do
-    for name in pairs(list) do names[name] = true end
-  end
-
-  local function no_field(key, level)
-    error(("a packet of the script's own has no field '%s'%s"):format(tostring(key), spelling.hint(key, names, hint)),
-      level + 1)
-  end
-
-  memory.define_packet {
-    __index = function(packet, key)
-      local p = whole_packet_of(packet)
-      local read = get[key]
-      if read ~= nil then return (read(p)) end
-      local method = methods[key]
-      if method == nil then no_field(key, 2) end
-      return method
-    end,
-    __newindex = function(packet, key, value)
-      local p = whole_packet_of(packet)
-      local write = set[key]
-      if write == nil then
-        if get[key] == nil then no_field(key, 2) end
-        error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
-      end
-      write(p, value)
-    end,
-    __tostring = function(packet)
-      return (ffi.string(summary, C.ipq_packet_summary(whole_packet_of(packet), summary)))
-    end,
-  }
 end
 
 core.own_packet = M

@@ -24,6 +24,7 @@ local link = require "ipq.packet.link"
 local inside = require "ipq.packet.inside"
 local live = require "ipq.engine.live"
 local numbers = require "ipq.packet.number"
+local memory = require "ipq.engine.own"
 local own = require "ipq.packet.own"
 local sending = require "ipq.engine.send"
 local setting = require "ipq.engine.setting"
@@ -282,7 +283,7 @@ end
 
 local methods = {}
 
--- Those that a script's own packets have, too
+-- Those that a script's own packets have, too; the others of these are in own.lua.
 local shared = {}
 
 --- The packet's bytes as they are now, as a string that outlives the call.
@@ -312,8 +313,6 @@ function shared:answer(fields)
   return packet, why
 end
 
-for name, method in pairs(shared) do methods[name] = method end
-
 --- Asks the rules to queue no more of this packet's flow: sets ipq.BYPASS_MARK beside what else is in the
 --- mark, for a rule to save in the connection's mark. The packet itself gets its verdict as ever.
 function methods:bypass()
@@ -339,42 +338,48 @@ function methods:hold() return (held.hold(packet_of(self), 2)) end
 
 local summary = ffi.new("char[?]", E.IPQ_SUMMARY_SIZE)
 
-local all_names = {}
-for _, list in ipairs { get, methods } do
-  for name in pairs(list) do all_names[name] = true end
-end
-
 local in_header = header.hint { "ip", "ip6", "tcp", "udp", "udplite", "icmp", "icmpv6", "sctp", "dccp", "gre", "esp",
   "ah", "arp", "ether" }
 
-local function no_field(key, level)
-  error(("a packet has no field '%s'%s"):format(tostring(key), spelling.hint(key, all_names, in_header)), level + 1)
+--- How packets of a kind are read and written: by these methods and all fields. The noun is for messages; open() gives
+--- the struct ipq_packet, or raises at the script's line.
+local function metamethods(noun, open, more)
+  local of_kind, names = {}, {}
+  for _, list in ipairs { shared, more } do
+    for name, method in pairs(list) do of_kind[name] = method end
+  end
+  for _, list in ipairs { get, of_kind } do
+    for name in pairs(list) do names[name] = true end
+  end
+
+  local function no_field(key, level)
+    error(("%s has no field '%s'%s"):format(noun, tostring(key), spelling.hint(key, names, in_header)), level + 1)
+  end
+
+  return {
+    __index = function(packet, key)
+      local p = open(packet)
+      local read = get[key]
+      if read ~= nil then return (read(p)) end
+      local method = of_kind[key]
+      if method == nil then no_field(key, 2) end
+      return method
+    end,
+    __newindex = function(packet, key, value)
+      local p = open(packet)
+      local write = set[key]
+      if write == nil then
+        if get[key] == nil then no_field(key, 2) end
+        error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
+      end
+      write(p, value)
+    end,
+    __tostring = function(packet) return (ffi.string(summary, C.ipq_packet_summary(open(packet), summary))) end,
+  }
 end
 
-own.define(get, set, shared, in_header)
-
-ffi.metatype("struct ipq_view", {
-  __index = function(view, key)
-    local p = packet_of(view)
-    local read = get[key]
-    if read ~= nil then return (read(p)) end
-    local method = methods[key]
-    if method == nil then no_field(key, 2) end
-    return method
-  end,
-  __newindex = function(view, key, value)
-    local p = packet_of(view)
-    local write = set[key]
-    if write == nil then
-      if get[key] == nil then no_field(key, 2) end
-      error(("a packet's field '%s' cannot be assigned%s"):format(key, key == "payload" and buffer.HINT or ""), 2)
-    end
-    write(p, value)
-  end,
-  __tostring = function(view)
-    return (ffi.string(summary, C.ipq_packet_summary(packet_of(view), summary)))
-  end,
-})
+ffi.metatype("struct ipq_view", metamethods("a packet", packet_of, methods))
+memory.define_packet(metamethods("a packet of the script's own", whole_packet_of, own.methods))
 
 local M = {}
 
