@@ -174,40 +174,20 @@ END
       cat > "$DIR/filter.lua" <<'END'
 @counting
 END
-      cat > "$DIR/manager.py" <<'END'
-import os, signal, socket, subprocess, sys
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-notify.settimeout(60)
-store = {}
-def start():
-    def move():
-        for i, fd in enumerate(store.values()): os.dup2(fd, 60 + i)
-        for i in range(len(store)): os.dup2(60 + i, 3 + i)
-        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)), LISTEN_FDNAMES=":".join(store))
-    os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
-    p = subprocess.Popen([os.environ["PROGRAM"], os.environ["DIR"] + "/filter.lua"],
-        preexec_fn=move if store else None, close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    text = ""
-    while "READY=1" not in text:
-        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
-        text = text.decode()
-        fields = dict(line.split("=", 1) for line in text.split("\n"))
-        if "FDSTORE" in fields: store[fields["FDNAME"]] = fds[0]
-    return p
+      export DIR PROGRAM
+      PYTHONPATH=spec/support python3 -B - <<'END'
+from manager import *
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("127.0.0.1", 5000))
-for _ in range(2):
-    p = start()
+for end in subprocess.Popen.kill, subprocess.Popen.terminate:
+    p = start(os.environ["DIR"] + "/filter.lua", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     s.sendto(b"x", ("127.0.0.1", 9))
     print(p.stdout.readline().decode(), end="")
-    p.kill() if _ == 0 else p.terminate()
+    end(p)
     p.wait()
-    print(*sorted(name for name in store if name.startswith("flows")), flush=True)
+    print(*sorted(name for name, _ in store if name.startswith("flows")), flush=True)
 END
-      export DIR PROGRAM
-      python3 "$DIR/manager.py"]==]
+]==]
     assert.equal("port 5000\t1\t1\ttrue\nflows-0\nport 5000\t2\t2\tfalse\nflows-0\n", output)
   end)
 
@@ -216,42 +196,14 @@ END
       cat > "$DIR/filter.lua" <<'END'
 return { flow = {}, filter = function() end }
 END
-      cat > "$DIR/manager.py" <<'END'
-import os, socket, subprocess
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-notify.settimeout(60)
-# As systemd's, this store has several of a name.
-store = []
-def start(size):
-    global store
-    def move():
-        for i, (_, fd) in enumerate(store): os.dup2(fd, 60 + i)
-        for i in range(len(store)): os.dup2(60 + i, 3 + i)
-        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)),
-            LISTEN_FDNAMES=":".join(name for name, _ in store))
-    os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
-    p = subprocess.Popen([os.environ["PROGRAM"], "--flow-memory", size, os.environ["DIR"] + "/filter.lua"],
-        preexec_fn=move if store else None, close_fds=False, stderr=open(os.environ["DIR"] + "/err", "ab"))
-    text = ""
-    while "READY=1" not in text:
-        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
-        text = text.decode()
-        fields = dict(line.split("=", 1) for line in text.split("\n"))
-        if "FDSTORE" in fields: store.append((fields["FDNAME"], fds[0]))
-        if "FDSTOREREMOVE" in fields:
-            store = [kept for kept in store if kept[0] != fields["FDNAME"]]
-    return p
+      export DIR PROGRAM
+      PYTHONPATH=spec/support python3 -B - <<'END'
+from manager import *
 for size in ["16", "32", "32"]:
-    p = start(size)
-    p.terminate()
-    p.wait()
+    stop(start("--flow-memory", size, os.environ["DIR"] + "/filter.lua", stderr=open(os.environ["DIR"] + "/err", "ab")))
     print(*(os.fstat(fd).st_size >> 20 for name, fd in store if name == "flows-0"), flush=True)
     print(*(os.fstat(fd).st_ino for name, fd in store if name == "flows-0"), flush=True)
 END
-      export DIR PROGRAM
-      python3 "$DIR/manager.py"
       grep 'the program before' "$DIR/err"]==]
     local first, other, second = output:match("^16\n(%d+)\n32\n(%d+)\n32\n(%d+)\n[^\n]*queue 0: the program before "
       .. "had another %-%-flow%-memory; its flows are forgotten\n$")

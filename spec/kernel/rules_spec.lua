@@ -268,52 +268,29 @@ END
 
   it("stays with sockets that a service manager keeps, and lets pass what nobody reads when it does not", function()
     local output = run [[
-      cat > "$DIR/manager.py" <<'END'
-import array, atexit, os, socket, subprocess, sys
-# The program's first descriptor.
-os.dup2(os.open("/dev/null", os.O_RDONLY), 3)
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-notify.settimeout(300)
-kept = p = None
+      export DIR PROGRAM
+      PYTHONPATH=spec/support python3 -B - 2>&1 <<'END'
+from manager import *
+import atexit
+p = None
 # Whatever fails here, no process stays.
 atexit.register(lambda: p and p.kill())
-def start():
-    global kept, p
-    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="8")
-    if kept: env.update(LISTEN_FDS="1", LISTEN_FDNAMES="queue-0")
-    p = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.environ["PROGRAM"], "--rule",
-        "OUTPUT -p icmp", "scripts/accept.lua"], env=env, pass_fds=[3] if kept else (),
-        preexec_fn=(lambda: os.dup2(kept, 3)) if kept else None)
-    while True:
-        text, control, _, _ = notify.recvmsg(4096, 1024)
-        for _, _, data in control:
-            if b"FDNAME=queue-0" in text:
-                kept = 100
-                os.dup2(array.array("i", data)[0], kept)
-            os.close(array.array("i", data)[0])
-        if b"READY=1" in text: return
+def serve(): return start("--rule", "OUTPUT -p icmp", "scripts/accept.lua")
 def rules(what):
     print(what, flush=True)
     subprocess.run("iptables-save 2> /dev/null | sed -n '/ipq-lua/s/^/rule: /p'", shell=True)
-    sys.stdout.flush()
-start()
+p = serve()
 rules("first")
-p.terminate()
-print("exit", p.wait(), flush=True)
+print("exit", stop(p), flush=True)
 rules("kept")
 ping = subprocess.Popen(["ping", "-c1", "-W60", "-q", "127.0.0.1"])
-start()
+p = serve()
 print("ping", ping.wait(), flush=True)
 rules("second")
-p.terminate()
-print("exit", p.wait(), flush=True)
-os.close(kept)
+print("exit", stop(p), flush=True)
+forget("queue-0")
 print("ping", subprocess.run(["ping", "-c1", "-W1", "-q", "127.0.0.1"]).returncode, flush=True)
 END
-      export DIR PROGRAM
-      python3 "$DIR/manager.py" 2>&1
       ruled last --rule 'OUTPUT -p icmp' scripts/accept.lua
       stop last
       count after]]

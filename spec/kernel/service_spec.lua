@@ -69,46 +69,20 @@ end)
 netns.describe("sockets of queues that the program serves no more", function()
   it("are given back and closed, and their rules go", function()
     local output = netns.run [==[
-      cat > "$DIR/manager.py" <<'END'
-import array, os, signal, socket, subprocess
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-notify.settimeout(60)
-store = {}
-def start(*options):
-    def move():
-        for i, fd in enumerate(store.values()): os.dup2(fd, 3 + i)
-        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(store)), LISTEN_FDNAMES=":".join(store))
-    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="64")
-    # What the child sets in its environment is what it is started with: env is none.
-    os.environ.update(env)
-    p = subprocess.Popen([os.environ["PROGRAM"], *options, "scripts/accept.lua"], preexec_fn=move if store else None,
-        close_fds=False)
-    text = ""
-    while "READY=1" not in text:
-        text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
-        text = text.decode()
-        fields = dict(line.split("=", 1) for line in text.split("\n"))
-        if "FDSTORE" in fields: store[fields["FDNAME"]] = fds[0]
-        if "FDSTOREREMOVE" in fields:
-            print("gives back", fields["FDNAME"], flush=True)
-            os.close(store.pop(fields["FDNAME"]))
-    return p
-def show():
+      export DIR PROGRAM
+      PYTHONPATH=spec/support python3 -B - 2> /dev/null <<'END'
+from manager import *
+def serve(*queues):
+    p = start(*queues, "--name", "same", "--rule", "OUTPUT -p icmp -4", "scripts/accept.lua")
+    for fields in told:
+        if "FDSTOREREMOVE" in fields: print("gives back", fields["FDNAME"], flush=True)
     subprocess.run("awk '{ print \"bound\", $1 }' /proc/net/netfilter/nfnetlink_queue", shell=True)
     subprocess.run("iptables-save 2> /dev/null | grep -o 'NFQUEUE.*'", shell=True)
-p = start("-q", "3:4", "--name", "same", "--rule", "OUTPUT -p icmp -4")
-show()
-p.terminate()
-p.wait()
-p = start("-q", "5", "--name", "same", "--rule", "OUTPUT -p icmp -4")
-show()
-p.terminate()
-p.wait()
+    stop(p)
+serve("-q", "3:4")
+serve("-q", "5")
 END
-      export DIR PROGRAM
-      python3 "$DIR/manager.py" 2> /dev/null]==]
+]==]
     assert.matches("^bound 3\nbound 4\n[^\n]*balance 3:4\n", output)
     assert.matches("gives back queue%-3\ngives back flows%-3\ngives back queue%-4\ngives back flows%-4\n", output)
     assert.matches("bound 5\n[^\n]*num 5\n$", output)
@@ -162,32 +136,20 @@ end)
 netns.describe("a netfilter socket that came with the program, and has no queue", function()
   it("is not taken for the queue's, and the service manager is to forget it", function()
     local output = netns.run [[
-      cat > "$DIR/manager.py" <<'END'
-import os, socket, subprocess
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-notify.settimeout(60)
-def be_given():
-    for fd in 3, 4:
-        s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-        s.bind((0, 0))
-        os.dup2(s.fileno(), fd)
-    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="queue-0:queue-0")
-os.environ.update(NOTIFY_SOCKET=path, FDSTORE="64")
-keep = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
-p = subprocess.Popen([os.environ["PROGRAM"], "scripts/accept.lua"], preexec_fn=be_given, close_fds=False)
-text = ""
-while "READY=1" not in text:
-    text, fds, _, _ = socket.recv_fds(notify, 4096, 4)
-    text = text.decode()
-    if "queue-0" in text: print(*text.split("\n"))
-subprocess.run("awk '{ print \"bound\", $1 }' /proc/net/netfilter/nfnetlink_queue", shell=True)
-p.terminate()
-print("exit", p.wait())
-END
       export DIR PROGRAM
-      python3 "$DIR/manager.py" 2> /dev/null]]
+      PYTHONPATH=spec/support python3 -B - 2> /dev/null <<'END'
+from manager import *
+def give_others():
+    sockets = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) for _ in range(2)]
+    for s in sockets: s.bind((0, 0))
+    give([s.detach() for s in sockets], ["queue-0", "queue-0"])
+p = start("scripts/accept.lua", preexec_fn=give_others)
+for fields in told:
+    if fields.get("FDNAME") == "queue-0": print(*("=".join(field) for field in fields.items()), flush=True)
+subprocess.run("awk '{ print \"bound\", $1 }' /proc/net/netfilter/nfnetlink_queue", shell=True)
+print("exit", stop(p))
+END
+]]
     local forgets = "FDSTOREREMOVE=1 FDNAME=queue-0\n"
     assert.equal(forgets .. forgets .. "FDSTORE=1 FDNAME=queue-0\nbound 0\nexit 0\n", output)
   end)

@@ -277,50 +277,24 @@ END
 
   it("by a service manager that keeps the sockets loses nothing", function()
     local output = run [[
-      cat > "$DIR/manager.py" <<'END'
-import array, os, socket, subprocess, sys, time, signal
-path = os.environ["DIR"] + "/notify"
-notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-notify.bind(path)
-kept = {}
-def start():
-    fds, names = [fd for fd in kept.values()], ":".join(kept)
-    def place():
-        for i, fd in enumerate(fds): os.dup2(fd, 50 + i)
-        for i in range(len(fds)): os.dup2(50 + i, 3 + i, inheritable=True)
-        if fds:
-            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
-    command = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.environ["PROGRAM"], "--queue-maxlen", "20000",
-        "scripts/accept.lua"]
-    env = dict(os.environ, NOTIFY_SOCKET=path, FDSTORE="8")
-    if fds: env.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
-    p = subprocess.Popen(command, env=env, pass_fds=[3 + i for i in range(len(fds))] if fds else (), close_fds=True,
-        preexec_fn=place if fds else None)
-    while True:
-        text, control, _, _ = notify.recvmsg(4096, 1024)
-        for level, kind, data in control:
-            fd = array.array("i", data)[0]
-            name = dict(l.split("=") for l in text.decode().split("\n"))["FDNAME"]
-            kept[name] = os.dup(fd) if fd < 100 else fd
-            os.dup2(fd, 100 + len(kept)); kept[name] = 100 + len(kept); os.close(fd)
-        if b"READY=1" in text: return p
-p = start()
+      export DIR PROGRAM
+      PYTHONPATH=spec/support python3 -B - 2>&1 <<'END'
+from manager import *
+import time
+def serve(): return start("--queue-maxlen", "20000", "scripts/accept.lua")
+p = serve()
 # At once: the program writes to the same file.
-sys.stdout.write("kept " + " ".join(kept) + "\n")
-sys.stdout.flush()
+print("kept", *(name for name, _ in store), flush=True)
 stream = subprocess.Popen([os.environ["IPQ_BUILD"] + "/spec/stream", "9", "20000", "2"])
 for i in range(2):
     time.sleep(0.4)
-    p.send_signal(signal.SIGTERM)
-    print("exit", p.wait(), flush=True)
+    print("exit", stop(p), flush=True)
     time.sleep(0.1)
-    p = start()
+    p = serve()
 stream.wait()
-p.send_signal(signal.SIGTERM)
-p.wait()
+stop(p)
 END
-      export DIR PROGRAM
-      python3 "$DIR/manager.py" 2>&1]]
+]]
     assert.matches("kept queue%-0 flows%-0 shared\n", output)
     assert.matches("exit 0\n", output)
     lost_nothing(output)
