@@ -62,3 +62,23 @@ figures() {
 	cpu_of "$program"
 	turned_away
 }
+
+# measure SECONDS SENDER...: what the program does within a time while the sender sends, from $warm_up seconds (0.5) after
+# its beginning on; the sender has to last so long. Sets $packets, $ns, $cpu and $dropped, the differences of figures. All
+# is judged then.
+measure() {
+	measured_s=$1
+	shift
+	"$@" &
+	sender=$!
+	sleep "${warm_up:-0.5}"
+	# shellcheck disable=SC2046
+	set -- $(figures)
+	sleep "$measured_s"
+	# shellcheck disable=SC2046
+	set -- "$@" $(figures)
+	wait "$sender"
+	still_serves
+	wait_for nothing_waits
+	packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))
+}

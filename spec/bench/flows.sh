@@ -15,16 +15,7 @@ rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
 rule -t mangle -A OUTPUT -j DROP
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/inject" "$capture" "$((seconds + 2))" 0 same &
-inject=$!
-sleep 1.5
-# shellcheck disable=SC2046
-set -- $(figures)
-sleep "$seconds"
-# shellcheck disable=SC2046
-set -- "$@" $(figures)
-wait "$inject"
-still_serves
-wait_for nothing_waits
-echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) judged=$(judged_packets) accepted=$(counted OUTPUT 1)"
+warm_up=1.5
+measure "$seconds" taskset -c 0 "$bench/inject" "$capture" "$((seconds + 2))" 0 same
+echo "packets=$packets ns=$ns cpu=$cpu judged=$(judged_packets) accepted=$(counted OUTPUT 1)"
 end_program

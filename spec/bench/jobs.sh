@@ -17,22 +17,12 @@ rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
 rule -t mangle -A OUTPUT -j DROP
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" "$rate" &
-inject=$!
-sleep 0.5
-# shellcheck disable=SC2046
-set -- $(figures)
-sleep "$seconds"
-# shellcheck disable=SC2046
-set -- "$@" $(figures)
-wait "$inject"
-still_serves
-wait_for nothing_waits
+measure "$seconds" taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" "$rate"
 all=$(judged_packets) passed=$(counted OUTPUT 1)
 kb=0
 for pid in $(family "$program"); do
 	kb=$((kb + $(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")))
 done
 end_program
-echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4)) kb=$kb" \
+echo "packets=$packets ns=$ns cpu=$cpu dropped=$dropped kb=$kb" \
 	"all=$all blocked=$((all - passed))"

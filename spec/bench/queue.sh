@@ -24,18 +24,8 @@ rule -t mangle -A $to -p udp --dport 9 -m ttl --ttl-eq 33 -j DROP
 rule -t mangle -A $to -p udp --dport 9 -j DROP
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" 1 "${rate:-0}" &
-flood=$!
-sleep 0.5
-# shellcheck disable=SC2046
-set -- $(figures)
-sleep "$seconds"
-# shellcheck disable=SC2046
-set -- "$@" $(figures)
-wait "$flood"
-still_serves
-wait_for nothing_waits
+measure "$seconds" taskset -c 0 "$bench/flood" 9 "$payload" "$((seconds + 1))" 1 "${rate:-0}"
 rewritten=$(counted $to 1)
-echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
+echo "packets=$packets ns=$ns cpu=$cpu dropped=$dropped" \
 	"judged=$(judged_packets) arrived=$((rewritten + $(counted $to 2))) rewritten=$rewritten"
 end_program

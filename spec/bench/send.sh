@@ -24,20 +24,10 @@ ip route add local 10.0.0.0/8 dev lo
 }
 
 serve 0 taskset -c "$last" "$@"
-taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" &
-inject=$!
-sleep 0.5
-# shellcheck disable=SC2046
-set -- $(figures)
-sleep "$seconds"
-# shellcheck disable=SC2046
-set -- "$@" $(figures)
-wait "$inject"
-still_serves
-wait_for nothing_waits
+measure "$seconds" taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))"
 judged=$(judged_packets) accepted=$(counted OUTPUT 2)
 # What is judged is sent a moment later.
 end_program
 sent=$(iptables-legacy -t raw -nvxL PREROUTING 1 | awk '{ print $1; exit }')
-echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3)) dropped=$(($8 - $4))" \
+echo "packets=$packets ns=$ns cpu=$cpu dropped=$dropped" \
 	"judged=$judged accepted=$accepted sent=$sent"

@@ -14,18 +14,8 @@ rule -t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE $to
 rule -t mangle -A PREROUTING -p udp --dport 9 -j DROP
 
 serve "$(seq -s ' ' 0 $((queues - 1)))" "$@"
-taskset -c 0 "$bench/flood" 9 18 "$((seconds + 1))" 64 &
-flood=$!
-sleep 0.5
-# shellcheck disable=SC2046
-set -- $(figures)
-sleep "$seconds"
-# shellcheck disable=SC2046
-set -- "$@" $(figures)
-wait "$flood"
-still_serves
-wait_for nothing_waits
+measure "$seconds" taskset -c 0 "$bench/flood" 9 18 "$((seconds + 1))" 64
 [ "$(counted PREROUTING 1)" -eq "$(judged_packets)" ] || fail "packets that were judged did not go on"
-echo "packets=$(($5 - $1)) ns=$(($6 - $2)) cpu=$(($7 - $3))" \
+echo "packets=$packets ns=$ns cpu=$cpu" \
 	"least=$(awk 'NR == 1 || $8 < least { least = $8 } END { print least }' /proc/net/netfilter/nfnetlink_queue)"
 end_program
