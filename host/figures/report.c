@@ -1,6 +1,7 @@
 #include "report.h"
 #include "sent.h"
 #include "host/base/log.h"
+#include "lib/ports.h"
 #include "lib/packet/packet.h"
 #include "lib/queue/queue.h"
 #include "lib/send/send.h"
@@ -69,15 +70,8 @@ static void describe_port(const struct ipq_packet *packet, unsigned int at, char
 	const uint8_t *port = packet->data + packet->l4 + at;
 
 	text[0] = '\0';
-	switch (packet->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_SCTP:
-	case IPPROTO_DCCP:
-		if (packet->l4)
-			snprintf(text, 8, ".%u", (unsigned int)port[0] << 8 | port[1]);
-	}
+	if (packet->l4 && ipq_has_ports(packet->protocol))
+		snprintf(text, 8, ".%u", (unsigned int)port[0] << 8 | port[1]);
 }
 
 static void describe_addresses(const struct ipq_packet *packet, char *text, size_t size)

@@ -1,6 +1,7 @@
 /* What flow a packet belongs to: by its headers, and for an ICMP error by those that it quotes. */
 #include "table.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 #include "lib/packet/packet.h"
 
 #include <netinet/in.h>
@@ -51,17 +52,14 @@ static bool ports_of(const struct ipq_packet *packet, uint16_t ports[2])
 
 	ports[0] = 0;
 	ports[1] = 0;
-	switch (packet->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_SCTP:
-	case IPPROTO_DCCP:
+	if (ipq_has_ports(packet->protocol)) {
 		if (!packet->l4)
 			return false;
 		ports[0] = ipq_load16(l4);
 		ports[1] = ipq_load16(l4 + 2);
 		return true;
+	}
+	switch (packet->protocol) {
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (!packet->l4)

@@ -2,6 +2,7 @@
 #include "make.h"
 #include "packet.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -25,15 +26,8 @@ static bool is_icmp(const struct ipq_packet *packet)
 /* Whether a header of that protocol can be turned round. That of ESP is good in one direction alone. */
 static bool is_turnable(const struct ipq_packet *packet)
 {
-	switch (packet->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_SCTP:
-	case IPPROTO_DCCP:
-	case IPPROTO_GRE: return true;
-	default: return is_icmp(packet);
-	}
+	return ipq_has_ports(packet->protocol) || packet->protocol == IPPROTO_GRE ||
+	       is_icmp(packet);
 }
 
 static bool is_asked(const struct ipq_packet *packet)
@@ -102,7 +96,7 @@ static void header_write(const struct answer *answer, uint8_t *bytes)
 	case IPPROTO_DCCP: bytes[5] &= 0xf0; break;		/* the same */
 	default: break;
 	}
-	if (!ipq_make_has_ports(answer->ends.protocol))
+	if (!ipq_has_ports(answer->ends.protocol))
 		return;
 	ipq_store16(bytes, answer->ends.sport);
 	ipq_store16(bytes + 2, answer->ends.dport);

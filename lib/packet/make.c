@@ -5,23 +5,12 @@
 #include "packet.h"
 #include "transport.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 
 #include <netinet/in.h>
 #include <string.h>
 
 enum { IPV4_DF = 0x4000, ETHER_HEADER = 14, SLL_HEADER = 16, SLL2_HEADER = 20 };
-
-bool ipq_make_has_ports(uint8_t protocol)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_SCTP:
-	case IPPROTO_DCCP: return true;
-	default: return false;
-	}
-}
 
 bool ipq_make_is_known(const struct ipq_packet *packet, const struct ipq_tuple *known)
 {
@@ -33,7 +22,7 @@ bool ipq_make_is_known(const struct ipq_packet *packet, const struct ipq_tuple *
 static void ends_find(const struct ipq_packet *packet, struct ipq_ends *ends)
 {
 	const uint8_t *ip = packet->data + packet->l3, *l4 = packet->data + packet->l4;
-	bool has_ports = packet->l4 && ipq_make_has_ports(packet->protocol);
+	bool has_ports = packet->l4 && ipq_has_ports(packet->protocol);
 
 	*ends = (struct ipq_ends){
 		.ip_version = packet->ip_version,

@@ -27,9 +27,6 @@ struct ipq_ends {
 	const uint8_t *destination;
 };
 
-/* Whether packets of that protocol begin with two ports. */
-bool ipq_make_has_ports(uint8_t protocol);
-
 /* Whether known tells of a packet like this one; NULL does not. */
 bool ipq_make_is_known(const struct ipq_packet *packet, const struct ipq_tuple *known);
 

@@ -4,6 +4,7 @@
 #include "make.h"
 #include "packet.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -200,7 +201,7 @@ static void quote_follow(const struct ipq_packet *packet, const struct ipq_ends 
 	ipq_header_parse(&quote);
 	(void)ipq_rewrite_store(&quote, source, ends->source, size);
 	(void)ipq_rewrite_store(&quote, source + size, ends->destination, size);
-	if (ipq_make_has_ports(ends->protocol)) {
+	if (ipq_has_ports(ends->protocol)) {
 		ipq_store16(ports, ends->sport);
 		ipq_store16(ports + 2, ends->dport);
 		(void)ipq_rewrite_store(&quote, quote.upper, ports, sizeof(ports));

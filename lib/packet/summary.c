@@ -1,6 +1,7 @@
 /* A packet in one line. Lengths are those on the wire, also where the copy is cut off. */
 #include "packet.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 #include "lib/text.h"
 
 #include <net/if_arp.h>
@@ -271,18 +272,6 @@ static char *put_transport(char *to, const struct ipq_packet *packet)
 
 /* The line */
 
-static bool has_ports(const struct ipq_packet *packet)
-{
-	switch (packet->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_DCCP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE: return packet->l4 != 0;
-	default: return false;
-	}
-}
-
 static char *put_end(char *to, const struct ipq_packet *packet, bool is_source)
 {
 	const uint8_t *ip = packet->data + packet->l3;
@@ -292,7 +281,7 @@ static char *put_end(char *to, const struct ipq_packet *packet, bool is_source)
 		to = put_ip(to, ip + (is_source ? 12 : 16));
 	else
 		to = put_ip6(to, ip + (is_source ? 8 : 24));
-	if (!has_ports(packet))
+	if (!packet->l4 || !ipq_has_ports(packet->protocol))
 		return to;
 	*to++ = '.';
 	return ipq_put_number(to, ipq_load16(port));

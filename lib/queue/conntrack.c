@@ -1,6 +1,7 @@
 /* What NFQA_CT tells of a packet's connection. */
 #include "queue.h"
 #include "lib/bytes.h"
+#include "lib/ports.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -124,12 +125,6 @@ static bool is_reply(const struct ipq_packet *packet)
 	return packet->ct_info >= IP_CT_IS_REPLY && packet->ct_info <= IP_CT_RELATED_REPLY;
 }
 
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
-	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
-}
-
 /* Whether the packet has other addresses or ports than the tuple says. */
 static bool is_changed(const struct ipq_packet *packet, const struct ipq_tuple *tuple)
 {
@@ -140,7 +135,7 @@ static bool is_changed(const struct ipq_packet *packet, const struct ipq_tuple *
 
 	if (memcmp(saddr, tuple->saddr, len) != 0 || memcmp(saddr + len, tuple->daddr, len) != 0)
 		return true;
-	return packet->l4 && has_ports(packet->protocol) &&
+	return packet->l4 && ipq_has_ports(packet->protocol) &&
 	       (ipq_load16(ports) != tuple->sport || ipq_load16(ports + 2) != tuple->dport);
 }
 
