@@ -224,12 +224,8 @@ bool ipq_set_forget_text(struct set *set, int but);
 /* Where that is IPQ_SHARED_CLOCK, it becomes the time. */
 static inline int64_t time_of(int64_t *now)
 {
-	struct timespec time;
-
-	if (*now < 0) {
-		clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-		*now = (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-	}
+	if (*now < 0)
+		*now = ipq_coarse_ns();
 	return *now;
 }
 

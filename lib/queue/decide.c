@@ -1,5 +1,6 @@
 /* What a script has decided of a flow is carried out for its packets. */
 #include "queue.h"
+#include "lib/clock.h"
 #include "lib/flow/flow.h"
 #include "lib/send/send.h"
 
@@ -16,16 +17,10 @@ static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_
 	(void)ipq_outbox_reject(driver->outbox, packet, kind, is_known ? &known : NULL);
 }
 
-static int64_t time_of(const struct ipq_driver *driver, const struct ipq_packet *packet)
-{
-	if (!driver->times_packets)
-		return driver->now_us;
-	return (int64_t)(packet->timestamp_sec * 1000000 + packet->timestamp_usec);
-}
-
 int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
 {
-	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, time_of(driver, packet));
+	int64_t now_us = driver->times_packets ? ipq_packet_us(packet) : driver->now_us;
+	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, now_us);
 	uint32_t decision = flow ? ipq_flow_decision(flow) : IPQ_FLOW_ASK;
 
 	if (decision == IPQ_FLOW_ASK)

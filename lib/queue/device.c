@@ -1,9 +1,9 @@
 /* Interfaces by their index, from a small cache. */
 #include "queue.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <linux/netlink.h>
 #include <net/if.h>
@@ -16,14 +16,6 @@ enum {
 	SLOTS = sizeof(((struct ipq_devices *)0)->slots) / sizeof(struct ipq_device),
 	KEEP_MS = 1000
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void device_read(int fd, struct ipq_device *device)
 {
@@ -53,7 +45,7 @@ void ipq_devices_open(struct ipq_devices *devices)
 const struct ipq_device *ipq_device_get(struct ipq_devices *devices, uint32_t index)
 {
 	struct ipq_device *device = &devices->slots[index % SLOTS];
-	int64_t now = now_ms();
+	int64_t now = ipq_coarse_ns() / 1000000;
 	int saved = errno;
 
 	if (device->index == index && device->until_ms > now)
@@ -70,7 +62,7 @@ uint32_t ipq_device_find(struct ipq_devices *devices, const char *name)
 {
 	struct ifreq request = {.ifr_ifindex = 0};
 	size_t len = strnlen(name, IFNAMSIZ);
-	int64_t now = now_ms();
+	int64_t now = ipq_coarse_ns() / 1000000;
 	int saved = errno;
 	bool found;
 

@@ -84,9 +84,7 @@ static void begin_flows(struct ipq_driver *driver)
 {
 	const struct ipq_packet *first = driver->batch->packets;
 
-	driver->now_us = driver->times_packets
-				 ? (int64_t)(first->timestamp_sec * 1000000 + first->timestamp_usec)
-				 : ipq_monotonic_ns() / 1000;
+	driver->now_us = driver->times_packets ? ipq_packet_us(first) : ipq_monotonic_ns() / 1000;
 	ipq_flows_batch(driver->flows, driver->batch, driver->now_us);
 }
 

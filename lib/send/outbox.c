@@ -105,11 +105,6 @@ static uint32_t room_of(const struct ipq_outbox *outbox, uint8_t **to)
 	return rest < IPQ_PACKET_MAX ? rest : IPQ_PACKET_MAX;
 }
 
-static int64_t us_of(const struct ipq_packet *packet)
-{
-	return (int64_t)(packet->timestamp_sec * US + packet->timestamp_usec);
-}
-
 static uint32_t number_of(const struct ipq_outbox *outbox, const struct ipq_packet *cause)
 {
 	const struct ipq_batch *batch = outbox->batch;
@@ -151,7 +146,7 @@ static int64_t time_of(const struct ipq_outbox *outbox)
 
 	if (outbox->timer_us || batch->current >= batch->count)
 		return outbox->timer_us;
-	return us_of(&batch->packets[batch->current]);
+	return ipq_packet_us(&batch->packets[batch->current]);
 }
 
 /* Takes in the len bytes that lie where room_of() has said. */
@@ -232,7 +227,7 @@ int ipq_outbox_bytes(struct ipq_outbox *outbox, const void *bytes, uint32_t len,
 static bool may_reject(struct ipq_outbox *outbox, const struct ipq_packet *packet)
 {
 	double most = outbox->reject_rate;
-	int64_t now = outbox->is_live ? ipq_monotonic_ns() / 1000 : us_of(packet);
+	int64_t now = outbox->is_live ? ipq_monotonic_ns() / 1000 : ipq_packet_us(packet);
 	double passed = ((double)now - (double)outbox->reject_us) / US;
 
 	if (!outbox->reject_rate)

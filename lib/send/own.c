@@ -6,11 +6,11 @@
  * counting: of what was sent n times n pass each hook. */
 #include "send.h"
 #include "lib/bytes.h"
+#include "lib/clock.h"
 #include "lib/packet/packet.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
 	SETS = 4096,
@@ -49,10 +49,7 @@ void ipq_own_range(struct ipq_own *own, uint32_t range)
 
 static uint32_t now_ms(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-	return (uint32_t)(time.tv_sec * 1000) + (uint32_t)(time.tv_nsec / 1000000);
+	return (uint32_t)(ipq_coarse_ns() / 1000000);
 }
 
 static uint64_t mix(uint64_t key, uint64_t value)

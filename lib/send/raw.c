@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -46,7 +45,7 @@ struct ipq_raw {
 	struct {
 		uint32_t address;
 		bool is_broadcast;
-		time_t until;
+		int64_t until_s;
 	} broadcasts[BROADCASTS];
 	struct mmsghdr messages[IPQ_OUTBOX_PACKETS];
 	struct ipq_sent *packets[IPQ_OUTBOX_PACKETS]; /* of the messages */
@@ -290,15 +289,14 @@ static bool is_broadcast(struct ipq_outbox *outbox, const uint8_t *address)
 {
 	struct ipq_raw *raw = outbox->way;
 	uint32_t number = ipq_load32(address);
-	struct timespec now;
+	int64_t now_s = ipq_coarse_ns() / 1000000000;
 
 	typeof(raw->broadcasts[0]) *known = &raw->broadcasts[number % BROADCASTS];
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (known->address != number || now.tv_sec >= known->until) {
+	if (known->address != number || now_s >= known->until_s) {
 		known->address = number;
 		known->is_broadcast = ask_broadcast(raw, address);
-		known->until = now.tv_sec + BROADCAST_LIFE_S;
+		known->until_s = now_s + BROADCAST_LIFE_S;
 	}
 	return known->is_broadcast;
 }
