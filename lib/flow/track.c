@@ -5,12 +5,9 @@
 
 #include <math.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 enum {
-	TH_FIN = 1,
-	TH_SYN = 2,
-	TH_RST = 4,
-	TH_ACK = 16,
 	/* How far from what was seen last a sequence number may be to be believed. Windows are not
 	 * kept, so that these stand for them. */
 	NEAR_FIN = 1 << 20,

@@ -7,6 +7,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 /* An answer's transport header, and what follows it. */
@@ -35,7 +36,7 @@ static bool is_asked(const struct ipq_packet *packet)
 	const uint8_t *p = packet->data + packet->l4;
 
 	if (packet->protocol == IPPROTO_TCP)
-		return !(p[13] & IPQ_TCP_RST);
+		return !(p[13] & TH_RST);
 	if (is_icmp(packet))
 		return p[0] == (packet->ip_version == 4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST);
 	return true;
@@ -72,15 +73,15 @@ static void tcp_write(const struct answer *answer, uint8_t *bytes)
 	const uint8_t *p = answer->packet->data + answer->packet->l4;
 	uint8_t flags = p[13];
 	struct ipq_segment segment = {
-		.seq = flags & IPQ_TCP_ACK ? ipq_load32(p + 8) : 0,
-		.ack = ipq_load32(p + 4) + ipq_make_payload(answer->packet) +
-		       !!(flags & IPQ_TCP_SYN) + !!(flags & IPQ_TCP_FIN),
-		.flags = IPQ_TCP_ACK,
+		.seq = flags & TH_ACK ? ipq_load32(p + 8) : 0,
+		.ack = ipq_load32(p + 4) + ipq_make_payload(answer->packet) + !!(flags & TH_SYN) +
+		       !!(flags & TH_FIN),
+		.flags = TH_ACK,
 		.window = ipq_load16(p + 14),
 	};
 
-	if ((flags & (IPQ_TCP_SYN | IPQ_TCP_ACK)) == IPQ_TCP_SYN)
-		segment.flags |= IPQ_TCP_SYN;
+	if ((flags & (TH_SYN | TH_ACK)) == TH_SYN)
+		segment.flags |= TH_SYN;
 	ipq_make_tcp(bytes, &answer->ends, &segment);
 }
 

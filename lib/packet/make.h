@@ -6,17 +6,6 @@
 
 enum { IPQ_MAKE_IPV4 = 20, IPQ_MAKE_IPV6 = 40, IPQ_MAKE_TCP = 20, IPQ_MAKE_TTL = 64 };
 
-/* The flags of a TCP header. */
-enum {
-	IPQ_TCP_FIN = 0x01,
-	IPQ_TCP_SYN = 0x02,
-	IPQ_TCP_RST = 0x04,
-	IPQ_TCP_PSH = 0x08,
-	IPQ_TCP_ACK = 0x10,
-	IPQ_TCP_URG = 0x20,
-	IPQ_TCP_CWR = 0x80
-};
-
 /* Who sent a packet to whom. The addresses are where the packet, or what is known of it, has them. */
 struct ipq_ends {
 	uint8_t ip_version;

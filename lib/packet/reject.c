@@ -9,6 +9,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 enum {
@@ -94,20 +95,20 @@ static int answer_reset(const struct ipq_packet *packet, struct ipq_ends *ends, 
 			uint32_t size)
 {
 	const uint8_t *tcp = packet->data + packet->l4;
-	struct ipq_segment segment = {.flags = IPQ_TCP_RST};
+	struct ipq_segment segment = {.flags = TH_RST};
 	uint8_t flags;
 
 	if (!has_tcp(packet))
 		return -IPQ_UNSENT_RULE;
 	flags = tcp[13];
-	if (flags & IPQ_TCP_RST)
+	if (flags & TH_RST)
 		return -IPQ_UNSENT_RULE;
-	if (flags & IPQ_TCP_ACK) {
+	if (flags & TH_ACK) {
 		segment.seq = ipq_load32(tcp + 8);
 	} else {
-		segment.flags |= IPQ_TCP_ACK;
-		segment.ack = ipq_load32(tcp + 4) + ipq_make_payload(packet) +
-			      !!(flags & IPQ_TCP_SYN) + !!(flags & IPQ_TCP_FIN);
+		segment.flags |= TH_ACK;
+		segment.ack = ipq_load32(tcp + 4) + ipq_make_payload(packet) + !!(flags & TH_SYN) +
+			      !!(flags & TH_FIN);
 	}
 	ipq_make_turn(ends);
 	return reset_make(ends, &segment, bytes, size);
@@ -118,7 +119,7 @@ int ipq_packet_reset(const struct ipq_packet *from, const struct ipq_tuple *know
 {
 	struct ipq_packet room;
 	const struct ipq_packet *packet = parsed(from, &room);
-	struct ipq_segment segment = {.flags = IPQ_TCP_RST};
+	struct ipq_segment segment = {.flags = TH_RST};
 	struct ipq_ends ends;
 	const uint8_t *tcp;
 	int ret;
@@ -130,11 +131,11 @@ int ipq_packet_reset(const struct ipq_packet *from, const struct ipq_tuple *know
 	if (ret < 0)
 		return ret;
 	tcp = packet->data + packet->l4;
-	if (!has_tcp(packet) || tcp[13] & IPQ_TCP_RST)
+	if (!has_tcp(packet) || tcp[13] & TH_RST)
 		return -IPQ_UNSENT_RULE;
 	segment.seq = ipq_load32(tcp + 4);
-	if (tcp[13] & IPQ_TCP_ACK) {
-		segment.flags |= IPQ_TCP_ACK;
+	if (tcp[13] & TH_ACK) {
+		segment.flags |= TH_ACK;
 		segment.ack = ipq_load32(tcp + 8);
 	}
 	return reset_make(&ends, &segment, bytes, size);

@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 enum {
@@ -16,8 +17,9 @@ enum {
 	IPV4_OPTIONS = 40,
 	TCP_MD5 = 19,
 	TCP_AO = 29,
-	TCP_FIRST = IPQ_TCP_CWR | IPQ_TCP_SYN,
-	TCP_LAST = IPQ_TCP_FIN | IPQ_TCP_RST | IPQ_TCP_PSH
+	TCP_CWR = 0x80, /* RFC 3168; <netinet/tcp.h> has none */
+	TCP_FIRST = TCP_CWR | TH_SYN,
+	TCP_LAST = TH_FIN | TH_RST | TH_PUSH
 };
 
 /* A piece of a packet: its bytes from offset at on, size of them at most. */
@@ -53,7 +55,7 @@ static void segment_write(const struct piece *piece, uint8_t *tcp, uint32_t done
 	uint32_t urgent = ipq_load16(tcp + 18);
 
 	/* A SYN is one number before the first byte. */
-	if (!piece->is_first && tcp[13] & IPQ_TCP_SYN)
+	if (!piece->is_first && tcp[13] & TH_SYN)
 		seq++;
 	ipq_store16(tcp + 4, seq >> 16);
 	ipq_store16(tcp + 6, seq);
@@ -61,10 +63,10 @@ static void segment_write(const struct piece *piece, uint8_t *tcp, uint32_t done
 		tcp[13] &= (uint8_t)~TCP_FIRST;
 	if (!piece->is_last)
 		tcp[13] &= (uint8_t)~TCP_LAST;
-	if (tcp[13] & IPQ_TCP_URG && urgent > done) {
+	if (tcp[13] & TH_URG && urgent > done) {
 		ipq_store16(tcp + 18, urgent - done);
 	} else if (done > 0) {
-		tcp[13] &= (uint8_t)~IPQ_TCP_URG;
+		tcp[13] &= (uint8_t)~TH_URG;
 		ipq_store16(tcp + 18, 0);
 	}
 }

@@ -6,6 +6,7 @@
 
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 
@@ -167,11 +168,11 @@ static char *put_tcp(char *to, const struct ipq_packet *packet)
 	if (!tcp[13])
 		to = ipq_put_text(to, "none");
 	*to++ = ']';
-	if (length || tcp[13] & 7)
+	if (length || tcp[13] & (TH_FIN | TH_SYN | TH_RST))
 		to = ipq_put_number(ipq_put_text(to, ", seq "), sequence);
 	if (length)
 		to = ipq_put_number(ipq_put_text(to, ":"), sequence + length);
-	if (tcp[13] & 16)
+	if (tcp[13] & TH_ACK)
 		to = ipq_put_number(ipq_put_text(to, ", ack "), ipq_load32(tcp + 8));
 	to = ipq_put_number(ipq_put_text(to, ", win "), ipq_load16(tcp + 14));
 	return put_length(to, length);
