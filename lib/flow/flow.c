@@ -13,10 +13,8 @@ static void note_end(struct ipq_flows *flows, uint32_t number, uint32_t reason)
 
 	if (!flows->wants_ended)
 		return;
-	if (end - ipq_flow_read(&head->ring_start) >= IPQ_FLOW_RING) {
-		flows->untold++;
+	if (end - ipq_flow_read(&head->ring_start) >= IPQ_FLOW_RING)
 		return;
-	}
 	ended->flow = flows->records[number];
 	ended->number = number;
 	ended->reason = reason;
@@ -79,7 +77,6 @@ static bool evict_first(struct ipq_flows *flows)
 	}
 	hash = flows->victim == number ? flows->victim_hash : ipq_flow_hash(flows->key, &flow->key);
 	end_flow(flows, number, hash, IPQ_FLOW_END_EVICTED);
-	flows->evicted++;
 	aim(flows);
 	return true;
 }
@@ -119,7 +116,6 @@ static bool evict_near(struct ipq_flows *flows, uint64_t hash, uint32_t now_ms)
 		return false;
 	flow = &flows->records[found];
 	end_flow(flows, found, ipq_flow_hash(flows->key, &flow->key), IPQ_FLOW_END_EVICTED);
-	flows->evicted++;
 	return true;
 }
 
@@ -160,7 +156,6 @@ static uint32_t make_flow(struct ipq_flows *flows, const struct ipq_flow_seen *s
 		ipq_flow_begin(flow, packet, seen->side, now_ms);
 		ipq_flow_queue(flows, number);
 		ipq_flow_write(&flows->head->live, ipq_flow_read(&flows->head->live) + 1);
-		flows->created++;
 	}
 	ipq_flow_changed(flows);
 	return number;
@@ -305,11 +300,6 @@ struct ipq_flow *ipq_flows_next(struct ipq_flows *flows, uint32_t *number)
 			return flow;
 	}
 	return NULL;
-}
-
-uint32_t ipq_flows_number(const struct ipq_flows *flows, const struct ipq_flow *flow)
-{
-	return (uint32_t)(flow - flows->records);
 }
 
 struct ipq_flow *ipq_flows_find(struct ipq_flows *flows, uint32_t number, uint32_t generation)

@@ -163,10 +163,6 @@ struct ipq_flows {
 	uint32_t limit;		/* flows that there may be; entries at first, and at most */
 	uint32_t timeout_ms[7]; /* by enum ipq_flow_timeout; 2^30 at most */
 	uint8_t wants_ended;	/* flows that end are put into the ring */
-	/* What has happened since it was attached. */
-	uint64_t created;
-	uint64_t evicted;
-	uint64_t untold; /* ended flows that the full ring had no room for */
 	/* Its own. */
 	int64_t now_us;
 	uint32_t sweep;	 /* the record that is looked at next */
@@ -233,8 +229,8 @@ struct ipq_flow *ipq_flows_packet(struct ipq_flows *flows, struct ipq_packet *pa
 uint32_t ipq_flows_sweep(struct ipq_flows *flows, int64_t now_us, uint32_t n);
 
 /* Flows that have ended, if wants_ended: the first of them that nobody has taken yet, or NULL; it is
- * the caller's until ipq_flows_ended_taken(). Room for the batch's packets, twice, is needed in the ring
- * not to lose any: those that find it full are counted as untold. */
+ * the caller's until ipq_flows_ended_taken(). Nobody is told of those that find the ring full: none is
+ * lost where there is room for the batch's packets, twice. */
 const struct ipq_flow_ended *ipq_flows_ended(struct ipq_flows *flows);
 void ipq_flows_ended_taken(struct ipq_flows *flows);
 
@@ -246,8 +242,7 @@ uint32_t ipq_flows_used(const struct ipq_flows *flows);
  * end. Begins with 0. Flows that are made or ended meanwhile may be given or not. */
 struct ipq_flow *ipq_flows_next(struct ipq_flows *flows, uint32_t *number);
 
-/* Its number; and the flow of a number and a generation, NULL where it has ended. */
-uint32_t ipq_flows_number(const struct ipq_flows *flows, const struct ipq_flow *flow);
+/* The flow of a number and a generation, NULL where it has ended. */
 struct ipq_flow *ipq_flows_find(struct ipq_flows *flows, uint32_t number, uint32_t generation);
 
 /* A flow (track.c) */

@@ -55,10 +55,15 @@ static void end_check(struct table *t)
 	}
 }
 
+static uint32_t number_of(const struct table *t, const struct ipq_flow *flow)
+{
+	return (uint32_t)(flow - t->flows.records);
+}
+
 /* All numbers and times may be asked for, whatever stands there. */
 static void look(struct table *t, const struct ipq_flow *flow)
 {
-	uint32_t number = ipq_flows_number(&t->flows, flow);
+	uint32_t number = number_of(t, flow);
 
 	CHECK(number < t->flows.entries);
 	CHECK(ipq_flow_packets(flow, 0) >= 0 && ipq_flow_packets(flow, 1) >= 0);
@@ -105,7 +110,7 @@ static struct ipq_flow *see(struct table *t, size_t len)
 	flow = ipq_flows_packet(&t->flows, &t->packet, t->now_us);
 	if (flow)
 		look(t, flow);
-	CHECK(!flow || t->packet.flow_number == ipq_flows_number(&t->flows, flow) + 1);
+	CHECK(!flow || t->packet.flow_number == number_of(t, flow) + 1);
 	free(bytes);
 	return flow;
 }
@@ -114,7 +119,7 @@ static uint32_t known_of(const struct table *t, const struct ipq_flow *flow)
 {
 	uint32_t i = 0;
 
-	while (i < t->known_count && (t->known[i].number != ipq_flows_number(&t->flows, flow) ||
+	while (i < t->known_count && (t->known[i].number != number_of(t, flow) ||
 				      t->known[i].generation != flow->generation))
 		i++;
 	return i;
@@ -125,7 +130,7 @@ static void know(struct table *t, const struct ipq_flow *flow, uint32_t ends, in
 	CHECK(t->known_count < MODEL);
 	t->known[t->known_count++] = (struct known){
 		.ends = ends,
-		.number = ipq_flows_number(&t->flows, flow),
+		.number = number_of(t, flow),
 		.generation = flow->generation,
 		.origin = origin,
 	};

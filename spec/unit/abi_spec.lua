@@ -35,7 +35,7 @@ local structs = {
   ipq_flow_ended = { "flow", "number", "reason" },
   ipq_flow_seen = { "key", "hash", "is_ready", "has_key", "side", "is_related" },
   ipq_flows = { "records", "buckets", "ring", "head", "entries", "bucket_count", "limit", "timeout_ms", "wants_ended",
-    "created", "evicted", "untold", "now_us", "sweep", "victim", "victim_hash", "key", "packets", "seen" },
+    "now_us", "sweep", "victim", "victim_hash", "key", "packets", "seen" },
   ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict",
     "default_reject", "error_reject", "current", "unanswered", "unknown",
     "loses",

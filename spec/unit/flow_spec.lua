@@ -170,7 +170,6 @@ describe("a flow table", function()
       local flow, packet = self:see(udp(i))
       assert.same({ 0, 2 }, { packet.flow_bits, C.ipq_flow_packets(flow, 0) })
     end
-    assert.equal(0, tonumber(self.flows.evicted))
   end)
 
   it("evicts those that nobody has answered, the oldest first", function()
@@ -352,7 +351,7 @@ describe("a flow table", function()
     assert.same({}, self:ended())
   end)
 
-  it("ends nothing by its time while nobody takes what has ended, and counts what is evicted untold", function()
+  it("ends nothing by its time while nobody takes what has ended, and does not tell of what is evicted then", function()
     local self = flows.new(400)
     self.flows.wants_ended = 1
     for i = 1, 400 do self:see(udp(i)) end
@@ -363,7 +362,7 @@ describe("a flow table", function()
     assert.equal(0, self:count())
     assert.equal(400 - E.IPQ_FLOW_RING, #self:ended())
     for i = 1, 400 + E.IPQ_FLOW_RING + 7 do self:see(udp(i)) end
-    assert.equal(7, tonumber(self.flows.untold))
+    assert.equal(E.IPQ_FLOW_RING, #self:ended())
   end)
 
   it("sweeps a record with each packet", function()
@@ -381,7 +380,6 @@ describe("a flow table", function()
       local flow = C.ipq_flows_next(self.flows, number)
       if flow == nil then break end
       ports[#ports + 1] = flows.sport(flow)
-      assert.equal(number[0] - 1, C.ipq_flows_number(self.flows, flow))
       assert.equal(flow, C.ipq_flows_find(self.flows, number[0] - 1, flow.generation))
       assert.is_true(C.ipq_flows_find(self.flows, number[0] - 1, flow.generation + 1) == nil)
     end
