@@ -113,10 +113,13 @@ enum ipq_limits {
 };
 
 /*
- * One packet. The fields up to packet_id are the host's business, those up to present are the
- * verdict, the rest is what the kernel told. Apart from packet_id, queue_num, hook, family,
- * hw_protocol, mark, len and data_len a field means something only when its bit in present is set.
- * All pointers point into the packet's slot and are good until its batch is filled again.
+ * One packet. The fields up to packet_id say which it is and what it has, those up to present are the
+ * verdict, those up to timestamp_usec are what the kernel told; behind these is what was found in it
+ * and what becomes of it, and what the kernel told at length. Apart from packet_id, queue_num, hook,
+ * family, hw_protocol, mark, len and data_len what the kernel told means something only when its bit
+ * in present is set. What points to its bytes, or to what the kernel told, points into the packet's
+ * slot, and is good until its batch is filled again; a script's own packets have memory of their own
+ * (engine/own.lua).
  */
 struct ipq_packet {
 	uint8_t *data;	   /* the packet from its network header on */

@@ -1,9 +1,12 @@
 /*
  * The room of flows: who speaks with whom, what they have said so far, and what a script notes of it.
+ * shared.h is about the room's other matter, tables that several processes share.
  *
- * Called by   the loop over packets (a batch first, then each packet of it before its filter is
- *             asked), and Lua, which shows a flow to its filter; host/judge, which maps the memory
- *             and attaches to it, and sweeps by a timer.
+ * Called by   lib/queue's driver (a batch first, then each packet of it before its filter is asked);
+ *             Lua, which makes a table of memory that it is given, or attaches to one, sweeps it by a
+ *             timer, and shows flows to filters (bindings/ipq/engine/flows.lua, packet/flow.lua);
+ *             host/supervise, which looks on. Memory is the caller's: host/supervise's, a replay's, or
+ *             the test kit's.
  *
  * How         A table in memory that outlives its process (region.c). An index of buckets leads to
  *             records that never move (flow.c), by a hash with a secret key of what the headers say

@@ -2,21 +2,23 @@
  * The room of what is sent: packets of our own, beside those that are judged.
  *
  * Called by   Lua, through ipq.send() and what becomes of a filter's REJECT (bindings/ipq/engine/
- *             send.lua); lib/queue's driver, which has it sent behind the verdicts of its batch;
- *             host/judge, which opens the sockets; bindings/capture, which writes what a replay
- *             sends behind its cause.
+ *             send.lua); lib/queue's driver, which has it sent behind the verdicts of its batch, and
+ *             asks of what comes whether it was sent; host/judge and bindings, which make outboxes
+ *             and open the sockets; bindings/capture, which writes what a replay sends behind its
+ *             cause.
  *
  * How         An outbox (outbox.c) takes copies of packets while filters run. When the verdicts of
- *             the batch have gone, its way out takes them, in order: raw sockets (raw.c), which
- *             cut what is too large for its route, or a capture file, or a spec. own.c remembers
- *             what has gone, to know it again when a rule queues it.
+ *             the batch have gone, its way out takes them: raw sockets (raw.c), IPv4's in order and
+ *             then IPv6's, which cut what is too large for its route; or in order a capture file,
+ *             or a spec. own.c remembers what has gone, to know it again when a rule queues it.
  *
  * States      of an outbox: open, between two batches empty. Without a way out it stays as it is
  *             until somebody empties it.
  *
- * Always      On the way of a packet nothing is allocated, and sending is one system call a batch
- *             but for packets that have to be cut. Whatever cannot be sent is counted by its
- *             reason in the batch's counters. An outbox is its process' own: nobody else reads it.
+ * Always      On the way of a packet nothing is allocated. Sending is one system call for all packets
+ *             of a batch that go by the same socket, and some more for each that the kernel refuses
+ *             or that has to be cut. Whatever cannot be sent is counted by its reason in the batch's
+ *             counters. An outbox is its process' own: nobody else reads it.
  *
  * This text is read by LuaJIT too (bindings/core.c): below its #include lines it has declarations
  * only.
