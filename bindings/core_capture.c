@@ -44,12 +44,12 @@ static int fail_open(lua_State *L, enum ipq_capture_fault fault, const char *tex
 
 /* core.capture(options) → capture | nil, message, code. Misuse raises. Options: read, write,
  * write_dropped and filter (struct ipq_capture_options), arp, drop_other, fix_checksums and send
- * (booleans; send: whether filters may, into what is accepted), copy, range, default and on_error (verdicts). */
+ * (booleans; send: whether filters may, into what is accepted), copy, range, default and on_error (verdicts; with
+ * send those too that reject). */
 int ipq_core_capture(lua_State *L)
 {
 	struct ipq_capture_options options;
 	char text[IPQ_CAPTURE_TEXT];
-	uint32_t default_verdict, error_verdict;
 	struct capture_object *capture_object;
 	struct ipq_object *object;
 	struct ipq_capture *capture;
@@ -62,23 +62,20 @@ int ipq_core_capture(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setfenv(L, -2);
 	options_read(L, &options, capture_object);
-	default_verdict = ipq_option_verdict(L, "default", IPQ_ACCEPT);
-	error_verdict = ipq_option_verdict(L, "on_error", IPQ_DROP);
+	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, IPQ_CAPTURE_SLOT_SIZE) < 0)
+		return ipq_object_fail(L, "not enough memory for a batch", "ENOMEM");
+	ipq_option_verdicts(L, object->driver.batch);
 
 	fault = ipq_capture_open(&capture, &options, text);
 	if (fault != IPQ_CAPTURE_OK)
 		return fail_open(L, fault, text);
 	object->of = capture;
 	object->driver.source = ipq_capture_source(capture);
-	if (ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, IPQ_CAPTURE_SLOT_SIZE) < 0)
-		return ipq_object_fail(L, "not enough memory for a batch", "ENOMEM");
 	if (ipq_option_bool(L, "send", false)) {
 		if (ipq_outbox_new(&object->driver.outbox, object->driver.batch, IPQ_SENT_MARK) < 0)
 			return ipq_object_fail(L, "not enough memory to send packets", "ENOMEM");
 		ipq_capture_send(capture, object->driver.outbox, NULL);
 	}
-	object->driver.batch->default_verdict = default_verdict;
-	object->driver.batch->error_verdict = error_verdict;
 	return 1;
 }
 

@@ -136,13 +136,23 @@ bool ipq_option_bool(lua_State *L, const char *name, bool otherwise)
 	return value;
 }
 
-uint32_t ipq_option_verdict(lua_State *L, const char *name, uint32_t otherwise)
+static void read_verdict(lua_State *L, const char *name, uint32_t *verdict, uint32_t *reject)
 {
-	uint32_t verdict = (uint32_t)ipq_option_number(L, name, otherwise, UINT32_MAX);
+	uint32_t number = (uint32_t)ipq_option_number(L, name, *verdict, UINT32_MAX);
 
-	if (!ipq_verdict_valid(verdict))
+	if (ipq_verdict_read(number, verdict, reject) < 0)
 		misused(L, name, "a verdict, as ipq.ACCEPT is");
-	return verdict;
+	if (*reject && !ipq_option_bool(L, "send", false)) {
+		lua_pushfstring(L, "option %s rejects packets, which needs the option send = true",
+				name);
+		lua_error(L);
+	}
+}
+
+void ipq_option_verdicts(lua_State *L, struct ipq_batch *batch)
+{
+	read_verdict(L, "default", &batch->default_verdict, &batch->default_reject);
+	read_verdict(L, "on_error", &batch->error_verdict, &batch->error_reject);
 }
 
 const char *ipq_option_string(lua_State *L, const char *name)

@@ -45,7 +45,8 @@ int ipq_object_fail(lua_State *L, const char *message, const char *code);
  * value is of another type or out of range: a message without a position. */
 lua_Number ipq_option_number(lua_State *L, const char *name, lua_Number otherwise, lua_Number max);
 bool ipq_option_bool(lua_State *L, const char *name, bool otherwise);
-uint32_t ipq_option_verdict(lua_State *L, const char *name, uint32_t otherwise);
+/* default and on_error: the batch's verdicts. Those that reject need the option send. */
+void ipq_option_verdicts(lua_State *L, struct ipq_batch *batch);
 /* NULL where it is nil. The table keeps it. */
 const char *ipq_option_string(lua_State *L, const char *name);
 /* copy: "packet" or "meta". */

@@ -61,24 +61,21 @@ static int fail_send(lua_State *L, int error)
 }
 
 /* core.open(options) → queue | nil, message, code. Misuse raises. Options: queue_num, copy, range,
- * maxlen, rcvbuf, fail_open, gso, send, default and on_error (verdicts). */
+ * maxlen, rcvbuf, fail_open, gso, send, default and on_error (verdicts; with send those too that reject). */
 int ipq_core_open(lua_State *L)
 {
 	struct ipq_queue_options options;
-	uint32_t default_verdict, error_verdict;
 	struct ipq_object *object;
 	struct ipq_queue *queue;
 	int ret;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	options_read(L, &options);
-	default_verdict = ipq_option_verdict(L, "default", IPQ_ACCEPT);
-	error_verdict = ipq_option_verdict(L, "on_error", IPQ_DROP);
-
 	object = ipq_object_new(L, QUEUE, sizeof(*object));
 	ret = ipq_batch_new(&object->driver.batch, IPQ_BATCH_MAX, ipq_queue_slot_size(&options));
 	if (ret < 0)
 		return fail_open(L, &options, ret);
+	ipq_option_verdicts(L, object->driver.batch);
 	/* Before the queue: packets would wait in it for nobody where this fails. */
 	if (ipq_option_bool(L, "send", false))
 		ret = sender_open(object, options.copy_range);
@@ -89,8 +86,6 @@ int ipq_core_open(lua_State *L)
 		return fail_open(L, &options, ret);
 	object->of = queue;
 	object->driver.source = ipq_queue_source(queue);
-	object->driver.batch->default_verdict = default_verdict;
-	object->driver.batch->error_verdict = error_verdict;
 	ipq_batch_limit_held(object->driver.batch, options.maxlen);
 	return 1;
 }

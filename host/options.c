@@ -154,16 +154,22 @@ static bool is_second(const char *value, const char *first, const char *second, 
 
 static bool set_verdict(struct options *options, const struct option_rule *rule, const char *value)
 {
-	uint32_t *reject = place(options, rule) == &options->default_verdict
-				   ? &options->default_reject
-				   : &options->error_reject;
-	bool is_reject = strcmp(value, "reject") == 0, is_drop;
+	static const struct {
+		const char *word;
+		uint32_t number;
+	} verdicts[] = {
+		{"accept", IPQ_ACCEPT},
+		{"drop", IPQ_DROP},
+		{"reject", IPQ_REJECT | IPQ_REJECT_DEFAULT},
+	};
+	uint32_t *verdict = place(options, rule);
+	uint32_t *reject = verdict == &options->default_verdict ? &options->default_reject
+								: &options->error_reject;
 
-	if (!is_second(value, "accept", is_reject ? value : "drop", &is_drop))
-		return wrong_value(rule, value, "accept, drop or reject");
-	*(uint32_t *)place(options, rule) = is_drop ? IPQ_DROP : IPQ_ACCEPT;
-	*reject = is_reject ? IPQ_REJECT_DEFAULT : IPQ_REJECT_NOT;
-	return true;
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
+		if (strcmp(value, verdicts[i].word) == 0)
+			return ipq_verdict_read(verdicts[i].number, verdict, reject) == 0;
+	return wrong_value(rule, value, "accept, drop or reject");
 }
 
 static bool set_give_up(struct options *options, const struct option_rule *rule, const char *value)

@@ -94,7 +94,7 @@ Queue.__index = Queue
 ---
 --- Options: queue_num (0), copy ("packet" or "meta"), range (bytes, 65531), maxlen (packets, 1024),
 --- rcvbuf (bytes), fail_open (false), gso (true), send (false: whether filters may send), default (ipq.ACCEPT),
---- on_error (ipq.DROP). Misuse raises.
+--- on_error (ipq.DROP); with send these two may reject. Misuse raises.
 ---@param options? table
 ---@return ipq.Queue? queue
 ---@return string? message what was tried, what the system answered, what to do

@@ -149,9 +149,8 @@ function Timer:cancel() end
 ---@field fail_open? boolean accept what a full queue would drop
 ---@field gso? boolean take packets as large as they are, true
 ---@field send? boolean filters may send, false; that needs CAP_NET_RAW
----@field send? boolean whether the filter may send, false
 ---@field default? ipq.verdict ipq.ACCEPT
----@field on_error? ipq.verdict ipq.DROP
+---@field on_error? ipq.verdict ipq.DROP; this and default may reject where send is true
 
 ---Opens a queue, for programs of one's own. Misuse raises.
 ---@param options? ipq.OpenOptions

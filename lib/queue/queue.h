@@ -268,6 +268,10 @@ uint32_t ipq_queue_flags(const struct ipq_queue *queue);
 
 /* Whether the kernel takes this verdict. (verdict.c) */
 bool ipq_verdict_valid(uint32_t verdict);
+/* Of a number that a filter may return, or that is a default: the verdict for the kernel, and what the
+ * packet's sender is told beside it (enum ipq_reject). -EINVAL, and nothing is written: it is neither a
+ * verdict nor IPQ_REJECT and an enum ipq_reject. (verdict.c) */
+int ipq_verdict_read(uint32_t number, uint32_t *verdict, uint32_t *reject);
 /* The verdict for people, "accept" or "queue 3 bypass": at most IPQ_VERDICT_SIZE bytes, without a 0
  * byte behind them. Gives how many. (verdict.c) */
 enum { IPQ_VERDICT_SIZE = 32 };

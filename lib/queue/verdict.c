@@ -37,6 +37,18 @@ bool ipq_verdict_valid(uint32_t verdict)
 	}
 }
 
+int ipq_verdict_read(uint32_t number, uint32_t *verdict, uint32_t *reject)
+{
+	bool is_reject = number >= (IPQ_REJECT | IPQ_REJECT_DEFAULT) &&
+			 number <= (IPQ_REJECT | IPQ_REJECT_ADMIN_PROHIBITED);
+
+	if (!is_reject && !ipq_verdict_valid(number))
+		return -EINVAL;
+	*verdict = is_reject ? IPQ_DROP : number;
+	*reject = is_reject ? number - IPQ_REJECT : IPQ_REJECT_NOT;
+	return 0;
+}
+
 static const char *name_of(uint32_t verdict)
 {
 	switch (verdict) {

@@ -23,6 +23,36 @@ FILTER
 
 local function run(script) return netns.run(prologue .. script) end
 
+netns.describe("A program of one's own", function()
+  it("rejects by default, after an error, and what is held in the end", function()
+    local output = run [[
+      cat > "$DIR/own.lua" <<'END'
+local ipq = require "ipq"
+local queue = assert(ipq.open { send = true, default = ipq.REJECT, on_error = ipq.REJECT })
+local n = 0
+print(queue:run(function(pkt)
+  n = n + 1
+  if n == 2 then error "no" end
+  if n == 3 then
+    pkt:hold()
+    queue:stop()
+  end
+end))
+END
+      export LUA_PATH='bindings/?.lua;bindings/?/init.lua;;' LUA_CPATH="$IPQ_BUILD/?.so;;"
+      runtime=
+      [ "${IPQ_BUILD%sanitize}" = "$IPQ_BUILD" ] || runtime=$(cc -print-file-name=libasan.so)
+      LD_PRELOAD=$runtime luajit "$DIR/own.lua" > "$DIR/own.out" 2> "$DIR/own.err" &
+      own=$!
+      wait_for queue_is_bound 0
+      for what in default error held; do refused $what; done
+      wait $own
+      cat "$DIR/own.out" "$DIR/own.err"]]
+    assert.matches("refused default\nrefused error\nrefused held\ntrue\n", output)
+    assert.matches("own.lua:6: no\n.*Its verdict: reject\n", output)
+  end)
+end)
+
 netns.describe("A worker", function()
   it("has no raw socket, unless its script sends", function()
     local output = run [[

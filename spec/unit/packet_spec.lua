@@ -42,7 +42,10 @@ describe("ipq", function()
       ["option copy must be \"packet\" or \"meta\""] = { copy = "x" },
       ["option queue_num must be from 0 to 65535"] = { queue_num = 65536 },
       ["option on_error must be a verdict, as ipq.ACCEPT is"] = { on_error = "accept" },
-      ["option default must be a verdict, as ipq.ACCEPT is"] = { default = 2 } } do
+      ["option default must be a verdict, as ipq.ACCEPT is"] = { default = 2 },
+      ["option default rejects packets, which needs the option send = true$"] = { default = ipq.REJECT },
+      ["option on_error rejects packets, which needs the option send = true$"] = { on_error = ipq.reject "no-route",
+        send = false } } do
       -- assert.error_matches would take the line away.
       local ok, raised = pcall(function() ipq.open(options) end)
       assert.is_false(ok)

@@ -42,6 +42,10 @@ describe("what is given to the kit", function()
       raised(function() t.load(path, {}, { default = "drop" }) end))
     assert.equal("load(): on_error must be a verdict, as ipq.ACCEPT or ipq.DROP, not 99",
       raised(function() t.load(path, nil, { on_error = 99 }) end))
+    assert.equal("load(): default rejects packets, which needs send = true in the script's table",
+      raised(function() t.load(path, {}, { default = ipq.REJECT }) end))
+    assert.equal("load(): on_error rejects packets, which needs send = true in the script's table",
+      raised(function() t.load(path, {}, { on_error = ipq.reject "tcp-reset" }) end))
     assert.equal("load() takes the script's arguments as a table, { limit = 500 }, not a string",
       raised(function() t.load(path, "limit=500") end))
     assert.equal("load()'s options are a table that may have default, on_error and restore, not a string",

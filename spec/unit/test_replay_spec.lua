@@ -90,6 +90,27 @@ end }
     assert.is_true(select(2, output:gsub('"sent":true', "")) > 60)
   end)
 
+  it("rejects by default, after errors, and what is held in the end, as the program does", function()
+    local path, mine, its, script = new_capture(), os.tmpname(), os.tmpname(), os.tmpname()
+    finally(function() for _, name in ipairs { mine, its, script } do os.remove(name) end end)
+    document.write(script, [[
+return { send = true, filter = function(pkt)
+  if pkt.packet_id == 2 then error "no" end
+  if pkt.packet_id == 3 then pkt:hold() end
+end }
+]])
+    local function load() return (t.load(script, {}, { default = ipq.REJECT, on_error = ipq.REJECT })) end
+    local program = ("LD_PRELOAD= %s -r %s --default reject --on-error reject --reject-rate 0 %s 2> /dev/null ")
+      :format(netns.program, path, script)
+    local r = t.replay(path, load(), { write = mine })
+    local _, status = netns.shell((program:gsub("%-r ", "-w " .. its .. " -r ")) .. ("; cmp %s %s"):format(mine, its))
+    assert.equal(0, status)
+    assert.same({ 180, 180, 180, 1 }, { r.dropped, r.rejected, r.sent, r.errors })
+    for _, line in ipairs(r.records) do assert.equal("reject", line.verdict) end
+    local output = netns.shell((program:gsub("%-r ", "--json -r ")))
+    assert.equal(output, require "ipq.test.replay".lines(path, load()))
+  end)
+
   it("takes the time from the capture, and a function for a filter", function()
     local times = {}
     local r = t.replay(new_capture(), function(pkt)

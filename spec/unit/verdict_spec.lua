@@ -329,7 +329,8 @@ describe("ipq_batch", function()
 end)
 
 describe("ipq.verdict", function()
-  it("agrees with C on every low half and some high ones, but for rejects, which C is never given", function()
+  it("agrees with C on every low half and some high ones, but for rejects, which the kernel is never given", function()
+    local read = ffi.new "uint32_t[2]"
     for _, high in ipairs { 0, 1, 0x7fff, 0x8000, 0xffff } do
       for low = 0, 0xffff do
         local v = high * 65536 + low
@@ -338,8 +339,25 @@ describe("ipq.verdict", function()
         if (C.ipq_verdict_valid(v) or is_reject) ~= verdict.is_valid(v) then
           error(("verdict 0x%x: C says %s"):format(v, tostring(C.ipq_verdict_valid(v))))
         end
+        if (C.ipq_verdict_read(v, read, read + 1) == 0) ~= verdict.is_valid(v) then
+          error(("verdict 0x%x: C reads it otherwise"):format(v))
+        end
       end
     end
+  end)
+
+  it("is the kernel's, and what the sender is told beside it", function()
+    local read = ffi.new "uint32_t[2]"
+    for v, expected in pairs { [verdict.ACCEPT] = { 1, 0 }, [verdict.DROP] = { 0, 0 }, [verdict.REJECT] = { 0, 1 },
+      [verdict.reject "admin-prohibited"] = { 0, 7 }, [verdict.queue(3, true)] = { verdict.queue(3, true), 0 } } do
+      assert.equal(0, C.ipq_verdict_read(v, read, read + 1))
+      assert.same(expected, { read[0], read[1] })
+    end
+    read[0], read[1] = 5, 6
+    for _, v in ipairs { 2, 0x100, 0x108, 0x10101 } do
+      assert.equal(-errno.EINVAL, C.ipq_verdict_read(v, read, read + 1))
+    end
+    assert.same({ 5, 6 }, { read[0], read[1] })
   end)
 
   it("makes verdicts that reject, in nft's words", function()

@@ -10,6 +10,7 @@ local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local outcome = require "ipq.engine.outcome"
 local own = require "ipq.packet.own"
+local sending = require "ipq.engine.send"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local error, getmetatable, ipairs, pcall = error, getmetatable, ipairs, pcall
@@ -266,8 +267,13 @@ function Keeper:judge_rest()
     if state.keeper == self and state.handle and not state.refusal then held[#held + 1] = state end
   end
   sort(held, function(a, b) return a.number < b.number end)
+  -- A default verdict that rejects sends, where the loop has ended, too.
+  local outbox_before = live.outbox
+  if outbox_before == nil then sending.use(self.driver) end
   for _, state in ipairs(held) do judge(state, ENDED) end
   C.ipq_driver_flush(self.driver)
+  if live.outbox ~= nil then C.ipq_outbox_flush(live.outbox) end
+  live.outbox = outbox_before
 end
 
 core.held = M

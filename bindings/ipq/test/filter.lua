@@ -123,6 +123,11 @@ function M.load(path, args, options)
   local timers = memory.new_timers()
   local loaded, message = memory.with_timers(timers, script.load, path, argv_of(args))
   if not loaded then error(message, 2) end
+  for _, name in ipairs { "default", "on_error" } do
+    if options[name] and verdict.reject_of(options[name]) and not loaded.send then
+      error(("load(): %s rejects packets, which needs send = true in the script's table"):format(name), 2)
+    end
+  end
   local opened = loaded.flow and memory.with_timers(timers, memory.new_flows, loaded.flow) or nil
   local ok, why = call(timers, loaded, "start", loaded.args)
   if ok and options.restore ~= nil then ok, why = call(timers, loaded, "restore", options.restore) end

@@ -369,15 +369,19 @@ function M.advance(seconds)
   return lines, events, result.sent
 end
 
+local read = ffi.new "uint32_t[2]"
+
+--- Of a verdict that a filter may return: the kernel's, and what the packet's sender is told beside it.
+local function read_verdict(v)
+  C.ipq_verdict_read(v, read, read + 1)
+  return read[0], read[1]
+end
+
 local function judge(slot, bytes, meta, filter, options)
   local anchors = {}
   slot.anchors = anchors
-  slot.batch.default_verdict = options.default or E.IPQ_ACCEPT
-  slot.batch.error_verdict = options.on_error or E.IPQ_DROP
-  slot.batch.default_reject = verdict.reject_of(slot.batch.default_verdict) or 0
-  slot.batch.error_reject = verdict.reject_of(slot.batch.error_verdict) or 0
-  if slot.batch.default_reject ~= 0 then slot.batch.default_verdict = E.IPQ_DROP end
-  if slot.batch.error_reject ~= 0 then slot.batch.error_verdict = E.IPQ_DROP end
+  slot.batch.default_verdict, slot.batch.default_reject = read_verdict(options.default or E.IPQ_ACCEPT)
+  slot.batch.error_verdict, slot.batch.error_reject = read_verdict(options.on_error or E.IPQ_DROP)
   slot.driver.outbox = options.send and slot.outbox or nil
   local devices = fill(slot.p, slot.batch.slots, bytes, meta, options.queue or {}, anchors)
   slot.outcome = nil

@@ -110,7 +110,8 @@ function Filter:save() end
 local test = {}
 
 ---Loads a script as the program does, and calls its start(). Raises where the script is no filter, and where its
----start() raises. Options: the verdicts default and on_error; restore, what its restore() gets.
+---start() raises. Options: the verdicts default and on_error, which may reject where the script sends; restore, what
+---its restore() gets.
 ---@param path string a relative one begins in the current directory, as io.open()'s
 ---@param args? table<string, any> the script's arguments: { limit = 500 }
 ---@param options? {default?: ipq.verdict, on_error?: ipq.verdict, restore?: any}
