@@ -63,9 +63,9 @@ figures() {
 	turned_away
 }
 
-# measure SECONDS SENDER...: what the program does within a time while the sender sends, from $warm_up seconds (0.5) after
-# its beginning on; the sender has to last so long. Sets $packets, $ns, $cpu and $dropped, the differences of figures. All
-# is judged then.
+# measure SECONDS SENDER...: what the program does within a time while the sender sends, from $warm_up seconds (0.5)
+# after its beginning on; the sender has to last so long. Sets $packets, $ns, $cpu and $dropped, the differences of
+# figures. All is judged then.
 measure() {
 	measured_s=$1
 	shift
