@@ -60,7 +60,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 BINDINGS_OBJ := $(call obj,$(BINDINGS_SRC))
 HOST_OBJ := $(call obj,$(HOST_SRC))
-SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c spec/c/flows.c)
+SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c spec/c/flows.c spec/c/streams.c)
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so

@@ -22,7 +22,10 @@ local function write(target, name, bytes)
   file:close()
 end
 
-for i = 1, 16 do write("build", i, random.bytes(20 * i)) end
+for i = 1, 16 do
+  write("build", i, random.bytes(20 * i))
+  write("stream_edits", i, random.bytes(100 * i))
+end
 
 -- A packet of each kind, over both versions, behind each extension header.
 

@@ -36,6 +36,7 @@ if not core.spec_declared then
     uint32_t spec_filter_dport_saddr(struct ipq_packet *packet);
     struct spec_kills { uint32_t kills, inside, rebuilt, lost, unsound; };
     int spec_flows_kill(struct spec_kills *kills, uint32_t count, uint64_t seed);
+    int spec_stream_model(uint64_t seed, uint32_t steps);
     int spec_filter_run(struct ipq_driver *driver, uint32_t (*filter)(struct ipq_packet *packet));
   ]]
   core.spec_declared = true
