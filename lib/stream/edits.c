@@ -202,7 +202,7 @@ int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, u
 	struct ipq_stream_edit *last = newest_of(streams, half);
 	bool is_same = last && last->at == half->done;
 	/* What was shown of it stays as it was: the text of an edit is in front of what it has removed. */
-	bool goes_on = last && !len && last->removed && end_of(last) == half->done;
+	bool goes_on = last && !len && end_of(last) == half->done;
 	int ret;
 
 	if (!removed && !len)

@@ -88,10 +88,11 @@ static inline int model_positions(const struct model *m)
 	HOLDS(ipq_stream_output(&m->streams, h, h->done + 5) == m->len + 5);
 	for (uint64_t out = h->acked; out + m->text <= m->len; out++) {
 		uint64_t at = ipq_stream_original(&m->streams, h, out);
+		uint64_t left = ipq_stream_original_left(&m->streams, h, out);
 
 		HOLDS(at == model_last(m, out));
 		HOLDS(at < h->una || ipq_stream_output(&m->streams, h, at) <= out);
-		HOLDS(ipq_stream_original_left(&m->streams, h, out) == model_first(m, out));
+		HOLDS((left < h->una ? h->una : left) == model_first(m, out));
 	}
 	return 0;
 }
@@ -151,15 +152,20 @@ static inline int model_edit(struct model *m, uint32_t removed, uint32_t added, 
 	}
 	m->text = removed ? 0 : m->text;
 	m->begins[at + removed] = m->len - m->text;
-	m->half->seen = m->half->done;
+	/* They may have come, or are decided ahead. */
+	if (seed & 1)
+		m->half->seen = m->half->done;
 	return 0;
 }
 
 static inline int model_acknowledge(struct model *m, uint32_t n)
 {
-	uint64_t sent = m->len - m->text, una = m->half->una;
+	uint64_t sent = m->begins[m->half->seen], una = m->half->una;
 	uint64_t out = m->half->acked + n % (sent - m->half->acked + 1);
 	uint32_t last = model_last(m, out);
+
+	if (last > m->half->seen)
+		last = (uint32_t)m->half->seen;
 
 	ipq_stream_acknowledge(&m->streams, m->half, out);
 	HOLDS(m->half->acked == out && m->half->una >= una && m->half->una == last);
