@@ -164,7 +164,7 @@ struct ipq_packet {
 	uint16_t ah;	/* offset of an authentication header, as extension or transport; 0: none */
 	uint16_t dirty; /* enum ipq_dirty */
 	uint8_t fix;	/* its lengths and checksums are made right before it is sent */
-	uint8_t held;	/* it has no verdict yet, and waits for one of its own */
+	uint8_t held;	/* enum ipq_held: it has no verdict yet, and waits for one of its own */
 	uint8_t decided;   /* it has its verdict already, and no filter is asked */
 	uint8_t reject;	   /* enum ipq_reject: what its sender is told beside the verdict */
 	uint8_t malformed; /* enum ipq_malformed; a part of the layout */
@@ -205,6 +205,9 @@ struct ipq_packet {
 	uint8_t flow_direction; /* 0: as the flow's first packet; 1: the reply */
 	uint8_t flow_bits;	/* enum ipq_packet_flow_bits */
 };
+
+/* Who holds a packet. */
+enum ipq_held { IPQ_HELD_NOT = 0, IPQ_HELD_BY_FILTER = 1, IPQ_HELD_BY_STREAM = 2 };
 
 /* How many packets inside of each other are looked into. */
 enum { IPQ_INSIDE_MAX = 8 };
@@ -469,16 +472,18 @@ struct ipq_scripted {
 struct ipq_source;
 struct ipq_outbox;
 struct ipq_flows;
+struct ipq_streams;
 struct ipq_netset;
 
 /* A source and the batch that goes round between it and a filter. */
 struct ipq_driver {
 	struct ipq_source *source;
 	struct ipq_batch *batch;
-	struct ipq_outbox *outbox; /* what filters send (lib/send); NULL: they do not */
-	struct ipq_flows *flows;   /* the packets' (lib/flow); NULL: none are followed */
-	int64_t now_us;		   /* their time; packets tell it where times_packets is set */
-	uint32_t bypass_mark;	   /* the bit that a flow's packets get that are bypassed */
+	struct ipq_outbox *outbox;   /* what filters send (lib/send); NULL: they do not */
+	struct ipq_flows *flows;     /* the packets' (lib/flow); NULL: none are followed */
+	struct ipq_streams *streams; /* their connections' (lib/stream); NULL: none are read */
+	int64_t now_us;		     /* their time; packets tell it where times_packets is set */
+	uint32_t bypass_mark;	     /* the bit that a flow's packets get that are bypassed */
 	uint8_t times_packets;
 	volatile int interrupt; /* not 0: leave the loop. A signal handler may set it. */
 	uint32_t woken;		/* timers had their turn last: it is the packets' */

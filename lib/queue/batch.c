@@ -143,6 +143,7 @@ void ipq_batch_fail_rest(struct ipq_batch *batch)
 
 		ipq_batch_release(batch, packet);
 		packet->verdict = batch->error_verdict;
+		packet->reject = IPQ_REJECT_NOT; /* nobody is there to tell */
 		packet->set = 0;
 		batch->counters.errors++;
 	}

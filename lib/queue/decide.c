@@ -3,6 +3,7 @@
 #include "lib/clock.h"
 #include "lib/flow/flow.h"
 #include "lib/send/send.h"
+#include "lib/stream/stream.h"
 
 /* Where the script may not send any more, as after a reload, its packets are dropped without a word. */
 static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_t kind)
@@ -17,10 +18,14 @@ static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_
 	(void)ipq_outbox_reject(driver->outbox, packet, kind, is_known ? &known : NULL);
 }
 
+static int64_t time_of(const struct ipq_driver *driver, const struct ipq_packet *packet)
+{
+	return driver->times_packets ? ipq_packet_us(packet) : driver->now_us;
+}
+
 int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
 {
-	int64_t now_us = driver->times_packets ? ipq_packet_us(packet) : driver->now_us;
-	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, now_us);
+	struct ipq_flow *flow = ipq_flows_packet(driver->flows, packet, time_of(driver, packet));
 	uint32_t decision = flow ? ipq_flow_decision(flow) : IPQ_FLOW_ASK;
 
 	if (decision == IPQ_FLOW_ASK)
@@ -37,4 +42,41 @@ int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet)
 	if (decision & IPQ_FLOW_REJECT)
 		reject(driver, packet, decision & IPQ_FLOW_REJECT_MASK);
 	return 0;
+}
+
+/* Its filter may have held it, and has let it go. */
+static int hold(void *driver, struct ipq_packet *packet)
+{
+	int ret = packet->held ? 0 : ipq_driver_hold(driver, packet);
+
+	if (ret == 0)
+		packet->held = IPQ_HELD_BY_STREAM;
+	return ret;
+}
+
+static void commit(void *driver, struct ipq_packet *packet)
+{
+	(void)ipq_driver_commit_held(driver, packet);
+}
+
+void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *streams)
+{
+	driver->streams = streams;
+	if (!streams)
+		return;
+	streams->owner = driver;
+	streams->hold = hold;
+	streams->commit = commit;
+	streams->outbox = driver->outbox;
+}
+
+int ipq_driver_stream(struct ipq_driver *driver, struct ipq_packet *packet)
+{
+	driver->streams->now_us = time_of(driver, packet);
+	return ipq_streams_packet(driver->streams, packet);
+}
+
+int ipq_driver_stream_settle(struct ipq_driver *driver, struct ipq_packet *packet)
+{
+	return ipq_streams_settle(driver->streams, packet);
 }

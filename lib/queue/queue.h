@@ -147,6 +147,13 @@ int ipq_driver_commit_all_held(struct ipq_driver *driver, uint32_t verdict);
  * (decide.c) */
 int ipq_driver_decide(struct ipq_driver *driver, struct ipq_packet *packet);
 
+/* The packet's stream, when its filter has accepted it: as ipq_streams_packet() and ipq_streams_settle(). */
+int ipq_driver_stream(struct ipq_driver *driver, struct ipq_packet *packet);
+int ipq_driver_stream_settle(struct ipq_driver *driver, struct ipq_packet *packet);
+
+/* Has the streams hold packets of the driver's batch; NULL: there are none any more. */
+void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *streams);
+
 /* The packets of the dead (settle.c) */
 
 /* Gives verdicts to all packets that a process had from the source when it died: those that its

@@ -126,6 +126,16 @@ uint64_t ipq_stream_original_left(const struct ipq_streams *streams,
 	return next && before(next->at, at) ? next->at + 1 : at;
 }
 
+bool ipq_stream_touches(const struct ipq_streams *streams, const struct ipq_stream_half *half,
+			uint64_t at, uint64_t end)
+{
+	uint32_t n = search(streams, half, is_at_before, at);
+	const struct ipq_stream_edit *edit = last_of(streams, half, n);
+	const struct ipq_stream_edit *next = next_of(streams, half, n);
+
+	return (edit && before(at, end_of(edit))) || (next && before(next->at, end));
+}
+
 /* Changing */
 
 static struct ipq_stream_edit *newest_of(const struct ipq_streams *streams,

@@ -1,5 +1,5 @@
 /* The memory of streams: made, taken over, made sound. */
-#include "table.h"
+#include "talk.h"
 #include "lib/flow/flow.h"
 
 #include <errno.h>
@@ -143,6 +143,15 @@ static void lose(struct ipq_stream *stream)
 	stream->state = IPQ_STREAM_LOST;
 }
 
+/* Whoever has listened does no more. */
+static void go_on(struct ipq_streams *streams, struct ipq_stream *stream, uint32_t number)
+{
+	stream->half[0].done = IPQ_STREAM_FAR;
+	stream->half[1].done = IPQ_STREAM_FAR;
+	if (stream->flow < streams->flow_count)
+		streams->of_flow[stream->flow] = number + 1;
+}
+
 static int claim_streams(struct ipq_streams *streams, struct claims *claims,
 			 struct ipq_flows *flows)
 {
@@ -156,8 +165,10 @@ static int claim_streams(struct ipq_streams *streams, struct claims *claims,
 			forget(streams, stream);
 			continue;
 		}
-		if (claim_half(claims, &stream->half[0]) && claim_half(claims, &stream->half[1]))
+		if (claim_half(claims, &stream->half[0]) && claim_half(claims, &stream->half[1])) {
+			go_on(streams, stream, i);
 			continue;
+		}
 		lose(stream);
 		lost++;
 	}
@@ -173,6 +184,18 @@ static void free_others(struct ipq_streams *streams, const struct claims *claims
 			streams->chunks[i].text.next = streams->free_chunk;
 			streams->free_chunk = i;
 		}
+}
+
+/* What is the process' alone. */
+static bool make_own(struct ipq_streams *streams, struct ipq_flows *flows)
+{
+	streams->flows = flows;
+	streams->flow_count = flows ? flows->entries : 0;
+	streams->of_flow = calloc(streams->flow_count + 1, sizeof(*streams->of_flow));
+	streams->talks = calloc(streams->connections, sizeof(struct ipq_stream_talk *));
+	streams->scratch = malloc(SCRATCH_SIZE);
+	streams->spare = malloc(IPQ_PACKET_MAX);
+	return streams->of_flow && streams->talks && streams->scratch && streams->spare;
 }
 
 int ipq_streams_attach(void *memory, size_t size, struct ipq_flows *flows,
@@ -197,8 +220,11 @@ int ipq_streams_attach(void *memory, size_t size, struct ipq_flows *flows,
 	if (head->chunks_used > streams->chunk_count || head->chunks_used == NO_CHUNK)
 		head->chunks_used = streams->chunk_count;
 	claims.taken = calloc(streams->chunk_count, 1);
-	if (!claims.taken)
+	if (!claims.taken || !make_own(streams, flows)) {
+		free(claims.taken);
+		ipq_streams_detach(streams);
 		return -ENOMEM;
+	}
 	lost = claim_streams(streams, &claims, flows);
 	free_others(streams, &claims);
 	free(claims.taken);
@@ -234,11 +260,31 @@ static void free_half(struct ipq_streams *streams, struct ipq_stream_half *half)
 	ipq_stream_ring_free(streams, half);
 }
 
+void ipq_stream_clear(struct ipq_streams *streams, struct ipq_stream *stream)
+{
+	free_half(streams, &stream->half[0]);
+	free_half(streams, &stream->half[1]);
+}
+
 void ipq_stream_free(struct ipq_streams *streams, struct ipq_stream *stream)
 {
 	stream->state = IPQ_STREAM_NONE;
 	ipq_stream_order();
-	free_half(streams, &stream->half[0]);
-	free_half(streams, &stream->half[1]);
+	ipq_stream_clear(streams, stream);
 	forget(streams, stream);
+}
+
+void ipq_streams_detach(struct ipq_streams *streams)
+{
+	for (uint32_t i = 0; streams->talks && i < streams->connections; i++)
+		ipq_stream_end_talk(streams, i);
+	while (streams->shown)
+		ipq_streams_seen(streams);
+	free(streams->talks);
+	free(streams->of_flow);
+	free(streams->scratch);
+	free(streams->spare);
+	streams->talks = NULL;
+	streams->of_flow = NULL;
+	streams->scratch = streams->spare = NULL;
 }

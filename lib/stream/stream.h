@@ -28,22 +28,20 @@
 
 #include "lib/ipq_abi.h"
 
+/* IPQ_STREAM_FAR (2^62) is a position that no stream reaches, IPQ_STREAM_NOBODY (2^32 - 1) no record's number. */
 enum ipq_stream_limits {
 	IPQ_STREAMS_MOST = 1 << 20, /* records of a memory */
 	IPQ_STREAM_EDITS = 1024,    /* of a half that may be alive */
 	IPQ_STREAM_HEAD_SIZE = 256
 };
 
-/* A position that no stream reaches; and no record's number. */
-#define IPQ_STREAM_FAR	  (UINT64_C(1) << 62)
-#define IPQ_STREAM_NOBODY UINT32_MAX
-
 enum ipq_stream_state {
 	IPQ_STREAM_NONE = 0,
 	IPQ_STREAM_SYN_SENT = 1,    /* a SYN was seen */
 	IPQ_STREAM_ESTABLISHED = 2, /* and the other end's */
-	IPQ_STREAM_LOST = 3, /* what was edited cannot be told any more: both ends are reset */
-	IPQ_STREAM_STATES = 4
+	IPQ_STREAM_LOST = 3,	 /* what was edited cannot be told any more: both ends are reset */
+	IPQ_STREAM_TO_RESET = 4, /* its next packet has both ends reset */
+	IPQ_STREAM_STATES = 5
 };
 
 /* At the original position at, so many bytes are removed; in front of what follows, at the output position out, so many
@@ -85,6 +83,27 @@ struct ipq_stream {
 	uint8_t unused[68];
 };
 
+/* What was done with connections, and why others were left alone. One writer; they only grow. */
+struct ipq_stream_counters {
+	uint64_t opened;    /* streams that a script has chosen */
+	uint64_t edited;    /* of them, those that have had an edit */
+	uint64_t reset;	    /* that were reset by the script, by a limit or by an error */
+	uint64_t lost;	    /* whose edits could not be told any more */
+	uint64_t no_room;   /* left alone: there was no record free */
+	uint64_t one_sided; /* left alone: the other direction does not come to this queue */
+	uint64_t is_signed; /* left alone: an option signs the segments (RFC 2385, RFC 5925) */
+	uint64_t limited;   /* handlers that were ended by a limit */
+	uint64_t refused;   /* segments that were dropped: damaged, cut off or malformed */
+	uint64_t injected;  /* segments of our own */
+};
+
+/* What becomes of a connection when a limit is reached, or a handler raises. */
+enum ipq_stream_policy { IPQ_STREAM_PASSES = 0, IPQ_STREAM_RESETS = 1 };
+
+struct ipq_stream_talk;
+struct ipq_stream_held;
+struct ipq_flow_ended;
+
 /* Memory as its process works with it: private to the caller, filled in by ipq_streams_attach(). */
 struct ipq_streams {
 	struct ipq_stream_head *head;
@@ -96,7 +115,119 @@ struct ipq_streams {
 	uint32_t
 		free_chunk; /* the first of those that were; the first word is the next one's number */
 	uint32_t free_record; /* the same of records; the field flow is the next one's number */
+	/* The caller's to set. */
+	struct ipq_outbox *outbox; /* by what it sends; NULL: it does not */
+	int (*hold)(void *owner, struct ipq_packet *packet);
+	void (*commit)(void *owner, struct ipq_packet *packet); /* of a copy of what was held */
+	void *owner;
+	int64_t now_us;
+	int64_t hold_us;    /* how long a packet may be held */
+	uint32_t peek_most; /* bytes that may be held of a half */
+	uint32_t buffer_most;
+	uint32_t headroom;    /* bytes by which the MSS in SYNs is lowered */
+	const uint8_t *ports; /* a bit for each port of a server that is of interest; NULL: all */
+	uint8_t edits;	      /* the script may edit */
+	uint8_t shows;	      /* packets that were held are kept for ipq_streams_shown() */
+	uint8_t on_limit;     /* enum ipq_stream_policy */
+	uint8_t on_error;
+	struct ipq_stream_counters counters;
+	/* Its own. */
+	struct ipq_flows *flows;
+	uint32_t *of_flow; /* the number of a flow's stream, + 1 */
+	uint32_t flow_count;
+	struct ipq_stream_talk **talks;
+	uint8_t *scratch;
+	uint8_t *spare;		       /* IPQ_PACKET_MAX bytes, for held packets that grow */
+	uint32_t holding;	       /* streams that hold packets */
+	struct ipq_stream_held *shown; /* what ipq_streams_shown() gives next */
+	struct ipq_stream_held *last_shown;
 };
+
+/* Packets (streams.c) */
+
+/* What is to be done with a packet. */
+enum ipq_stream_result {
+	IPQ_STREAM_DONE =
+		0, /* nothing: it has become what its receiver is to get, is dropped or is held */
+	IPQ_STREAM_ASK = 1, /* it begins a connection: ipq_stream_open(), if the script wants to */
+	IPQ_STREAM_WAKE =
+		2 /* handlers have to run (ipq_streams_woken()); then ipq_streams_settle() */
+};
+
+/* Has a packet, that is to be accepted, take part in its stream, before it is finished and gets its verdict. The packet has
+ * been given its flow. A negative number of enum ipq_rewrite_error: it cannot become what it is to be, and must be
+ * dropped. */
+int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet);
+
+/* The direction whose handler has what it waits for, of a stream: it is to run until it waits for something else. NOBODY: there
+ * is none. */
+uint32_t ipq_streams_woken(struct ipq_streams *streams, uint32_t number);
+
+/* The handlers have run: the packet becomes what it is to be, and so do those that were held and are decided
+ * now. As ipq_streams_packet(). */
+int ipq_streams_settle(struct ipq_streams *streams, struct ipq_packet *packet);
+
+/* Where shows is set: the first packet that was held, has had its verdict and was not seen yet; NULL: there is none. It is
+ * good until it was seen. */
+struct ipq_packet *ipq_streams_shown(struct ipq_streams *streams);
+void ipq_streams_seen(struct ipq_streams *streams);
+
+/* The number of the packet's stream, or IPQ_STREAM_NOBODY. */
+uint32_t ipq_streams_number(struct ipq_streams *streams, const struct ipq_packet *packet);
+
+/* Begins a stream with a SYN: its number. Where nobody listens it is passed as it is. Negative: it is left alone, and counted by
+ * the reason. (open.c) */
+int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet);
+
+/* The next stream that has held a packet for hold_us; IPQ_STREAM_NOBODY: there is none. direction: whose. */
+uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction);
+
+/* A flow has ended, and with it its stream. Where its ends have not closed it, and it was edited, both are reset. (end.c) */
+void ipq_streams_ended(struct ipq_streams *streams, const struct ipq_flow_ended *ended);
+/* Nobody translates any more: all connections that were edited are reset. */
+void ipq_streams_exit(struct ipq_streams *streams);
+
+/* Handlers (handler.c). number is a stream's, direction 0 for what the client says and 1 for the server. */
+
+/* What a handler waits for. */
+enum ipq_stream_wait {
+	IPQ_STREAM_DEAF = 0,  /* it has returned, or there is none */
+	IPQ_STREAM_BEGIN = 1, /* the first byte, or the end */
+	IPQ_STREAM_PEEK = 2,  /* so many bytes, which are held */
+	IPQ_STREAM_PEEK_LINE = 3,
+	IPQ_STREAM_READ = 4, /* so many, which are passed */
+	IPQ_STREAM_LINE = 5,
+	IPQ_STREAM_ROOM = 6 /* that half of the edits are acknowledged */
+};
+
+/* A handler is there, and is to be woken. -ENOMEM. */
+int ipq_stream_listen(struct ipq_streams *streams, uint32_t number, uint32_t direction);
+
+/* Asks for need bytes, or for a line of need bytes at most. Gives how many of those at ipq_stream_bytes() are it, fewer
+ * where the stream ends before; -1: the handler is woken when they have come. What was read is behind the handler
+ * then. */
+int ipq_stream_ask(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint32_t mode,
+		   uint32_t need);
+const uint8_t *ipq_stream_bytes(struct ipq_streams *streams, uint32_t number, uint32_t direction);
+/* The bytes that ipq_stream_ask() gave were read: the handler goes on behind them. */
+void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint64_t n);
+/* At the place where the handler stands: removes so many bytes, and puts others in front. 0; -ENOSPC: there is no room for
+ * the text; -EAGAIN: there are as many edits as there may be, and the handler is woken when there are fewer. */
+int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t direction,
+		      uint64_t removed, const void *text, uint32_t len);
+/* Whether the handler stands at the end of what its direction says. */
+bool ipq_stream_is_end(struct ipq_streams *streams, uint32_t number, uint32_t direction);
+/* The handler is there no more: all that comes is passed. */
+void ipq_stream_leave(struct ipq_streams *streams, uint32_t number, uint32_t direction);
+/* Resets both ends: with the packet whose handler runs, or that is held; or with the next one. */
+void ipq_stream_reset(struct ipq_streams *streams, uint32_t number);
+/* The handler has ended by a limit, or by an error: what becomes of the connection then. */
+void ipq_stream_fail(struct ipq_streams *streams, uint32_t number, uint32_t direction,
+		     uint32_t policy);
+/* ipq_stream_reset() of the flow's stream; false: it has none. */
+bool ipq_streams_reset_flow(struct ipq_streams *streams, uint32_t flow, uint32_t generation);
+/* Whether a handler is waited for; not where a limit has ended it, or its connection has ended. */
+bool ipq_stream_is_heard(const struct ipq_streams *streams, uint32_t number, uint32_t direction);
 
 /* The memory (region.c) */
 
@@ -110,10 +241,12 @@ uint32_t ipq_streams_connections(size_t size);
 int ipq_streams_init(void *memory, size_t size, uint32_t connections);
 
 /* Begins to work with memory that is there. Streams whose flows have ended are forgotten; those that are not
- * whole are LOST. flows may be NULL: no stream is forgotten. Gives how many are lost now; -EINVAL: it is no memory of this
- * version, or of another size; -ENOMEM. */
+ * whole are LOST. Nobody edits what there is any more: it goes on translated. flows may be NULL: there are none, and no
+ * stream is forgotten. Gives how many are lost now; -EINVAL: it is no memory of this version, or of another size;
+ * -ENOMEM. ipq_streams_detach() frees what it has made. */
 int ipq_streams_attach(void *memory, size_t size, struct ipq_flows *flows,
 		       struct ipq_streams *streams);
+void ipq_streams_detach(struct ipq_streams *streams);
 
 /* A record that has no stream, of zeros, whose state is still NONE; NULL: there is none. And back, with all of its
  * edits. */

@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+#define IPQ_STREAM_FAR	  (UINT64_C(1) << 62)
+#define IPQ_STREAM_NOBODY UINT32_MAX
+
 enum {
 	CHUNK_SIZE = 256,
 	CHUNK_TEXT = CHUNK_SIZE - sizeof(uint32_t),
@@ -101,6 +104,9 @@ static inline void ipq_stream_set_alive(struct ipq_stream_half *half, uint32_t f
 /* The ith of a half's edits that are alive; NULL where the memory is damaged. */
 struct ipq_stream_edit *ipq_stream_edit_at(const struct ipq_streams *streams,
 					   const struct ipq_stream_half *half, uint32_t i);
+/* Whether an edit changes what the segment is that has the bytes from one position to another. */
+bool ipq_stream_touches(const struct ipq_streams *streams, const struct ipq_stream_half *half,
+			uint64_t at, uint64_t end);
 /* Gives back the chunks that the ring is in, which has no edit any more. */
 void ipq_stream_ring_free(struct ipq_streams *streams, struct ipq_stream_half *half);
 
