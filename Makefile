@@ -118,7 +118,7 @@ $(BUILD)/obj/%.o: %.c
 
 # These take files in as they are, which the compiler's dependencies do not tell.
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/send/send.h \
-	lib/flow/flow.h lib/flow/shared.h lib/queue/queue.h bindings/core_calls.h
+	lib/flow/flow.h lib/flow/shared.h lib/stream/stream.h lib/queue/queue.h bindings/core_calls.h
 $(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
 $(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)
 $(BUILD)/obj/host/tools/test.o: host/tools/test.lua

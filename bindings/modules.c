@@ -37,6 +37,7 @@
 	M(engine_script, "ipq.engine.script", "engine/script.lua")                \
 	M(engine_send, "ipq.engine.send", "engine/send.lua")                      \
 	M(engine_setting, "ipq.engine.setting", "engine/setting.lua")             \
+	M(engine_streams, "ipq.engine.streams", "engine/streams.lua")             \
 	M(engine_timer, "ipq.engine.timer", "engine/timer.lua")                   \
 	M(engine_version, "ipq.engine.version", "engine/version.lua")             \
 	M(packet_address, "ipq.packet.address", "packet/address.lua")             \
@@ -51,6 +52,7 @@
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_own, "ipq.packet.own", "packet/own.lua")                         \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \
+	M(packet_stream, "ipq.packet.stream", "packet/stream.lua")                \
 	M(packet_tcp_options, "ipq.packet.tcp_options", "packet/tcp_options.lua") \
 	M(packet_transport, "ipq.packet.transport", "packet/transport.lua")       \
 	M(packet_view, "ipq.packet.view", "packet/view.lua")                      \
@@ -58,8 +60,10 @@
 	M(test_buffer, "ipq.test.buffer", "test/buffer.lua")                      \
 	M(test_build, "ipq.test.build", "test/build.lua")                         \
 	M(test_checksum, "ipq.test.checksum", "test/checksum.lua")                \
+	M(test_connection, "ipq.test.connection", "test/connection.lua")          \
 	M(test_conntrack, "ipq.test.conntrack", "test/conntrack.lua")             \
 	M(test_dns, "ipq.test.dns", "test/dns.lua")                               \
+	M(test_endpoint, "ipq.test.endpoint", "test/endpoint.lua")                \
 	M(test_filter, "ipq.test.filter", "test/filter.lua")                      \
 	M(test_fragment, "ipq.test.fragment", "test/fragment.lua")                \
 	M(test_golden, "ipq.test.golden", "test/golden.lua")                      \

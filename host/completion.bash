@@ -4,7 +4,7 @@
 _ipq_lua_options="--check --copy-range --count --ctl --default --doctor --fail-open --filter --fix-checksums --flow-memory --help
 	--json --log-level --mark-bits --max-restarts --memory-limit --metrics --name --new --no-gso --no-sandbox --no-send --on-error
 	--on-give-up --other --per-cpu --pin --print --print-rules --queue-bypass --queue-maxlen --queue-num --rcvbuf --read
-	--reject-rate --remove-rules --rule --shared-memory --spin --stats --test --time-limit --top --user --version --watch --writable --write
+	--reject-rate --remove-rules --rule --shared-memory --spin --stats --stream-memory --test --time-limit --top --user --version --watch --writable --write
 	--write-dropped"
 
 # _ipq_lua_takes_value OPTION: whether the next word is its value.
@@ -12,7 +12,7 @@ _ipq_lua_takes_value() {
 	case $1 in
 	-q | -r | -w | -F | -c | --copy-range | --count | --default | --filter | --flow-memory | --log-level | --mark-bits | --max-restarts | \
 		--memory-limit | --metrics | --name | --new | --on-error | --on-give-up | --other | --print-rules | \
-		--queue-maxlen | --queue-num | --rcvbuf | --read | --reject-rate | --rule | --shared-memory | --spin | --test | \
+		--queue-maxlen | --queue-num | --rcvbuf | --read | --reject-rate | --rule | --shared-memory | --spin | --stream-memory | --test | \
 		--time-limit | --user | --writable | --write | --write-dropped) return 0 ;;
 	esac
 	return 1

@@ -374,6 +374,7 @@ static const struct option_rule rules[] = {
 	{"time-limit", 0, true, set_time, AT(time_limit_ms), 0.01, 86400, 0, EITHER},
 	{"memory-limit", 0, true, set_number, AT(memory_limit_mb), 8, 1 << 20, 0, LIVE},
 	{"flow-memory", 0, true, set_number, AT(flow_memory_mb), 1, 1 << 20, 0, EITHER},
+	{"stream-memory", 0, true, set_number, AT(stream_memory_mb), 1, 1 << 20, 0, EITHER},
 	{"shared-memory", 0, true, set_number, AT(shared_memory_mb), 1, 1 << 20, 0, EITHER},
 	{"max-restarts", 0, true, set_number, AT(max_restarts), 0, 1000000, 0, LIVE},
 	{"on-give-up", 0, true, set_give_up, AT(exit_on_give_up), 0, 0, 0, LIVE},
@@ -415,7 +416,7 @@ static const char usage_text[] =
 	"      --log-level LEVEL, --stats[=S], --metrics FILE  how much it says (info)\n"
 	"      --default, --on-error accept|drop|reject  where it says nothing, or raises\n"
 	"      --copy-range, --queue-maxlen, --rcvbuf N  bytes of a packet; what may wait\n"
-	"      --flow-memory, --shared-memory MB  for flows of a queue; for tables (64)\n"
+	"      --flow-memory, --stream-memory, --shared-memory MB  for each (64)\n"
 	"      --fail-open, --no-gso accept what a full queue drops; cut large packets\n"
 	"      --per-cpu, --pin, --spin US  a queue, a core for each; poll first\n"
 	"      --time-limit S, --memory-limit MB  replace a process beyond them (1 s)\n"
@@ -666,6 +667,7 @@ enum options_result options_parse(struct options *options, int argc, char **argv
 		.time_limit_ms = 1000,
 		.max_restarts = 100,
 		.flow_memory_mb = 64,
+		.stream_memory_mb = 64,
 		.shared_memory_mb = 64,
 		.reject_rate = IPQ_REJECT_RATE,
 	};

@@ -25,6 +25,7 @@ local M = {
   read = replay.read,
   dns = require "ipq.test.dns".dns,
   fragments = require "ipq.test.fragment".fragments,
+  connection = require "ipq.test.connection".connection,
 }
 
 for name, builder in pairs(build) do M[name] = builder end

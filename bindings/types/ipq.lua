@@ -16,6 +16,7 @@
 ---@field queue? {copy?: "packet"|"meta", range?: integer, sent?: boolean} sent has what the script sends judged, too
 ---@field send? boolean whether it sends packets of its own: ipq.send(), ipq.REJECT, pkt:reset()
 ---@field flow? ipq.FlowOptions has the script follow flows: pkt.flow, ipq.flows()
+---@field stream? ipq.StreamOptions has the script read connections, and edit them
 ---@field arp? boolean whether the ARP of a capture comes to the filter
 ---@field private? boolean whether what is written of a capture must tell nothing else of it
 ---@field needs? string the oldest version of the program that it takes
@@ -26,6 +27,69 @@
 ---@field timeout? {tcp?: number, tcp_opening?: number, tcp_closing?: number, udp?: number, udp_stream?: number, icmp?: number, other?: number} seconds without a packet
 ---@field fields? string[] up to four names of numbers in each flow, 0 at first
 ---@field stop? fun(flow: ipq.Flow, reason: "closed"|"reset"|"timeout"|"evicted"|"exit")
+
+---What a script says of the TCP connections that it reads. A handler is a coroutine over what one end says to the other.
+---@class ipq.StreamOptions
+---@field edit? boolean whether handlers may edit what they read; it has the script send, too
+---@field port? integer|integer[] of the server: which connections are read
+---@field select? fun(flow: ipq.Flow): boolean? whether one is read that begins, of those that port names
+---@field client? fun(stream: ipq.Stream, flow: ipq.Flow) what the client says
+---@field server? fun(stream: ipq.Stream, flow: ipq.Flow) what the server says
+---@field hold? number seconds for which what a handler peeks at may be held; 0.25
+---@field peek? integer bytes that a handler may peek at; 8192
+---@field limit? integer bytes that it may read at once, and that may be held behind a gap; 65536
+---@field on_limit? "pass"|"reset" what becomes of a connection at a limit: it passes, unread from there on, or both ends are reset
+---@field on_error? "pass"|"reset" the same where a handler raises; as on_limit where it is left out
+---@field headroom? integer bytes by which the MSS of edited connections is lowered; 64
+---@field connections? integer how many there may be at a time; as many as --stream-memory has room for
+
+---What one end of a connection says, as its handler reads it. All of it is for the handler alone, while it runs.
+---@class ipq.Stream
+---@field eof boolean whether its end has said all
+local Stream = {}
+
+---The next n bytes, held; fewer where the stream ends before, nil where it has ended.
+---@param n integer at most stream.peek
+---@return string?
+function Stream:peek(n) end
+
+---The next line with what ends it, held; its first max bytes where it is longer.
+---@param max? integer at most stream.peek
+---@return string?
+function Stream:peek_line(max) end
+
+---The next n bytes, passed as they came.
+---@param n integer at most stream.limit
+---@return string?
+function Stream:read(n) end
+
+---The next line with what ends it, passed as it came.
+---@param max? integer at most stream.limit
+---@return string?
+function Stream:line(max) end
+
+---Passes the next n bytes, whenever they come. It does not wait.
+---@param n integer|"all"
+function Stream:skip(n) end
+
+---Inserts text in front of the byte that comes next: it goes out with that, or with the stream's end.
+---@param text string
+---@return boolean? inserted nil where there is no room for so much text
+---@return string? why
+function Stream:insert(text) end
+
+---Removes the next n bytes, whenever they come.
+---@param n integer
+---@return boolean? erased
+---@return string? why
+function Stream:erase(n) end
+
+---Puts text in the place of the next n bytes.
+---@param n integer
+---@param text string
+---@return boolean? replaced
+---@return string? why
+function Stream:replace(n, text) end
 
 ---@class ipq
 ---@field version string

@@ -36,6 +36,7 @@ struct options {
 	uint32_t time_limit_ms;	   /* of a packet; 0: none */
 	uint32_t memory_limit_mb;  /* of a worker; 0: none */
 	uint32_t flow_memory_mb;   /* for a queue's flows */
+	uint32_t stream_memory_mb; /* and its streams */
 	uint32_t shared_memory_mb; /* for tables that all workers share */
 	uint32_t max_restarts;	   /* within a minute */
 	bool exit_on_give_up;	   /* rather than judge without the script */

@@ -222,68 +222,94 @@ static int protected_restore(lua_State *L)
 
 struct follow {
 	struct vm *vm;
-	uint8_t *memory;
-	size_t size;
+	const struct vm_memory *flows, *streams; /* NULL: the script reads none */
 	bool is_done;
 };
 
-/* keeper.flows = flows.begin(script.flow, memory, size) */
+/* Calls begin(script[name], memory, size, more values from the top on) of a module. What it gives becomes keeper[field].
+ * False with a message where it gives none. */
+static bool begin_of(lua_State *L, const struct vm *vm, const char *module, const char *name,
+		     const char *field, const struct vm_memory *memory)
+{
+	vm_push_member(L, module, "begin");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->script);
+	lua_getfield(L, -1, name);
+	lua_remove(L, -2);
+	if (memory->memory)
+		lua_pushlightuserdata(L, memory->memory);
+	else
+		lua_pushnil(L);
+	lua_pushnumber(L, (lua_Number)memory->size);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_getfield(L, -1, "flows");
+	lua_remove(L, -2);
+	lua_call(L, 4, 2);
+	if (lua_isnil(L, -2)) {
+		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
+		return false;
+	}
+	lua_pop(L, 1);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_insert(L, -2);
+	lua_setfield(L, -2, field);
+	lua_pop(L, 1);
+	return true;
+}
+
+/* keeper.flows = flows.begin(script.flow, memory, size);
+ * keeper.streams = streams.begin(script.stream, memory, size, keeper.flows) */
 static int protected_follow(lua_State *L)
 {
 	struct follow *follow = lua_touserdata(L, 1);
+	const struct vm *vm = follow->vm;
 
-	vm_push_member(L, "ipq.engine.flows", "begin");
-	lua_rawgeti(L, LUA_REGISTRYINDEX, follow->vm->script);
-	lua_getfield(L, -1, "flow");
-	lua_remove(L, -2);
-	if (follow->memory)
-		lua_pushlightuserdata(L, follow->memory);
-	else
-		lua_pushnil(L);
-	lua_pushnumber(L, (lua_Number)follow->size);
-	lua_call(L, 3, 2);
-	follow->is_done = !lua_isnil(L, -2);
-	if (!follow->is_done) {
-		log_write(LOG_LEVEL_ERROR, "%s", lua_tostring(L, -1));
-		return 0;
-	}
-	lua_pop(L, 1);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, follow->vm->keeper);
-	lua_insert(L, -2);
-	lua_setfield(L, -2, "flows");
+	follow->is_done = begin_of(L, vm, "ipq.engine.flows", "flow", "flows", follow->flows) &&
+			  (!follow->streams || begin_of(L, vm, "ipq.engine.streams", "stream",
+							"streams", follow->streams));
 	return 0;
 }
 
-/* Calls that function of the module with what the script follows, if it does. */
-static void call_flows(lua_State *L, const struct vm *vm, const char *name)
+/* Calls that function of the engine's module with what it has begun, if it has: "flows" or "streams". */
+static void call_begun(lua_State *L, const struct vm *vm, const char *what, const char *name)
 {
+	char module[32];
+
 	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
-	lua_getfield(L, -1, "flows");
+	lua_getfield(L, -1, what);
 	lua_remove(L, -2);
 	if (lua_isnil(L, -1)) {
 		lua_pop(L, 1);
 		return;
 	}
-	vm_push_member(L, "ipq.engine.flows", name);
+	snprintf(module, sizeof(module), "ipq.engine.%s", what);
+	vm_push_member(L, module, name);
 	lua_insert(L, -2);
 	lua_call(L, 1, 0);
+}
+
+static void forget_begun(lua_State *L, const struct vm *vm, const char *what)
+{
+	call_begun(L, vm, what, "close");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
+	lua_pushnil(L);
+	lua_setfield(L, -2, what);
+	lua_pop(L, 1);
 }
 
 static int protected_unfollow(lua_State *L)
 {
 	struct vm *vm = lua_touserdata(L, 1);
 
-	call_flows(L, vm, "close");
-	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->keeper);
-	lua_pushnil(L);
-	lua_setfield(L, -2, "flows");
+	forget_begun(L, vm, "streams");
+	forget_begun(L, vm, "flows");
+	vm->driver->streams = NULL;
 	vm->driver->flows = NULL;
 	return 0;
 }
 
 static int protected_tell_flows(lua_State *L)
 {
-	call_flows(L, lua_touserdata(L, 1), "tell");
+	call_begun(L, lua_touserdata(L, 1), "flows", "tell");
 	return 0;
 }
 
@@ -314,11 +340,14 @@ static int protected_stop(lua_State *L)
 {
 	struct stop *stop = lua_touserdata(L, 1);
 
-	if (stop->ends_flows)
-		call_flows(L, stop->vm, "exit");
+	if (stop->ends_flows) {
+		call_begun(L, stop->vm, "streams", "exit");
+		call_begun(L, stop->vm, "flows", "exit");
+	}
 	lua_pushstring(L, stop->reason);
 	if (!call_script(L, stop->vm, "stop"))
 		stop->result = VM_BAD;
+	forget_begun(L, stop->vm, "streams");
 	judge_held(L, stop->vm);
 	flush_log(L);
 	return 0;
@@ -540,9 +569,9 @@ enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len)
 	return call_limited(vm, "restore()", protected_restore, &restore) ? restore.result : VM_BAD;
 }
 
-bool vm_follow(struct vm *vm, uint8_t *memory, size_t size)
+bool vm_follow(struct vm *vm, const struct vm_memory *flows, const struct vm_memory *streams)
 {
-	struct follow follow = {vm, memory, size, false};
+	struct follow follow = {vm, flows, script_has(vm, "stream") ? streams : NULL, false};
 
 	return !script_has(vm, "flow") ||
 	       (vm_protect(vm->L, protected_follow, &follow) && follow.is_done);

@@ -80,9 +80,15 @@ ssize_t vm_save(struct vm *vm, uint8_t *to, size_t size);
  * anything. */
 enum vm_result vm_restore(struct vm *vm, const uint8_t *from, size_t len);
 
-/* Follows flows in that memory from here on, if the script asks for it: size bytes, which outlive the state;
- * NULL: there is none. False with a message where that cannot be. */
-bool vm_follow(struct vm *vm, uint8_t *memory, size_t size);
+/* Memory that outlives the state; NULL: there is none. */
+struct vm_memory {
+	uint8_t *memory;
+	size_t size;
+};
+
+/* Follows flows and reads streams in such memory from here on, if the script asks for it. False with a message
+ * where that cannot be. */
+bool vm_follow(struct vm *vm, const struct vm_memory *flows, const struct vm_memory *streams);
 
 /* Tells the log how many flows there may be, and what memory they take then, where any are followed. */
 void vm_tell_flows(struct vm *vm);

@@ -266,7 +266,7 @@ static int judge(const struct worker_task *task, struct session *session, struct
 		if (code != EX_OK || !take_order(task, &command))
 			return code;
 	}
-	if (!vm_follow(vm, task->flows.memory, task->flows.size))
+	if (!vm_follow(vm, &task->flows, &task->streams))
 		return EX_OSERR;
 	vm_tell_flows(vm);
 	return session_run(session, name);

@@ -7,6 +7,7 @@
 
 #include "host/base/options.h"
 #include "privileges.h"
+#include "vm.h"
 
 /* What a worker tells its supervisor, by a pipe, in pieces of one write(2) each: a socket would take
  * descriptors along, of which nobody knows how long closing them takes. Behind all but FILE and
@@ -50,10 +51,7 @@ struct worker_task {
 	uint16_t queue_num;
 	struct ipq_batch *batch;
 	/* Memory that outlives the worker; NULL: there is none. */
-	struct worker_memory {
-		uint8_t *memory;
-		size_t size;
-	} flows, shared;
+	struct vm_memory flows, streams, shared;
 	uint32_t number;	 /* the worker's, among all that are alive */
 	uint8_t *saved;		 /* WORKER_SAVED_MAX bytes, for all workers of the queue */
 	int core;		 /* to stay on; -1: any */

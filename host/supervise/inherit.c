@@ -14,6 +14,7 @@ enum { FIRST = 3, /* SD_LISTEN_FDS_START */ NAME_SIZE = 16 };
 static const char *const words[] = {
 	[INHERIT_QUEUE] = "queue-",
 	[INHERIT_FLOWS] = "flows-",
+	[INHERIT_STREAMS] = "streams-",
 	[INHERIT_SHARED] = "shared",
 };
 
@@ -50,7 +51,7 @@ static bool next_name(const char **names, struct inherited *inherited)
 	inherited->kind = INHERIT_SHARED;
 	if (len == strlen(words[INHERIT_SHARED]) && strncmp(name, words[INHERIT_SHARED], len) == 0)
 		return true;
-	for (int kind = INHERIT_QUEUE; kind <= INHERIT_FLOWS; kind++) {
+	for (int kind = INHERIT_QUEUE; kind <= INHERIT_STREAMS; kind++) {
 		number = number_behind(name, len, words[kind]);
 		inherited->kind = (enum inherit_kind)kind;
 		inherited->queue_num = (uint16_t)number;

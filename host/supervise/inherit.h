@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 enum inherit_kind {
-	INHERIT_QUEUE, /* a socket: "queue-0" */
-	INHERIT_FLOWS, /* the memory of a queue's flows: "flows-0" */
-	INHERIT_SHARED /* that of the tables of all workers: "shared" */
+	INHERIT_QUEUE,	 /* a socket: "queue-0" */
+	INHERIT_FLOWS,	 /* the memory of a queue's flows: "flows-0" */
+	INHERIT_STREAMS, /* that of its streams: "streams-0" */
+	INHERIT_SHARED	 /* that of the tables of all workers: "shared" */
 };
 
 struct inherited {
@@ -19,7 +20,7 @@ struct inherited {
 	uint16_t queue_num; /* 0 where it is of no queue */
 };
 
-enum { INHERIT_MAX = 2 * 64 + 1 }; /* those of OPTIONS_QUEUES_MAX queues */
+enum { INHERIT_MAX = 3 * 64 + 1 }; /* those of OPTIONS_QUEUES_MAX queues */
 
 struct inheritance {
 	unsigned int count;

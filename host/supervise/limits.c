@@ -278,7 +278,7 @@ static uint64_t made_for(const struct supervisor *s, const struct queue *queue,
 			 const struct child *child)
 {
 	return ipq_batch_resident(child->batch, &child->made) + saved_of(queue, child) +
-	       region_of(&queue->flows) + region_of(&s->queues.shared);
+	       region_of(&queue->flows) + region_of(&queue->streams) + region_of(&s->queues.shared);
 }
 
 /* Bytes resident that are the worker's own (proc(5)): not files, and of shared memory not what the

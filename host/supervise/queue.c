@@ -56,6 +56,20 @@ static int make_socket(struct queue *queue, struct inheritance *inheritance)
 	return ipq_queue_new(&queue->socket, queue->num);
 }
 
+/* Address space alone, until something is there. */
+static void prepare_region(struct queue *queue, struct region *region,
+			   struct inheritance *inheritance, enum inherit_kind kind,
+			   uint32_t size_mb)
+{
+	const char *name = kind == INHERIT_FLOWS ? "flow" : "stream";
+
+	(void)region_prepare(region, inheritance, kind, queue->num, (size_t)size_mb << 20, NULL);
+	if (region->has_refused && !region->is_inherited)
+		log_queue(LOG_LEVEL_WARN, queue->num,
+			  ": the program before had another --%s-memory; its %ss are forgotten",
+			  name, name);
+}
+
 int queue_prepare(struct queue *queue, const struct options *options, unsigned int index,
 		  struct inheritance *inheritance)
 {
@@ -68,13 +82,9 @@ int queue_prepare(struct queue *queue, const struct options *options, unsigned i
 	queue->settings.queue_num = queue->num;
 	/* A kernel without netfilter is told after a script that cannot be used. */
 	queue->socket_error = make_socket(queue, inheritance);
-	/* Address space alone, until something is there. */
-	(void)region_prepare(&queue->flows, inheritance, INHERIT_FLOWS, queue->num,
-			     (size_t)options->flow_memory_mb << 20, NULL);
-	if (queue->flows.has_refused && !queue->flows.is_inherited)
-		log_queue(
-			LOG_LEVEL_WARN, queue->num,
-			": the program before had another --flow-memory; its flows are forgotten");
+	prepare_region(queue, &queue->flows, inheritance, INHERIT_FLOWS, options->flow_memory_mb);
+	prepare_region(queue, &queue->streams, inheritance, INHERIT_STREAMS,
+		       options->stream_memory_mb);
 	queue->saved = mmap(NULL, WORKER_SAVED_MAX, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (queue->saved != MAP_FAILED)
@@ -95,6 +105,7 @@ void queue_release(struct queue *queue)
 	ipq_queue_close(queue->socket);
 	unmap_saved(queue);
 	region_release(&queue->flows);
+	region_release(&queue->streams);
 	for (int role = 0; role < QUEUE_ROLES; role++)
 		child_forget(&queue->child[role]);
 }
@@ -236,11 +247,13 @@ static void leave(struct queues *queues, const struct queue *own, const struct c
 			if (&queue->child[role] != own_child)
 				leave_child(&queue->child[role]);
 		region_leave(&queue->flows);
+		region_leave(&queue->streams);
 		if (queue == own)
 			continue;
 		ipq_queue_close(queue->socket);
 		unmap_saved(queue);
 		region_release(&queue->flows);
+		region_release(&queue->streams);
 	}
 }
 
@@ -261,6 +274,7 @@ static int run(struct queues *queues, struct queue *queue, enum queue_role role,
 		.batch = child->batch,
 		.saved = queue->saved,
 		.flows = {queue->flows.memory, queue->flows.size},
+		.streams = {queue->streams.memory, queue->streams.size},
 		.shared = {queues->shared.memory, queues->shared.size},
 		.number = child->number,
 		.core = queue->core,

@@ -45,6 +45,7 @@ struct queue {
 	struct queue_unsent unsent[IPQ_UNSENT_REASONS];
 	struct child child[QUEUE_ROLES];
 	struct region flows;	/* for its workers alone */
+	struct region streams;	/* the same */
 	uint8_t *saved;		/* what a worker saves for the next one: WORKER_SAVED_MAX bytes */
 	struct stats past;	/* what workers counted that have ended */
 	uint32_t unanswered;	/* verdicts of settled packets that no owner knows of yet */

@@ -21,9 +21,12 @@ static bool is_ours(int fd, size_t size)
 /* By its name, too, it is not the page of figures that others look for. */
 static int make(enum inherit_kind kind, size_t size)
 {
-	int fd = memfd_create(kind == INHERIT_FLOWS ? "flows" : "shared",
-			      MFD_CLOEXEC | MFD_ALLOW_SEALING),
-	    error;
+	static const char *const names[] = {
+		[INHERIT_FLOWS] = "flows",
+		[INHERIT_STREAMS] = "streams",
+		[INHERIT_SHARED] = "shared",
+	};
+	int fd = memfd_create(names[kind], MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
 
 	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, SEALS) == 0)
 		return fd;

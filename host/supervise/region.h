@@ -1,4 +1,4 @@
-/* Memory that outlives a worker: of a queue's flows, and of the tables that all workers share.
+/* Memory that outlives a worker: of a queue's flows and streams, and of the tables that all workers share.
  *
  * The supervisor makes it before it forks, as the sandbox lets nobody make such memory, and looks at
  * what is in there as at what a stranger has written: a worker may have. Its size is sealed. A page of

@@ -62,6 +62,7 @@ void takeover_exec(struct supervisor *s)
 	FOR_EACH_QUEUE (s, queue) {
 		inherit_add(&inheritance, ipq_queue_fd(queue->socket), INHERIT_QUEUE, queue->num);
 		inherit_add(&inheritance, queue->flows.fd, INHERIT_FLOWS, queue->num);
+		inherit_add(&inheritance, queue->streams.fd, INHERIT_STREAMS, queue->num);
 	}
 	inherit_add(&inheritance, s->queues.shared.fd, INHERIT_SHARED, 0);
 	log_write(LOG_LEVEL_INFO, "%s takes over", upgrade_path());
@@ -95,6 +96,7 @@ void takeover_store(struct supervisor *s)
 		if (!queue->is_adopted || queue->has_refused)
 			store(ipq_queue_fd(queue->socket), INHERIT_QUEUE, queue->num);
 		store_region(&queue->flows, INHERIT_FLOWS, queue->num);
+		store_region(&queue->streams, INHERIT_STREAMS, queue->num);
 	}
 	store_region(&s->queues.shared, INHERIT_SHARED, 0);
 }

@@ -293,20 +293,30 @@ static void send_into(struct ipq_capture *capture, struct session *session)
 							     : NULL);
 }
 
-/* Memory for flows, which is there as far as it is touched; NULL: there is none. */
-static uint8_t *map_flows(const struct options *options)
+/* Memory that is there as far as it is touched; none where there is no room. */
+static struct vm_memory map_memory(uint32_t size_mb)
 {
-	uint8_t *memory = mmap(NULL, (size_t)options->flow_memory_mb << 20, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct vm_memory memory = {NULL, (size_t)size_mb << 20};
 
-	return memory == MAP_FAILED ? NULL : memory;
+	memory.memory = mmap(NULL, memory.size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory.memory == MAP_FAILED)
+		memory.memory = NULL;
+	return memory;
+}
+
+static void unmap_memory(const struct vm_memory *memory)
+{
+	if (memory->memory)
+		munmap(memory->memory, memory->size);
 }
 
 int replay_run(const struct options *options, struct vm *vm, const struct ipq_counter *counters)
 {
 	struct ipq_capture *capture = NULL;
 	struct ipq_batch *batch = NULL;
-	uint8_t *flows = map_flows(options);
+	struct vm_memory flows = map_memory(options->flow_memory_mb);
+	struct vm_memory streams = map_memory(options->stream_memory_mb);
 	struct progress progress;
 	struct session session = {.options = NULL};
 	double start;
@@ -324,7 +334,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	if (code == EX_OK)
 		code = session_start(&session, vm, progress_init(&progress, capture), false);
 	exit_release();
-	if (code == EX_OK && !vm_follow(vm, flows, (size_t)options->flow_memory_mb << 20))
+	if (code == EX_OK && !vm_follow(vm, &flows, &streams))
 		code = EX_OSERR;
 	if (code == EX_OK) {
 		send_into(capture, &session);
@@ -341,7 +351,7 @@ int replay_run(const struct options *options, struct vm *vm, const struct ipq_co
 	ipq_capture_close(capture);
 	session_close(&session);
 	ipq_batch_free(batch);
-	if (flows)
-		munmap(flows, (size_t)options->flow_memory_mb << 20);
+	unmap_memory(&streams);
+	unmap_memory(&flows);
 	return code;
 }

@@ -56,6 +56,7 @@ static inline int model_new(struct model *m)
 
 static inline void model_free(struct model *m)
 {
+	ipq_streams_detach(&m->streams);
 	free(m->memory);
 }
 
@@ -179,9 +180,13 @@ static inline int model_acknowledge(struct model *m, uint32_t n)
 static inline int model_attach(struct model *m)
 {
 	uint32_t chunks = m->streams.chunks_free;
+	uint64_t done = m->half->done;
 
+	ipq_streams_detach(&m->streams);
 	HOLDS(ipq_streams_attach(m->memory, m->size, NULL, &m->streams) == 0);
 	HOLDS(m->streams.chunks_free == chunks);
+	/* It would edit no more. */
+	m->half->done = done;
 	return 0;
 }
 

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
 local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/send/send.h",
-  "lib/flow/flow.h", "lib/flow/shared.h", "lib/queue/queue.h", "bindings/core_calls.h" }
+  "lib/flow/flow.h", "lib/flow/shared.h", "lib/stream/stream.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
   ipq_packet = { "data", "data_len", "len", "packet_id", "verdict", "set", "mark", "priority",
@@ -47,7 +47,7 @@ local structs = {
   ipq_live = { "packet", "handle", "newest" },
   ipq_device = { "index", "type", "mtu", "name", "until_ms" },
   ipq_devices = { "fd", "slots" },
-  ipq_driver = { "source", "batch", "outbox", "flows", "now_us", "bypass_mark", "times_packets",
+  ipq_driver = { "source", "batch", "outbox", "flows", "streams", "now_us", "bypass_mark", "times_packets",
     "interrupt", "woken", "idle_turns", "look_at", "handed_ns", "kept_count",
     "kept", "kept_counters" },
   ipq_due = { "due", "number", "slot" },
@@ -56,6 +56,16 @@ local structs = {
   ipq_shared_key = { "bytes", "text", "len", "kind" },
   ipq_shared_value = { "number", "text", "len", "kind" },
   ipq_shared_figures = { "size", "used", "tables", "damaged" },
+    ipq_stream_edit = { "at", "out", "removed", "added", "text" },
+    ipq_stream_half = { "seen", "done", "una", "acked", "sent", "edge", "fin", "base", "isn", "alive", "ring", "mss",
+    "scale", "bits" },
+    ipq_stream = { "half", "flow", "generation", "state", "unused" },
+    ipq_stream_counters = { "opened", "edited", "reset", "lost", "no_room", "one_sided", "is_signed", "limited",
+    "refused", "injected" },
+    ipq_streams = { "head", "records", "chunks", "connections", "chunk_count", "chunks_free", "free_chunk",
+    "free_record", "outbox", "hold", "commit", "owner", "now_us", "hold_us", "peek_most", "buffer_most", "headroom",
+    "ports", "edits", "shows", "on_limit", "on_error", "counters", "flows", "of_flow", "flow_count", "talks",
+    "scratch", "spare", "holding", "shown", "last_shown" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }

@@ -151,7 +151,7 @@ describe("the systemd service", function()
 
   it("keeps the sockets, and the one capability that it takes", function()
     local unit = document.read "host/ipq-lua@.service.in"
-    for _, line in ipairs { "Type=notify", "FileDescriptorStoreMax=129", "Environment=FDSTORE=129", "KillMode=mixed",
+    for _, line in ipairs { "Type=notify", "FileDescriptorStoreMax=193", "Environment=FDSTORE=193", "KillMode=mixed",
       "Restart=on-failure",
       "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL",
       "NoNewPrivileges=yes", "ExecReload=@BINDIR@/ipq-lua --ctl=%i reload", "RuntimeDirectory=ipq-lua/%i" } do

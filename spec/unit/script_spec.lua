@@ -35,7 +35,7 @@ describe("script.load", function()
     { "return { filer = print }", "unknown field 'filer'; did you mean 'filter'%?$" },
     { "return { filter = print, init = print }", "unknown field 'init'; did you mean 'start'%?$" },
     { "return { filter = print, nonsense = 1 }",
-      "unknown field 'nonsense'; it may have filter, start, save, restore, stop, queue, flow, send, arp, "
+      "unknown field 'nonsense'; it may have filter, start, save, restore, stop, queue, flow, stream, send, arp, "
         .. "private and needs" },
     { "return { filter = print, [1] = 1 }", "unknown field '1'; it may have filter" },
     { "return { filter = print, start = 1 }", "field 'start' must be a function" },

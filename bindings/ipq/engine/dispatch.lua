@@ -24,6 +24,7 @@ local packet = require "ipq.packet.view"
 local outcome = require "ipq.engine.outcome"
 local sending = require "ipq.engine.send"
 local setting = require "ipq.engine.setting"
+local streams = require "ipq.engine.streams"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
@@ -31,7 +32,7 @@ local C, begin, close, live_view = abi.C, packet.begin, live.close, packet.live_
 local apply, packet_time = outcome.apply, timer.packet_time
 -- A script may overwrite globals, by a forgotten "local" if not on purpose.
 local debug_getinfo, debug_traceback, coroutine_running = debug.getinfo, debug.traceback, coroutine.running
-local error, pcall, tostring, xpcall = error, pcall, tostring, xpcall
+local error, pcall, tonumber, tostring, xpcall = error, pcall, tonumber, tostring, xpcall
 local TIMERS_ARE_DUE, IS_TO_LOOK = -ffi.C.IPQ_ETIME, -ffi.C.IPQ_EALREADY
 -- Packets after which the loop is compiled, if its filter lets it be; and turns of the loop, with no filter in them,
 -- that are enough to have it compiled.
@@ -66,7 +67,7 @@ end
 ---@param driver_address any lightuserdata or pointer; driver and batch outlive the functions
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?
 ---@param observe? fun(p: any, pkt: ipq.Packet, why?: string, held?: ipq.Held) called when a packet is judged, with
----  its struct ipq_packet, its view, what went wrong with it, and its handle where it was held
+---  its struct ipq_packet, its view, what went wrong with it, and where it was held its handle, or by a stream its id
 ---@param timers? any a heap of timer.lua, or false: none are run; those of ipq.after() and ipq.every()
 ---@param is_program? boolean whether the process is there for this loop alone: then LuaJIT is watched
 ---@return fun(): integer run
@@ -110,6 +111,13 @@ function M.new(driver_address, filter, observe, timers, is_program)
   local is_following = false
 
   local keeper = held.new(driver, driver_address, observe, tell_error)
+
+  --- A packet that a stream has held has its verdict.
+  local function show_held(p)
+    local packet_before, handle_before, keeper_before = live.save()
+    observe(p, ffi.cast(abi.view_pointer, live.begin(p)), nil, tonumber(p.packet_id))
+    live.restore(packet_before, handle_before, keeper_before)
+  end
 
   local function fail(p, why)
     if p.held ~= 0 then keeper:release(p) end
@@ -226,6 +234,8 @@ function M.new(driver_address, filter, observe, timers, is_program)
     local flows_before = flows.use(opened, batch)
     is_following = opened ~= nil
     driver.flows = opened and opened.table or nil
+    local streams_before, driver_before = streams.current, streams.driver
+    if keeper.streams ~= streams_before then streams.use(keeper.streams, driver, observe and show_held) end
     driver.bypass_mark, driver.times_packets = setting.bypass_mark, is_replay and 1 or 0
     if timers then timers:enter(batch, is_replay) end
     while true do
@@ -237,7 +247,12 @@ function M.new(driver_address, filter, observe, timers, is_program)
         live.restore(packet_before, handle_before, keeper_before)
         live.outbox = outbox_before
         -- A program's save() and stop() may look at them.
-        if not is_program then flows.use(flows_before) end
+        if not is_program then
+          flows.use(flows_before)
+          if keeper.streams ~= streams_before then
+            streams.use(streams_before, driver_before, streams_before and streams_before.shown)
+          end
+        end
         if guard then guard(guarded) end
         return count
       else

@@ -25,6 +25,7 @@ local apply, complete, fail = outcome.apply, outcome.complete, outcome.fail
 local band = bit.band
 local copy_type = ffi.typeof "struct { struct ipq_packet packet; uint8_t bytes[?]; }"
 local byte_array = ffi.typeof "uint8_t[?]"
+local BY_STREAM = E.IPQ_HELD_BY_STREAM
 local SIZE, HAS_CT = ffi.sizeof "struct ipq_packet", E.IPQ_HAS_CT
 -- Bytes of a copy: twice as many as long as they are too few, from the least on. Larger ones than the most are not kept
 -- to be used again, as all that may be held might have been as large once.
@@ -190,6 +191,10 @@ local function judge(state, refusal, value, bytes)
   local why = apply(p, value, bytes)
   live.keeper = keeper_before
   if why then fail(keeper.batch, p, why) end
+  if p.held == BY_STREAM then
+    give_back(state) -- its stream has a copy
+    return
+  end
   C.ipq_driver_commit_held(keeper.driver, p)
   if keeper.observe then
     local packet_before, handle_before = live.save()

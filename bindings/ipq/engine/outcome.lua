@@ -5,13 +5,15 @@ local buffer = require "ipq.packet.buffer"
 local ffi = require "ffi"
 local live = require "ipq.engine.live"
 local sending = require "ipq.engine.send"
+local streams = require "ipq.engine.streams"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local match, sub, tostring, type = string.match, string.sub, tostring, type
 
 local C, devices, is_valid, reject_of = abi.C, abi.devices, verdict.is_valid, verdict.reject_of
-local reject = sending.reject
-local band, bor, cast, DROP = bit.band, bit.bor, ffi.cast, verdict.DROP
+local reject, step = sending.reject, streams.step
+local band, bor, cast, DROP, REPEAT = bit.band, bit.bor, ffi.cast, verdict.DROP, verdict.REPEAT
+local BY_STREAM = ffi.C.IPQ_HELD_BY_STREAM
 local is_buffer, open_buffer = buffer.is_buffer, buffer.open
 local PAYLOAD, OVERSIZED = ffi.C.IPQ_SET_PAYLOAD, ffi.C.IPQ_SET_OVERSIZED
 local LAYOUT, SEGMENTED = ffi.C.IPQ_SET_LAYOUT, ffi.C.IPQ_SET_SEGMENTED
@@ -109,9 +111,19 @@ function M.apply(p, value, bytes)
     end
     put_back(p)
     p.set = band(p.set, NO_CHANGE)
-  else
-    return (M.complete(p))
+    return nil
   end
+  if streams.current and p.verdict ~= REPEAT then
+    local why = step(p)
+    if why then return why end
+    if p.held == BY_STREAM then return nil end
+    if p.verdict == DROP then
+      put_back(p)
+      p.set = band(p.set, NO_CHANGE)
+      return nil
+    end
+  end
+  return (M.complete(p))
 end
 
 --- Gives a packet of the batch's, or a copy, the error verdict.
@@ -122,6 +134,8 @@ function M.fail(batch, p, why)
   -- In a capture none has a mark.
   if p.came ~= nil and band(p.set, MARK) ~= 0 then p.mark = 0 end
   p.set = 0
+  -- What is not translated corrupts an edited connection.
+  if streams.is_edited(p) then p.verdict = DROP end
   p.reject = batch.error_reject
   if p.reject ~= 0 then reject(p) end
   batch.counters.errors = batch.counters.errors + 1

@@ -5,6 +5,7 @@ local debug, io, ipairs, load, package, pairs, require = debug, io, ipairs, load
 local pcall, tostring, type, unpack, xpcall = pcall, tostring, type, unpack, xpcall
 
 local flows = require "ipq.engine.flows"
+local streams = require "ipq.engine.streams"
 local globals = require "ipq.engine.globals"
 local log = require "ipq.log"
 local spelling = require "ipq.spelling"
@@ -21,6 +22,7 @@ local M = {}
 ---@field queue {copy?: "packet"|"meta", range?: integer, sent?: boolean}
 ---@field send boolean whether it sends packets of its own
 ---@field flow table? what it says of flows; nil: it follows none
+---@field stream table? what it says of streams; nil: it reads none
 ---@field arp boolean whether the ARP of a capture comes to the filter
 ---@field private boolean whether a capture that it writes must tell nothing of the one that came
 ---@field args table<string, any>
@@ -30,7 +32,7 @@ local M = {}
 local known = {
   filter = "function", start = "function", save = "function", restore = "function", stop = "function", queue = "table",
   needs = "string", arp = "boolean", private = "boolean", send = "boolean",
-  flow = "table",
+  flow = "table", stream = "table",
 }
 local known_of_queue = { copy = true, range = true, sent = true }
 
@@ -60,6 +62,19 @@ local function check_queue(queue)
   return true
 end
 
+--- Why what the script says of its streams cannot be, or nil.
+local function check_stream(returned)
+  local message = streams.refusal(returned.stream)
+  local queue = returned.queue or {}
+  if not message and (queue.copy == "meta" or queue.range) then
+    message = "streams need whole packets: leave out queue.copy and queue.range"
+  end
+  return message
+end
+
+--- The filter of a script that has streams alone.
+local function accept() end
+
 --- What the script returned, as a table. nil, message where it is no filter.
 local function check(returned)
   if type(returned) == "function" then returned = { filter = returned } end
@@ -74,22 +89,27 @@ local function check(returned)
     local kind = known[key]
     if not kind then
       return nil, ("the script's table has an unknown field '%s'%s"):format(tostring(key),
-        instead(key, known, "filter, start, save, restore, stop, queue, flow, send, arp, private and needs"))
+        instead(key, known, "filter, start, save, restore, stop, queue, flow, stream, send, arp, private and needs"))
     end
     if type(value) ~= kind then
       return nil, ("the script's field '%s' must be a %s, not a %s"):format(key, kind, type(value))
     end
   end
-  if not returned.filter then return nil, "the script's table has no function 'filter'" end
+  if not returned.filter and not returned.stream then
+    return nil, "the script's table has no function 'filter'"
+  end
   local queue = returned.queue or {}
   local ok, message = check_queue(queue)
   if not ok then return nil, message end
   message = returned.flow and flows.refusal(returned.flow)
+  if not message then message = returned.stream and check_stream(returned) end
   if message then return nil, message end
   return {
-    filter = returned.filter, start = returned.start, save = returned.save, restore = returned.restore,
+    filter = returned.filter or accept, start = returned.start, save = returned.save, restore = returned.restore,
     stop = returned.stop, queue = queue, arp = returned.arp or false, private = returned.private or false,
-    send = returned.send or false, flow = returned.flow,
+    send = returned.send or returned.stream and returned.stream.edit or false,
+    -- A stream is found by its flow.
+    flow = returned.flow or returned.stream and {}, stream = returned.stream,
   }
 end
 

@@ -12,6 +12,7 @@ local flows = require "ipq.engine.flows"
 local live = require "ipq.engine.live"
 local sending = require "ipq.engine.send"
 local spelling = require "ipq.spelling"
+local streams = require "ipq.engine.streams"
 local verdict = require "ipq.verdict"
 -- A script may overwrite globals.
 local error, getmetatable, pairs, rawget, setmetatable = error, getmetatable, pairs, rawget, setmetatable
@@ -222,6 +223,11 @@ function flows.ended(ended)
   return (setmetatable({ copy, number, copy.generation, flows.opened, kept }, object_mt))
 end
 
+--- The flow of that number, as what ipq.flows() gives.
+function flows.object(number)
+  return (setmetatable({ false, number, flows.table.records[number].generation, flows.opened }, object_mt))
+end
+
 local number_type = ffi.typeof "uint32_t[1]"
 
 --- The flows that there are, one after the other: for flow in ipq.flows() do … end.
@@ -269,9 +275,25 @@ end
 
 --- Accepts this packet, if the filter says nothing else, and all that come after it, without the filter being asked.
 function methods:bypass()
+  if streams.current and streams.current.streams.edits ~= 0 then
+    error("flow:bypass() cannot be where streams are edited: what is not translated corrupts them", 2)
+  end
   local f, p = target(self, "bypass")
   C.ipq_flow_decide(f, BYPASS)
   if p then p.verdict, p.reject = verdict.ACCEPT, 0 end
+end
+
+--- Resets both ends of a connection that is read as a stream.
+function methods:reset()
+  local opened = streams.current
+  if not opened or not live.outbox then
+    error("flow:reset() needs stream = { … } and send = true in the script's table", 2)
+  end
+  local f, p = target(self, "reset")
+  local number = p and p.flow_number - 1 or rawget(self, NUMBER)
+  if not C.ipq_streams_reset_flow(opened.streams, number, f.generation) then
+    error("flow:reset(): this flow is not read as a stream", 2)
+  end
 end
 
 core.flow = M

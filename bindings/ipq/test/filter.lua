@@ -22,7 +22,7 @@ local M = {}
 local Filter = {}
 local filter_mt = {
   __index = keys.strict("a filter", { "filter", "queue", "arp", "send", "args", "script", "default", "on_error",
-    "timers", "flows" }, Filter),
+    "timers", "flows", "streams" }, Filter),
 }
 
 --- Calls a function of the script's, with its timers, and its right to send.
@@ -129,12 +129,14 @@ function M.load(path, args, options)
     end
   end
   local opened = loaded.flow and memory.with_timers(timers, memory.new_flows, loaded.flow) or nil
+  local read = loaded.stream and memory.with_timers(timers, memory.new_streams, loaded.stream, opened) or nil
   local ok, why = call(timers, loaded, "start", loaded.args)
   if ok and options.restore ~= nil then ok, why = call(timers, loaded, "restore", options.restore) end
   if not ok then error(why, 2) end
   return setmetatable({
     script = loaded, filter = loaded.filter, queue = loaded.queue, arp = loaded.arp, send = loaded.send,
     args = loaded.args, default = options.default, on_error = options.on_error, timers = timers, flows = opened,
+    streams = read,
   }, filter_mt)
 end
 

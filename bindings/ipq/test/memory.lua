@@ -14,6 +14,7 @@ local log = require "ipq.log"
 local metadata = require "ipq.build.meta"
 local misuse = require "ipq.build.misuse"
 local sending = require "ipq.engine.send"
+local streams = require "ipq.engine.streams"
 local timer = require "ipq.engine.timer"
 local verdict = require "ipq.verdict"
 
@@ -55,6 +56,20 @@ function M.new_flows(config)
   local opened, message = flows.begin(config, bytes + -address % LINE, size)
   if not opened then error(message, 0) end
   opened.memory, opened.has_packet_time = bytes, true
+  return opened
+end
+
+local CONNECTIONS = 256
+local RECORD = 256
+
+--- The streams of a script's, empty; what it says of them is its field stream, and opened_flows what new_flows() gave.
+function M.new_streams(config, opened_flows)
+  local size = tonumber(C.ipq_streams_size(math.min(config.connections or CONNECTIONS, FLOWS_MOST)))
+  local bytes = ffi.new("uint8_t[?]", size + RECORD)
+  local address = tonumber(ffi.cast("uintptr_t", bytes))
+  local opened, message = streams.begin(config, bytes + -address % RECORD, size, opened_flows)
+  if not opened then error(message, 0) end
+  opened.memory = bytes
   return opened
 end
 
@@ -377,6 +392,8 @@ local function read_verdict(v)
   return read[0], read[1]
 end
 
+local newest_id = 1 -- of packets that streams may hold
+
 local function judge(slot, bytes, meta, filter, options)
   local anchors = {}
   slot.anchors = anchors
@@ -384,15 +401,20 @@ local function judge(slot, bytes, meta, filter, options)
   slot.batch.error_verdict, slot.batch.error_reject = read_verdict(options.on_error or E.IPQ_DROP)
   slot.driver.outbox = options.send and slot.outbox or nil
   local devices = fill(slot.p, slot.batch.slots, bytes, meta, options.queue or {}, anchors)
+  if options.streams and not meta.packet_id then
+    newest_id = newest_id + 1
+    slot.p.packet_id = newest_id
+  end
   slot.outcome = nil
   slot.memory:offer()
   local loop = slot:loop_of(filter)
-  loop.keeper.flows = options.flows
+  loop.keeper.flows, loop.keeper.streams = options.flows, options.streams
   loop.run()
   if slot.p.held ~= 0 then
     -- Its link header stays with its slot.
     slot.outcome = { is_held = true, l2hdr = changed_link(slot.p) }
-    slot.held[loop.keeper.newest] = slot.outcome
+    local holder = slot.p.held == E.IPQ_HELD_BY_STREAM and tonumber(slot.p.packet_id) or loop.keeper.newest
+    slot.held[holder] = slot.outcome
   end
   for number in pairs(devices) do abi.devices.slots[number].until_ms = 0 end
   slot.outcome.sent = slot:take_sent()
@@ -400,7 +422,7 @@ local function judge(slot, bytes, meta, filter, options)
 end
 
 --- Judges a packet. Options: queue (copy and range, as a script says them), default and on_error (verdicts), timers,
---- send (whether the filter may), flows (what new_flows() gave).
+--- send (whether the filter may), flows and streams (what new_flows() and new_streams() gave).
 ---@param bytes string an IP packet
 ---@param meta table its metadata, by the names of fields
 ---@param filter fun(pkt: ipq.Packet): ipq.verdict?, (string|ipq.Buffer)?

@@ -132,6 +132,24 @@ function test.run(filter, packet) end
 ---@return ipq.test.Replay
 function test.replay(path, filter, options) end
 
+---What came of a connection between two ends, through a filter.
+---@class ipq.test.Connection
+---@field client string what the client got
+---@field server string what the server got
+---@field is_closed boolean whether both have said and heard all
+---@field is_reset boolean whether an end was reset
+---@field packets integer that the filter has judged
+---@field faults string[] what no correct end would have sent the other one: empty where all is well
+---@field log string[]
+
+---Lets two ends speak TCP with each other through a filter, and a network between them that may lose packets, double them
+---and exchange their order, on either side of the filter. client and server are what each says, text or a list of texts of
+---which each begins a segment; loss, order and twice are shares; the same seed has the same course.
+---@param filter ipq.test.Filter|fun(pkt: ipq.Packet): ipq.verdict?
+---@param options? {client?: string|string[], server?: string|string[], loss?: number, order?: number, twice?: number, seed?: integer, mss?: integer, window?: integer, isn?: integer, sack?: boolean, saddr?: string, daddr?: string, sport?: integer, dport?: integer, seconds?: number}
+---@return ipq.test.Connection
+function test.connection(filter, options) end
+
 ---The packets of a capture file, with their link headers where these are Ethernet's; frames that are no IP are left out,
 ---and ARP unless the options ask for it. Raises where it cannot be opened.
 ---@param path string

@@ -1,0 +1,191 @@
+--- What a handler of a script's reads and edits: stream:peek(), read(), skip(), insert() and the others. It is good in
+--- the handler alone, a coroutine, which waits in these functions until what it asks for has come.
+local abi = require "ipq.engine.abi"
+local core = require "ipq.core"
+local ffi = require "ffi"
+local spelling = require "ipq.spelling"
+local streams = require "ipq.engine.streams"
+-- A script may overwrite globals.
+local coroutine_running, coroutine_yield = coroutine.running, coroutine.yield
+local error, rawget, setmetatable, tonumber, tostring, type = error, rawget, setmetatable, tonumber, tostring, type
+
+-- One for the Lua state (see engine/abi.lua).
+if core.stream then return core.stream end
+
+local C, E = abi.C, ffi.C
+local PEEK, PEEK_LINE = E.IPQ_STREAM_PEEK, E.IPQ_STREAM_PEEK_LINE
+local READ, LINE = E.IPQ_STREAM_READ, E.IPQ_STREAM_LINE
+local FAR = 2 ^ 62
+local EAGAIN = 11
+
+local M = {}
+
+---@class ipq.Stream
+---@field eof boolean whether its end has said all: nothing more will come
+local Stream = {}
+
+-- What is in a stream: whose it is, its number, its direction.
+local OPENED, NUMBER, DIRECTION = 1, 2, 3
+
+local mt = { __metatable = false }
+
+function mt:__index(key)
+  local method = Stream[key]
+  if method then return method end
+  if key == "eof" then
+    local opened = rawget(self, OPENED)
+    return (C.ipq_stream_is_end(opened.streams, rawget(self, NUMBER), rawget(self, DIRECTION)))
+  end
+  error(("a stream has no '%s'%s"):format(tostring(key), spelling.hint(key, Stream)), 2)
+end
+
+function mt.__newindex() error("a stream's fields cannot be assigned", 2) end
+
+function mt:__tostring() return rawget(self, DIRECTION) == 0 and "stream of the client" or "stream of the server" end
+
+--- What C is called with, of a stream whose handler runs. Errors are at the level of who called the caller.
+local function open(stream, name)
+  if type(stream) ~= "table" or rawget(stream, OPENED) == nil then
+    error(("%s() is a method of a stream: stream:%s()"):format(name, name), 3)
+  end
+  local opened = rawget(stream, OPENED)
+  local thread = opened.running
+  if not thread or thread.stream ~= stream or coroutine_running() ~= thread.coroutine then
+    error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3)
+  end
+  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
+end
+
+local function check(name, n, most, which)
+  if type(n) ~= "number" or not (n >= 0 and n <= most) or n % 1 ~= 0 then
+    error(("stream:%s() takes a whole number of bytes, from 0 to %d%s; not %s"):format(name, most, which,
+      spelling.value(n)), 3)
+  end
+end
+
+--- Waits for bytes. Gives them; nil where none are left. reads: they are passed as they come.
+local function wait(opened, number, direction, mode, n)
+  local list = opened.streams
+  local count = C.ipq_stream_ask(list, number, direction, mode, n)
+  while count < 0 do
+    coroutine_yield()
+    count = C.ipq_stream_ask(list, number, direction, mode, n)
+  end
+  if count == 0 then return n == 0 and "" or nil end
+  local bytes = ffi.string(C.ipq_stream_bytes(list, number, direction), count)
+  if mode == READ or mode == LINE then C.ipq_stream_pass(list, number, direction, count) end
+  return bytes
+end
+
+--- The next n bytes, which are held until it is decided what becomes of them; fewer where the stream ends before, nil
+--- where it has ended.
+---@param n integer at most stream.peek
+---@return string? bytes
+function Stream:peek(n)
+  local opened, number, direction = open(self, "peek")
+  check("peek", n, opened.streams.peek_most, " (stream.peek)")
+  local bytes = wait(opened, number, direction, PEEK, n)
+  return bytes
+end
+
+--- The next line, with what ends it ("\n"), held; its first max bytes where it has more, what there is where the stream
+--- ends before its end, nil where it has ended.
+---@param max? integer at most stream.peek, which is what it is where it is left out
+---@return string? line
+function Stream:peek_line(max)
+  local opened, number, direction = open(self, "peek_line")
+  if max == nil then max = opened.streams.peek_most end
+  check("peek_line", max, opened.streams.peek_most, " (stream.peek)")
+  local line = wait(opened, number, direction, PEEK_LINE, max)
+  return line
+end
+
+--- The next n bytes, which have been passed, as they came; fewer where the stream ends before, nil where it has ended.
+---@param n integer at most stream.limit
+---@return string? bytes
+function Stream:read(n)
+  local opened, number, direction = open(self, "read")
+  check("read", n, opened.streams.buffer_most, " (stream.limit)")
+  local bytes = wait(opened, number, direction, READ, n)
+  return bytes
+end
+
+--- The next line, as stream:peek_line() gives it, which has been passed.
+---@param max? integer at most stream.limit, which is what it is where it is left out
+---@return string? line
+function Stream:line(max)
+  local opened, number, direction = open(self, "line")
+  if max == nil then max = opened.streams.buffer_most end
+  check("line", max, opened.streams.buffer_most, " (stream.limit)")
+  local line = wait(opened, number, direction, LINE, max)
+  return line
+end
+
+--- Passes the next n bytes, or all, whenever they come; the handler goes on behind them, and does not wait.
+---@param n integer|"all"
+function Stream:skip(n)
+  local opened, number, direction = open(self, "skip")
+  if n == "all" then n = FAR end
+  check("skip", n, FAR, ', or "all"')
+  C.ipq_stream_pass(opened.streams, number, direction, n)
+end
+
+--- Puts text where the handler stands, and removes so many bytes that follow.
+local function change(opened, number, direction, removed, text, level)
+  if opened.streams.edits == 0 then
+    error("a stream is edited where the script says so: edit = true in its stream = { … }", level + 1)
+  end
+  local code = C.ipq_stream_change(opened.streams, number, direction, removed, text, #text)
+  while code == -EAGAIN do
+    coroutine_yield()
+    code = C.ipq_stream_change(opened.streams, number, direction, removed, text, #text)
+  end
+  if code ~= 0 then return nil, "no room for so much text (--stream-memory)" end
+  return true
+end
+
+local function check_text(name, text)
+  if type(text) ~= "string" then error(("stream:%s() takes text, not %s"):format(name, spelling.value(text)), 3) end
+end
+
+--- Inserts text in front of the byte that comes next: it goes out with that, or with the stream's end.
+---@param text string
+---@return boolean? inserted nil where there is no room
+---@return string? why
+function Stream:insert(text)
+  local opened, number, direction = open(self, "insert")
+  check_text("insert", text)
+  local done, why = change(opened, number, direction, 0, text, 2)
+  return done, why
+end
+
+--- Removes the next n bytes, whenever they come; the handler goes on behind them.
+---@param n integer
+---@return boolean? erased nil where there is no room
+---@return string? why
+function Stream:erase(n)
+  local opened, number, direction = open(self, "erase")
+  check("erase", n, FAR / 2, "")
+  local done, why = change(opened, number, direction, n, "", 2)
+  return done, why
+end
+
+--- Puts text in the place of the next n bytes; the handler goes on behind them.
+---@param n integer
+---@param text string
+---@return boolean? replaced nil where there is no room
+---@return string? why
+function Stream:replace(n, text)
+  local opened, number, direction = open(self, "replace")
+  check("replace", n, FAR / 2, "")
+  check_text("replace", text)
+  local done, why = change(opened, number, direction, n, text, 2)
+  return done, why
+end
+
+function streams.new(opened, number, direction)
+  return (setmetatable({ opened, tonumber(number), tonumber(direction) }, mt))
+end
+
+core.stream = M
+return M
