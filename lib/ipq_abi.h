@@ -303,6 +303,21 @@ enum ipq_conntrack_has {
 	IPQ_CT_HAS_ZONE = 0x40000
 };
 
+/* What was done with the connections that a script has chosen, and why others were left alone. */
+enum ipq_stream_count {
+	IPQ_STREAMS_READ = 0,	   /* that a script has chosen */
+	IPQ_STREAMS_EDITED = 1,	   /* of them, those that have had an edit */
+	IPQ_STREAMS_RESET = 2,	   /* by the script, by a limit, by an error, at the end */
+	IPQ_STREAMS_LOST = 3,	   /* whose edits could not be told any more */
+	IPQ_STREAMS_LIMITED = 4,   /* directions whose handler was ended by a limit */
+	IPQ_STREAMS_NO_ROOM = 5,   /* left alone: there was no record free */
+	IPQ_STREAMS_ONE_SIDED = 6, /* left alone: the other direction does not come to the queue */
+	IPQ_STREAMS_SIGNED = 7,	 /* left alone: an option signs the segments (RFC 2385, RFC 5925) */
+	IPQ_STREAMS_DROPPED = 8, /* segments: damaged, cut off, or out of reach */
+	IPQ_STREAMS_INJECTED = 9, /* segments of our own */
+	IPQ_STREAMS_COUNTS = 10
+};
+
 /* Counters: one writer, they only grow. */
 struct ipq_counters {
 	uint64_t batches;
@@ -325,6 +340,7 @@ struct ipq_counters {
 	uint64_t sent;	       /* packets of our own, those of rejects among them */
 	uint64_t own;	       /* of them, those that came back and were passed unseen */
 	uint64_t unsent[9];    /* by enum ipq_unsent; IPQ_UNSENT_REASONS */
+	uint64_t streams[10];  /* by enum ipq_stream_count; IPQ_STREAMS_COUNTS */
 };
 
 enum ipq_statistics_limits {

@@ -1,6 +1,8 @@
 #include "metrics.h"
+#include "streams.h"
 #include "lib/queue/histogram.h"
 #include "lib/send/send.h"
+#include "lib/stream/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,6 +93,18 @@ static void put_not_sent(FILE *out, const struct queues *queues)
 			fprintf(out, "ipq_not_sent_total{queue=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
 				stats->queue_num, ipq_unsent_word(reason),
 				stats->counters.unsent[reason]);
+}
+
+/* Of scripts that read connections. */
+static void put_streams(FILE *out, const struct queues *queues)
+{
+	put_head(out, "ipq_streams_total", "counter",
+		 "Connections that the filter reads, edits, or leaves alone, by what was done.");
+	FOR_EACH_QUEUE (queues, stats)
+		for (uint32_t i = 0; i < IPQ_STREAMS_COUNTS && streams_is_any(&stats->counters);
+		     i++)
+			fprintf(out, "ipq_streams_total{queue=\"%u\",what=\"%s\"} %" PRIu64 "\n",
+				stats->queue_num, ipq_streams_word(i), stats->counters.streams[i]);
 }
 
 /* Of queues whose numbers this process may not read there are none. */
@@ -218,6 +232,7 @@ static void put_all(FILE *out, const struct queues *queues)
 	put_packets(out, queues);
 	put_counters(out, queues);
 	put_not_sent(out, queues);
+	put_streams(out, queues);
 	put_lost(out, queues);
 	put_flows(out, queues);
 	put_workers(out, queues);

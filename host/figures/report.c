@@ -1,5 +1,6 @@
 #include "report.h"
 #include "sent.h"
+#include "streams.h"
 #include "host/base/log.h"
 #include "lib/ports.h"
 #include "lib/packet/packet.h"
@@ -125,6 +126,7 @@ void report_end(int queue_num, const struct ipq_counters *counters, const struct
 		unsigned int restarts)
 {
 	char lost[64] = "", restarted[64] = "", sent[SENT_TEXT_SIZE];
+	char streams[STREAMS_TEXT_SIZE];
 
 	if (overflow->is_known)
 		snprintf(lost, sizeof(lost), ", %" PRIu32 " lost unseen",
@@ -140,6 +142,8 @@ void report_end(int queue_num, const struct ipq_counters *counters, const struct
 		  restarted);
 	if (sent_is_any(counters))
 		log_queue(LOG_LEVEL_INFO, queue_num, ": %s", sent_text(counters, sent));
+	if (streams_is_any(counters))
+		log_queue(LOG_LEVEL_INFO, queue_num, ": %s", streams_text(counters, streams));
 	if (counters->oversized)
 		log_queue(LOG_LEVEL_WARN, queue_num,
 			  ": %" PRIu64 " of the accepted packets had grown larger than the MTU of "
@@ -169,6 +173,8 @@ void report_add(struct ipq_counters *counters, struct overflow *overflow,
 	counters->rejected += more_counters->rejected;
 	for (int reason = 0; reason < IPQ_UNSENT_REASONS; reason++)
 		counters->unsent[reason] += more_counters->unsent[reason];
+	for (uint32_t i = 0; i < IPQ_STREAMS_COUNTS; i++)
+		counters->streams[i] += more_counters->streams[i];
 	overflow->is_known = overflow->is_known && more_overflow->is_known;
 	overflow->queue_full += more_overflow->queue_full;
 	overflow->socket_full += more_overflow->socket_full;

@@ -1,5 +1,6 @@
 #include "stats_table.h"
 #include "sent.h"
+#include "streams.h"
 #include "lib/queue/histogram.h"
 
 #include <inttypes.h>
@@ -122,6 +123,14 @@ static void put_flows(FILE *out, const struct stats *now)
 			memory(now->flow_bytes, text));
 }
 
+static void put_streams(FILE *out, const struct stats *now)
+{
+	char text[STREAMS_TEXT_SIZE];
+
+	if (streams_is_any(&now->counters))
+		fprintf(out, "%5u  %s\n", now->queue_num, streams_text(&now->counters, text));
+}
+
 static void put_script(FILE *out, const struct stats *now, const struct stats *before,
 		       double seconds)
 {
@@ -152,6 +161,8 @@ void stats_table_put(FILE *out, pid_t pid, const struct stats_snapshot *now,
 		put_sent(out, &now->stats[i], &before->stats[i], seconds);
 	for (uint32_t i = 0; i < now->head.count; i++)
 		put_flows(out, &now->stats[i]);
+	for (uint32_t i = 0; i < now->head.count; i++)
+		put_streams(out, &now->stats[i]);
 	if (now->stats[0].shared_bytes)
 		fprintf(out, "  all  share tables, in %s\n",
 			memory(now->stats[0].shared_bytes, text));

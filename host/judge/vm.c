@@ -470,6 +470,11 @@ bool vm_sends(struct vm *vm)
 	return script_has(vm, "send");
 }
 
+bool vm_edits(struct vm *vm)
+{
+	return script_has(vm, "edits");
+}
+
 bool vm_takes_sent(struct vm *vm)
 {
 	bool takes;

@@ -51,6 +51,9 @@ bool vm_takes_arp(struct vm *vm);
 bool vm_sends(struct vm *vm);
 bool vm_takes_sent(struct vm *vm);
 
+/* Whether it edits connections. */
+bool vm_edits(struct vm *vm);
+
 /* Whether what it writes of a capture must tell nothing of the one that came. */
 bool vm_is_private(struct vm *vm);
 

@@ -1,7 +1,9 @@
 /* What may be asked on the control socket. */
 #include "supervisor.h"
 #include "host/base/base.h"
+#include "host/figures/streams.h"
 #include "lib/send/send.h"
+#include "lib/stream/stream.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -84,6 +86,15 @@ static void put_not_sent(FILE *out, const struct ipq_counters *counters)
 	fputs("}", out);
 }
 
+static void put_streams(FILE *out, const struct ipq_counters *counters)
+{
+	fputs(",\"streams\":{", out);
+	for (uint32_t i = 0; i < IPQ_STREAMS_COUNTS; i++)
+		fprintf(out, "%s\"%s\":%" PRIu64, i ? "," : "", ipq_streams_word(i),
+			counters->streams[i]);
+	fputs("}", out);
+}
+
 static void put_stats_object(FILE *out, const struct stats *stats)
 {
 	const struct ipq_counters *c = &stats->counters;
@@ -99,6 +110,8 @@ static void put_stats_object(FILE *out, const struct stats *stats)
 		c->repeated, c->stopped, c->errors, c->oversized, c->refused, c->malformed, c->sent,
 		c->rejected, c->own, stats->restarts);
 	put_not_sent(out, c);
+	if (streams_is_any(c))
+		put_streams(out, c);
 	if (stats->flow_bytes)
 		fprintf(out, ",\"flows\":%" PRIu32, stats->flows);
 	if (stats->is_lost_known)

@@ -192,6 +192,8 @@ void ipq_counters_add(struct ipq_counters *to, const struct ipq_counters *from)
 	to->own += from->own;
 	for (uint32_t i = 0; i < IPQ_UNSENT_REASONS; i++)
 		to->unsent[i] += from->unsent[i];
+	for (uint32_t i = 0; i < IPQ_STREAMS_COUNTS; i++)
+		to->streams[i] += from->streams[i];
 	if (from->refused)
 		to->last_refusal = from->last_refusal;
 }

@@ -68,6 +68,7 @@ void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *strea
 	streams->hold = hold;
 	streams->commit = commit;
 	streams->outbox = driver->outbox;
+	streams->counts = driver->batch->counters.streams;
 }
 
 int ipq_driver_stream(struct ipq_driver *driver, struct ipq_packet *packet)

@@ -56,7 +56,7 @@ static void reset(struct ipq_streams *streams, struct ipq_stream *stream,
 		return;
 	tell(streams, stream, flow, 0);
 	tell(streams, stream, flow, 1);
-	streams->counters.reset++;
+	streams->counts[IPQ_STREAMS_RESET]++;
 }
 
 void ipq_streams_ended(struct ipq_streams *streams, const struct ipq_flow_ended *ended)

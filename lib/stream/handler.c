@@ -163,7 +163,7 @@ int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t dir
 	if (ret < 0)
 		return ret;
 	if (is_first && (removed || len))
-		streams->counters.edited++;
+		streams->counts[IPQ_STREAMS_EDITED]++;
 	ipq_stream_move(ear, half->done);
 	return 0;
 }

@@ -93,13 +93,13 @@ int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet)
 	if (!number || number > streams->flow_count)
 		return -EINVAL;
 	if (is_signed(packet)) {
-		streams->counters.is_signed++;
+		streams->counts[IPQ_STREAMS_SIGNED]++;
 		return -EOPNOTSUPP;
 	}
 	flow = &streams->flows->records[number - 1];
 	stream = ipq_stream_new(streams);
 	if (!stream) {
-		streams->counters.no_room++;
+		streams->counts[IPQ_STREAMS_NO_ROOM]++;
 		return -ENOSPC;
 	}
 	if (!ipq_stream_read(streams, packet, stream, &segment)) {
@@ -118,6 +118,6 @@ int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet)
 	ipq_stream_order();
 	stream->state = IPQ_STREAM_SYN_SENT;
 	streams->of_flow[number - 1] = segment.number + 1;
-	streams->counters.opened++;
+	streams->counts[IPQ_STREAMS_READ]++;
 	return (int)segment.number;
 }

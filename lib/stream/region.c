@@ -189,6 +189,7 @@ static void free_others(struct ipq_streams *streams, const struct claims *claims
 /* What is the process' alone. */
 static bool make_own(struct ipq_streams *streams, struct ipq_flows *flows)
 {
+	streams->counts = streams->own_counts;
 	streams->flows = flows;
 	streams->flow_count = flows ? flows->entries : 0;
 	streams->of_flow = calloc(streams->flow_count + 1, sizeof(*streams->of_flow));

@@ -95,7 +95,7 @@ static bool inject(struct ipq_streams *streams, const struct ipq_packet *way,
 	made.parsed = 0;
 	if (ipq_outbox_packet(streams->outbox, &made, cause) != 0)
 		return false;
-	streams->counters.injected++;
+	streams->counts[IPQ_STREAMS_INJECTED]++;
 	return true;
 }
 

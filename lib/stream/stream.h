@@ -83,20 +83,6 @@ struct ipq_stream {
 	uint8_t unused[68];
 };
 
-/* What was done with connections, and why others were left alone. One writer; they only grow. */
-struct ipq_stream_counters {
-	uint64_t opened;    /* streams that a script has chosen */
-	uint64_t edited;    /* of them, those that have had an edit */
-	uint64_t reset;	    /* that were reset by the script, by a limit or by an error */
-	uint64_t lost;	    /* whose edits could not be told any more */
-	uint64_t no_room;   /* left alone: there was no record free */
-	uint64_t one_sided; /* left alone: the other direction does not come to this queue */
-	uint64_t is_signed; /* left alone: an option signs the segments (RFC 2385, RFC 5925) */
-	uint64_t limited;   /* handlers that were ended by a limit */
-	uint64_t refused;   /* segments that were dropped: damaged, cut off or malformed */
-	uint64_t injected;  /* segments of our own */
-};
-
 /* What becomes of a connection when a limit is reached, or a handler raises. */
 enum ipq_stream_policy { IPQ_STREAM_PASSES = 0, IPQ_STREAM_RESETS = 1 };
 
@@ -130,8 +116,9 @@ struct ipq_streams {
 	uint8_t shows;	      /* packets that were held are kept for ipq_streams_shown() */
 	uint8_t on_limit;     /* enum ipq_stream_policy */
 	uint8_t on_error;
-	struct ipq_stream_counters counters;
+	uint64_t *counts; /* by enum ipq_stream_count; own_counts at first */
 	/* Its own. */
+	uint64_t own_counts[10]; /* IPQ_STREAMS_COUNTS */
 	struct ipq_flows *flows;
 	uint32_t *of_flow; /* the number of a flow's stream, + 1 */
 	uint32_t flow_count;
@@ -228,6 +215,9 @@ void ipq_stream_fail(struct ipq_streams *streams, uint32_t number, uint32_t dire
 bool ipq_streams_reset_flow(struct ipq_streams *streams, uint32_t flow, uint32_t generation);
 /* Whether a handler is waited for; not where a limit has ended it, or its connection has ended. */
 bool ipq_stream_is_heard(const struct ipq_streams *streams, uint32_t number, uint32_t direction);
+
+/* What enum ipq_stream_count says, as one word: "edited", "one_sided"; NULL: there is none. */
+const char *ipq_streams_word(uint32_t count);
 
 /* The memory (region.c) */
 

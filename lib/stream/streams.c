@@ -96,7 +96,7 @@ static int leave(struct ipq_streams *streams, struct ipq_packet *packet,
 {
 	if (!is_edited(stream))
 		return IPQ_STREAM_DONE;
-	streams->counters.refused++;
+	streams->counts[IPQ_STREAMS_DROPPED]++;
 	drop(packet);
 	return IPQ_STREAM_DONE;
 }
@@ -185,7 +185,7 @@ static void reset(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	}
 	drop(segment->packet);
 	ipq_stream_lose(streams, stream);
-	streams->counters.reset++;
+	streams->counts[IPQ_STREAMS_RESET]++;
 }
 
 /* Keeps what was held until it was seen. Its bytes must not be where the next one's will be. */
@@ -218,7 +218,7 @@ static void commit(struct ipq_streams *streams, struct ipq_stream_held *held)
 		streams->commit(streams->owner, packet);
 	} else if (packet->verdict != IPQ_DROP && streams->outbox) {
 		(void)ipq_outbox_packet(streams->outbox, packet, packet);
-		streams->counters.injected++;
+		streams->counts[IPQ_STREAMS_INJECTED]++;
 	}
 	if (!streams->shows || held->is_own) {
 		free(held);
@@ -270,7 +270,7 @@ void ipq_stream_release(struct ipq_streams *streams, struct ipq_stream *stream, 
 /* A limit is reached: the handler hears no more. */
 static int limit(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
-	streams->counters.limited++;
+	streams->counts[IPQ_STREAMS_LIMITED]++;
 	if (streams->on_limit == IPQ_STREAM_RESETS) {
 		reset(streams, segment);
 		return IPQ_STREAM_DONE;
@@ -425,7 +425,7 @@ int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet)
 		return begins(streams, packet) ? IPQ_STREAM_ASK : IPQ_STREAM_DONE;
 	}
 	if (is_one_sided(streams, &segment)) {
-		streams->counters.one_sided++;
+		streams->counts[IPQ_STREAMS_ONE_SIDED]++;
 		ipq_stream_forget(streams, packet->flow_number - 1);
 		return IPQ_STREAM_DONE;
 	}
@@ -506,4 +506,13 @@ uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction)
 				return i;
 			}
 	return IPQ_STREAM_NOBODY;
+}
+
+const char *ipq_streams_word(uint32_t count)
+{
+	static const char *const words[IPQ_STREAMS_COUNTS] = {
+		"read",	   "edited",	"reset",  "lost",    "limited",
+		"no_room", "one_sided", "signed", "dropped", "injected"};
+
+	return count < IPQ_STREAMS_COUNTS ? words[count] : NULL;
 }

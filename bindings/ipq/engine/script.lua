@@ -69,6 +69,9 @@ local function check_stream(returned)
   if not message and (queue.copy == "meta" or queue.range) then
     message = "streams need whole packets: leave out queue.copy and queue.range"
   end
+  if not message and returned.stream.edit and (queue.sent or returned.send == false) then
+    message = "what is edited is sent, too, and must not be judged again: leave out queue.sent, and send = false"
+  end
   return message
 end
 
@@ -110,6 +113,7 @@ local function check(returned)
     send = returned.send or returned.stream and returned.stream.edit or false,
     -- A stream is found by its flow.
     flow = returned.flow or returned.stream and {}, stream = returned.stream,
+    edits = returned.stream and returned.stream.edit or false,
   }
 end
 

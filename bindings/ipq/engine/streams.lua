@@ -21,6 +21,7 @@ if core.streams then return core.streams end
 
 local C, E = abi.C, ffi.C
 local streams_type, direction_type = ffi.typeof "struct ipq_streams", ffi.typeof "uint32_t[1]"
+local LIMITED = E.IPQ_STREAMS_LIMITED
 local DONE, ASK, WAKE = E.IPQ_STREAM_DONE, E.IPQ_STREAM_ASK, E.IPQ_STREAM_WAKE
 local PASSES, RESETS = tonumber(E.IPQ_STREAM_PASSES), tonumber(E.IPQ_STREAM_RESETS)
 local NOBODY = 2 ^ 32 - 1
@@ -184,7 +185,7 @@ function check_overdue(opened)
   local number = tonumber(C.ipq_streams_overdue(streams, direction))
   while number ~= NOBODY do
     opened.threads[number * 2 + direction[0]] = nil
-    streams.counters.limited = streams.counters.limited + 1
+    streams.counts[LIMITED] = streams.counts[LIMITED] + 1
     C.ipq_stream_fail(streams, number, direction[0], streams.on_limit)
     number = tonumber(C.ipq_streams_overdue(streams, direction))
   end
@@ -309,21 +310,10 @@ function M.exit(opened)
   if opened.streams.outbox ~= nil then C.ipq_outbox_flush(opened.streams.outbox) end
 end
 
---- Tells the log what was done.
-local function tell_end(opened)
-  local c = opened.streams.counters
-  if c.opened == 0 then return end
-  local function n(name) return (tonumber(c[name])) end
-  log.write("info", ("streams: %d read, %d edited, %d reset; %d handlers ended by a limit; left alone: "
-    .. "%d without room, %d of one direction, %d signed"):format(n "opened", n "edited", n "reset", n "limited",
-    n "no_room", n "one_sided", n "is_signed"))
-end
-
 --- Another process has the streams from here on, or nobody has. What is held is dropped: its senders repeat it.
 function M.close(opened)
   if opened.is_closed then return end
   opened.is_closed = true
-  tell_end(opened)
   C.ipq_streams_detach(ffi.gc(opened.streams, nil))
   opened.threads = {}
   if M.current == opened then M.current, M.driver = nil, nil end
