@@ -37,6 +37,8 @@ static void take_options(struct ipq_stream_segment *segment)
 	const uint8_t *mss = option_of(segment, TCPOPT_MAXSEG, 4);
 	const uint8_t *scale = option_of(segment, TCPOPT_WINDOW, 3);
 
+	if (option_of(segment, TCPOPT_SACK_PERMITTED, 2))
+		segment->half->bits |= IPQ_STREAM_SACK;
 	segment->other->mss = mss ? ipq_load16(mss + 2) : MSS_DEFAULT;
 	segment->other->scale = !scale ? 0 : scale[2] < SCALE_MOST ? scale[2] : SCALE_MOST;
 	/* Only where both have said so. (RFC 7323 section 1.3) */

@@ -54,6 +54,8 @@ struct ipq_stream_edit {
 	uint32_t text; /* the chunk that begins what is added */
 };
 
+enum ipq_stream_bits { IPQ_STREAM_SACK = 1 /* its option permits SACK (RFC 2018) */ };
+
 /* One direction. Positions are original ones, but those that are said to be output. */
 struct ipq_stream_half {
 	uint64_t seen;	/* behind all that its sender has sent */
@@ -71,7 +73,7 @@ struct ipq_stream_half {
 	uint32_t ring[2]; /* chunks: lists of the chunks that the ring is in */
 	uint16_t mss; /* the most that its receiver takes in a segment, as it said; 0: it has not */
 	uint8_t scale; /* what its receiver's window field is shifted by */
-	uint8_t bits;  /* enum ipq_stream_bits */
+	uint8_t bits;  /* enum ipq_stream_bits: of its sender's SYN */
 };
 
 /* A record. 0 is the direction of the client, who sent the SYN; 1 that of the server. */

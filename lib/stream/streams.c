@@ -11,7 +11,7 @@
 /* The largest window. (RFC 7323 section 2.3) */
 #define REACH (UINT64_C(1) << 30)
 
-/* Bytes that are held until the receiver has acknowledged more. */
+/* Bytes of a direction that are held behind a gap, or until the receiver has acknowledged more. */
 enum { WAITS_MOST = 1 << 20 };
 
 static uint32_t number_of(struct ipq_streams *streams, uint32_t flow, uint32_t generation)
@@ -159,18 +159,14 @@ static bool is_decided(const struct ipq_stream_segment *segment)
 	return segment->at == segment->end || !ipq_stream_before(segment->half->done, segment->end);
 }
 
-/* More is held behind a gap than may be. What a handler looks at is bounded by what it asks for. */
-static bool is_over(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
-{
-	const struct ipq_stream_ear *ear = segment->ear;
-
-	return ipq_stream_before(ear->next, segment->at) && ear->held_bytes > streams->buffer_most;
-}
-
-/* Its handler waits until more is acknowledged, and has enough: the sender is to slow down. */
+/* What is held behind a gap, or until its receiver has acknowledged more, is enough: the sender is to slow down, and
+ * repeats it. What a handler looks at is bounded by what it asks for. */
 static bool is_enough(const struct ipq_stream_segment *segment)
 {
-	return segment->ear->mode == IPQ_STREAM_ROOM && segment->ear->held_bytes > WAITS_MOST;
+	const struct ipq_stream_ear *ear = segment->ear;
+	bool has_gap = ipq_stream_before(ear->next, segment->at);
+
+	return (has_gap || ear->mode == IPQ_STREAM_ROOM) && ear->held_bytes > WAITS_MOST;
 }
 
 /* Both ends are told, and nothing is known of the connection any more. */
@@ -267,16 +263,14 @@ void ipq_stream_release(struct ipq_streams *streams, struct ipq_stream *stream, 
 	}
 }
 
-/* A limit is reached: the handler hears no more. */
-static int limit(struct ipq_streams *streams, struct ipq_stream_segment *segment)
+/* Whether something that was held has come before what lies in front of it. */
+static bool has_gap(const struct ipq_stream_ear *ear)
 {
-	streams->counts[IPQ_STREAMS_LIMITED]++;
-	if (streams->on_limit == IPQ_STREAM_RESETS) {
-		reset(streams, segment);
-		return IPQ_STREAM_DONE;
-	}
-	ipq_stream_leave(streams, segment->number, segment->direction);
-	return ipq_stream_emit(streams, segment);
+	const struct ipq_stream_held *held = ear->held;
+
+	while (held && held->next)
+		held = held->next;
+	return held && ipq_stream_before(ear->next, held->end);
 }
 
 /* What is decided of a segment goes, and what is not is kept: a sender with a small window sends the rest of a line
@@ -314,14 +308,14 @@ static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	ipq_stream_release(streams, segment->stream, !segment->direction, false);
 	if (is_decided(segment))
 		return ipq_stream_emit(streams, segment);
-	if (is_over(streams, segment))
-		return limit(streams, segment);
 	if (streams->edits && streams->outbox &&
 	    ipq_stream_before(segment->at, segment->half->done) &&
 	    ipq_stream_before(segment->half->una, segment->half->done))
 		return divide(streams, segment);
 	if (is_enough(segment) || !hold(streams, segment))
 		drop(segment->packet);
+	if (has_gap(segment->ear))
+		ipq_stream_tell_gap(streams, segment);
 	return IPQ_STREAM_DONE;
 }
 
@@ -405,8 +399,10 @@ int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet)
 	if (number == IPQ_STREAM_NOBODY)
 		return begins(streams, packet) ? IPQ_STREAM_ASK : IPQ_STREAM_DONE;
 	stream = &streams->records[number];
-	if (packet->flow_bits & IPQ_FLOW_IS_RELATED || is_elsewhere(streams, packet))
+	if (is_elsewhere(streams, packet))
 		return IPQ_STREAM_DONE;
+	if (packet->flow_bits & IPQ_FLOW_IS_RELATED)
+		return ipq_stream_icmp(streams, packet, stream);
 	if (stream->state == IPQ_STREAM_LOST)
 		return refuse(streams, packet);
 	if (!ipq_stream_read(streams, packet, stream, &segment) || is_damaged(packet))

@@ -176,6 +176,14 @@ void ipq_stream_send_reset(struct ipq_streams *streams, struct ipq_stream_segmen
  * negative number of enum ipq_rewrite_error. */
 int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segment);
 
+/* The quote of an ICMP error about a segment becomes what its receiver has sent, and the MTU that it tells of is learnt
+ * (icmp.c). 0, or a negative number of enum ipq_rewrite_error. */
+int ipq_stream_icmp(struct ipq_streams *streams, struct ipq_packet *packet,
+		    struct ipq_stream *stream);
+
+/* Tells the sender of a segment that is held behind a gap what has come (gap.c). */
+void ipq_stream_tell_gap(struct ipq_streams *streams, const struct ipq_stream_segment *segment);
+
 /* The fields of the segment's TCP header become what its receiver understands (header.c): it lies at out, and has these
  * flags. It may be called again, with others. 0, or a negative number of enum ipq_rewrite_error. */
 int ipq_stream_translate(struct ipq_streams *streams, struct ipq_stream_segment *segment,
