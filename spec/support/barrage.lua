@@ -15,6 +15,7 @@ local arguments = {
   ["scripts/clamp_mss.lua"] = "mss=500",
   ["scripts/delay.lua"] = "ms=1 jitter=1",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
+  ["scripts/http_header.lua"] = "port=23,53,80,443,1024,5353",
   ["scripts/impair.lua"] = "delay=1ms jitter=1ms loss=1%% duplicate=20%% corrupt=20%% reorder=20%% rate=1gbit seed=1",
   ["scripts/nat.lua"] = "inside=0.0.0.0/1 outside=128.0.0.0/1 inside6=2000::/3 outside6=e000::/3",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
@@ -189,6 +190,7 @@ local function log_lacks(path, output, queued)
     local is_told = why and is_allowed(path, why)
       or refusals[path] and line:match "^error: %d+ more filter errors were not written$"
       or line:match "^queue 0: waiting for packets" or line:match "^queue 0: %d+ packets, "
+      or line:match "^queue 0: follows at most %d+ flows, " or line:match "^streams: %d+ read, "
       or line:match "^queue 0: %d+ packets sent, " or line:match "packets that the filter sent did not leave: "
       or line:match "^warning: %d+ packets were dropped: " -- the anonymiser counts what it drops
       or line:match "^queue 0: no packet has come within " -- the first comes late on a busy machine
