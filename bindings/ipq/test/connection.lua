@@ -119,16 +119,17 @@ function Net:run(seconds)
   local stop = memory.time + seconds
   local again = memory.time + RETRANSMIT
   for _, pkt in ipairs(self.client:open()) do self:say(pkt) end
-  while not self:is_done() and memory.time < stop do
+  while not self:is_done() do
     if self.count > MOST then bad("connection(): over %d packets", MOST) end
-    local event = self.events[1]
-    if event and event.time <= again then
+    local event, next_time = self.events[1], math.min(again, stop)
+    if event and event.time <= next_time then
       self:wait(event.time)
       -- What timers have sent may come before it.
       table.remove(self.events, 1)
       event.call(event.pkt)
     else
-      self:wait(again)
+      self:wait(next_time)
+      if next_time == stop then return end
       for _, one in ipairs { self.client, self.server } do
         for _, pkt in ipairs(one:send(true)) do self:say(pkt) end
       end
