@@ -229,13 +229,32 @@ int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, u
 	return ret;
 }
 
+/* An edit that lies behind the FIN goes in front of it, and removes nothing; last is the one before it. */
+static void end_edit(const struct ipq_stream_half *half, const struct ipq_stream_edit *last,
+		     struct ipq_stream_edit *edit)
+{
+	if (before(half->fin, edit->at))
+		edit->at = half->fin;
+	if (before(half->fin, end_of(edit)))
+		edit->removed = half->fin - edit->at;
+	if (last)
+		edit->out = output_end_of(last) + (edit->at - end_of(last));
+	else
+		edit->out = edit->at + (uint64_t)half->base;
+}
+
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at)
 {
-	struct ipq_stream_edit *last = newest_of(streams, half);
+	const struct ipq_stream_edit *last = NULL;
 
 	half->fin = at;
-	if (last && before(at, end_of(last)) && !before(at, last->at))
-		last->removed = at - last->at;
+	for (uint32_t i = 0; i < ipq_stream_count(half); i++) {
+		struct ipq_stream_edit *edit = ipq_stream_edit_at(streams, half, i);
+
+		if (edit)
+			end_edit(half, last, edit);
+		last = edit;
+	}
 }
 
 void ipq_stream_ring_free(struct ipq_streams *streams, struct ipq_stream_half *half)

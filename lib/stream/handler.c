@@ -89,6 +89,15 @@ void ipq_stream_advance(struct ipq_stream_half *half, struct ipq_stream_ear *ear
 		half->done = ipq_stream_later(half->done, ear->from + heard(half, ear, &all));
 }
 
+void ipq_stream_turn_back(struct ipq_stream_half *half, struct ipq_stream_ear *ear)
+{
+	if (half->done == IPQ_STREAM_FAR || !ipq_stream_before(half->fin, half->done) ||
+	    !ipq_stream_before(half->fin, ear->from))
+		return;
+	half->done = half->fin;
+	ear->from = ear->next = ear->scanned = half->fin;
+}
+
 int ipq_stream_listen(struct ipq_streams *streams, uint32_t number, uint32_t direction)
 {
 	struct ipq_stream *stream = stream_at(streams, number);
@@ -137,6 +146,7 @@ void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t dire
 	to = n < IPQ_STREAM_FAR - ear->from ? ear->from + n : IPQ_STREAM_FAR;
 	stream->half[direction & 1].done = ipq_stream_later(stream->half[direction & 1].done, to);
 	ipq_stream_move(ear, to);
+	ipq_stream_turn_back(&stream->half[direction & 1], ear);
 }
 
 int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t direction,
@@ -151,6 +161,8 @@ int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t dir
 	if (!stream || !ear || stream->state == IPQ_STREAM_LOST)
 		return -ENOSPC;
 	half = &stream->half[direction & 1];
+	if (half->done == IPQ_STREAM_FAR)
+		return -ERANGE;
 	is_first = ipq_stream_is_plain(&stream->half[0]) && ipq_stream_is_plain(&stream->half[1]);
 	/* A FIN stays. */
 	if (half->fin != IPQ_STREAM_FAR && removed > half->fin - half->done)

@@ -201,7 +201,8 @@ const uint8_t *ipq_stream_bytes(struct ipq_streams *streams, uint32_t number, ui
 /* The bytes that ipq_stream_ask() gave were read: the handler goes on behind them. */
 void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint64_t n);
 /* At the place where the handler stands: removes so many bytes, and puts others in front. 0; -ENOSPC: there is no room for
- * the text; -EAGAIN: there are as many edits as there may be, and the handler is woken when there are fewer. */
+ * the text; -ERANGE: it has passed all; -EAGAIN: there are as many edits as there may be, and the handler is woken when
+ * there are fewer. */
 int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t direction,
 		      uint64_t removed, const void *text, uint32_t len);
 /* Whether the handler stands at the end of what its direction says. */
@@ -276,7 +277,8 @@ void ipq_stream_render(const struct ipq_streams *streams, const struct ipq_strea
 		       uint64_t at, const uint8_t *bytes, uint32_t len, uint64_t from, uint64_t to,
 		       uint8_t *output);
 
-/* No byte is removed that lies there or behind it: the FIN is at that position. */
+/* The FIN is at that position: no byte is removed that lies there or behind it, and text that was to go behind it goes in
+ * front of it. */
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at);
 
 #endif

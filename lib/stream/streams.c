@@ -129,6 +129,7 @@ static void receive(struct ipq_streams *streams, const struct ipq_stream_segment
 		ipq_stream_end(streams, half, segment->end - 1);
 	if (!ear || ear->mode == IPQ_STREAM_DEAF)
 		return;
+	ipq_stream_turn_back(half, ear);
 	ipq_stream_hear(ear, segment->at, packet->data + packet->body, segment->len);
 	for (const struct ipq_stream_held *held = ear->held; held; held = held->next)
 		ipq_stream_hear(ear, held->at, held->packet.data + held->packet.body,

@@ -140,6 +140,9 @@ bool ipq_stream_is_ready(const struct ipq_stream_half *half, struct ipq_stream_e
 /* Bytes that have come and wait for a handler to decide. */
 uint64_t ipq_stream_undecided(const struct ipq_streams *streams, uint32_t number,
 			      uint32_t direction);
+/* A handler that has gone on behind the FIN, which had not come, stands in front of it: what it inserts goes out with
+ * it. */
+void ipq_stream_turn_back(struct ipq_stream_half *half, struct ipq_stream_ear *ear);
 /* What a handler reads is decided as it comes. */
 void ipq_stream_advance(struct ipq_stream_half *half, struct ipq_stream_ear *ear);
 /* Nothing is translated any more: both ends are reset whenever they speak. */

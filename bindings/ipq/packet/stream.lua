@@ -16,7 +16,7 @@ local C, E = abi.C, ffi.C
 local PEEK, PEEK_LINE = E.IPQ_STREAM_PEEK, E.IPQ_STREAM_PEEK_LINE
 local READ, LINE = E.IPQ_STREAM_READ, E.IPQ_STREAM_LINE
 local FAR = 2 ^ 62
-local EAGAIN = 11
+local EAGAIN, ERANGE = 11, 34
 
 local M = {}
 
@@ -140,6 +140,7 @@ local function change(opened, number, direction, removed, text, level)
     coroutine_yield()
     code = C.ipq_stream_change(opened.streams, number, direction, removed, text, #text)
   end
+  if code == -ERANGE then return nil, "the handler has skipped all" end
   if code ~= 0 then return nil, "no room for so much text (--stream-memory)" end
   return true
 end
