@@ -190,7 +190,7 @@ local function log_lacks(path, output, queued)
     local is_told = why and is_allowed(path, why)
       or refusals[path] and line:match "^error: %d+ more filter errors were not written$"
       or line:match "^queue 0: waiting for packets" or line:match "^queue 0: %d+ packets, "
-      or line:match "^queue 0: follows at most %d+ flows, " or line:match "^streams: %d+ read, "
+      or line:match "^queue 0: follows at most %d+ flows, " or line:match "^queue 0: streams: "
       or line:match "^queue 0: %d+ packets sent, " or line:match "packets that the filter sent did not leave: "
       or line:match "^warning: %d+ packets were dropped: " -- the anonymiser counts what it drops
       or line:match "^queue 0: no packet has come within " -- the first comes late on a busy machine
