@@ -188,6 +188,22 @@ describe("README.md", function()
     t.set_time(0)
   end)
 
+  it("tells the server who asks in its example, and has a spec of it that passes", function()
+    local netns, document = require "spec.support.netns", require "spec.support.document"
+    local dir = netns.shell "mktemp -d":match "%S+"
+    finally(function() netns.shell("rm -r " .. dir) end)
+    for _, name in ipairs { "forwarded.lua", "forwarded_spec.lua" } do
+      document.write(dir .. "/" .. name, examples[name])
+    end
+    local output, status = netns.shell(
+      ("P=$(realpath %s); cd %s; env LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 $P --test .")
+      :format(netns.program, dir))
+    assert.matches("1 success / 0 failures / 0 errors", output)
+    assert.equal(0, status)
+    local t, says = require "ipq.test", "EHLO a\r\n"
+    assert.equal(says, t.connection(t.load(dir .. "/forwarded.lua"), { client = says }).server)
+  end)
+
   -- It is run by spec/kernel/process_spec.lua: it opens a queue.
   it("has a module example that compiles", function()
     assert(loadstring(examples["own.lua"]))
