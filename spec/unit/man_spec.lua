@@ -52,7 +52,7 @@ describe("the manual pages", function()
         seen = seen + 1
       end
     end
-    assert.equal(13, seen)
+    assert.equal(14, seen)
   end)
 
   it("name no other page that is ours than those that there are", function()
@@ -184,7 +184,7 @@ describe("ipq(3lua)", function()
 
   it("names what the annotations name: methods, options, the kit and its assertions", function()
     local letters = { Buffer = "b", Netset = "set", Held = "held", Timer = "timer", Queue = "queue",
-      Packet = "pkt", Filter = "filter", OwnPacket = "own", Flow = "flow" }
+      Packet = "pkt", Filter = "filter", OwnPacket = "own", Flow = "flow", Stream = "stream" }
     local seen = 0
     local function check(path, kit)
       for owner, sign, name in document.read(path):gmatch "\nfunction (%w+)([.:])([%w_]+)%(" do
@@ -203,6 +203,24 @@ describe("ipq(3lua)", function()
     local options = document.read "bindings/types/ipq.lua":match "%-%-%-@class ipq%.OpenOptions\n(.-)\n\n"
     local named = variables(section(MODULE, "Programs of one's own"))
     for name in options:gmatch "@field ([%w_]+)%?" do assert.is_true(named[name], name) end
+  end)
+
+  it("names what the field stream has, and what t.connection() takes and gives", function()
+    local page = section(MODULE, "Streams")
+    local named = variables(page)
+    for name in page:gmatch "\n%.It Fn (%a+) " do named[name] = true end
+    local function check(path, pattern, field)
+      local seen = 0
+      for name in document.read(path):match(pattern):gmatch(field) do
+        assert.is_true(named[name], name)
+        seen = seen + 1
+      end
+      assert.is_true(seen >= 7)
+    end
+    check("bindings/types/ipq.lua", "%-%-%-@class ipq%.StreamOptions\n(.-)\n\n", "@field ([%w_]+)%?")
+    check("bindings/types/ipq/test.lua", "%-%-%-@class ipq%.test%.Connection\n(.-)\n\n", "@field ([%w_]+)")
+    check("bindings/types/ipq/test.lua", "@param options%? {(client[^\n]*)}\n[^\n]*\nfunction test%.connection",
+      "([%w_]+)%?:")
   end)
 end)
 
