@@ -284,7 +284,8 @@ void ipq_stream_render(const struct ipq_streams *streams, const struct ipq_strea
 		       uint64_t at, const uint8_t *bytes, uint32_t len, uint64_t from, uint64_t to,
 		       uint8_t *output);
 
-/* No byte is removed that lies there or behind it: the FIN is at that position. */
+/* The FIN is at that position: no byte is removed that lies there or behind it, and text that was to go out behind it goes
+ * out in front. */
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at);
 
 #endif

@@ -1,0 +1,70 @@
+-- Streams and ends that are not as they should be, packet by packet: what is held is bounded, nobody is told what is
+-- not so, and a connection that is edited stays whole or is reset.
+local ffi = require "ffi"
+local lib = require "spec.support.lib"
+local seq = require "ipq.seq"
+local t = require "ipq.test"
+
+local C, E = lib.C, ffi.C
+local CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
+local ISN = { [0] = 1000, 500000 }
+local TO_SERVER, TO_CLIENT = 0, 1
+
+--- A script of its own: what it says of its streams, in text.
+local function script(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(("return { stream = { port = 80, hold = 10, %s } }"):format(text))
+  file:close()
+  finally(function() os.remove(path) end)
+  return (t.load(path))
+end
+
+local Talk = {}
+Talk.__index = Talk
+
+--- A segment of one direction: at and ack are positions, 0 is the byte behind the SYN.
+local function segment(direction, at, fields)
+  local given = { ack = true, window = 60000, meta = fields.meta }
+  for name, value in pairs(fields) do given[name] = value end
+  local back = direction == TO_CLIENT
+  given.saddr, given.daddr = back and SERVER or CLIENT, back and CLIENT or SERVER
+  given.sport, given.dport = back and 80 or 4000, back and 4000 or 80
+  given.sequence = seq.add(ISN[direction], 1 + at)
+  given.ackseq = given.ack and seq.add(ISN[1 - direction], 1 + (fields.acks or 0)) or 0
+  given.acks, given.meta = nil, nil
+  return (t.tcp(given, fields.meta))
+end
+
+function Talk:say(direction, at, fields) return (t.run(self.filter, segment(direction, at, fields))) end
+
+--- A connection that has begun.
+local function talk(text, client_syn, server_syn)
+  local self = setmetatable({ filter = script(text) }, Talk)
+  local syn = { syn = true, ack = false }
+  for name, value in pairs(client_syn or {}) do syn[name] = value end
+  local answer = { syn = true, acks = 0 }
+  for name, value in pairs(server_syn or {}) do answer[name] = value end
+  self.syn = self:say(TO_SERVER, -1, syn)
+  self.answer = self:say(TO_CLIENT, -1, answer)
+  self:say(TO_SERVER, 0, { acks = 0 })
+  return self
+end
+
+local function counters(self) return self.filter.streams.streams.counters end
+
+local function at(pkt, direction) return (seq.diff(pkt.tcp.sequence, seq.add(ISN[direction], 1))) end
+local function acked(pkt, direction) return (seq.diff(pkt.tcp.ackseq, seq.add(ISN[1 - direction], 1))) end
+
+describe("a handler that removes more than there is", function()
+  it("does not remove the end, and what it says behind it comes in front", function()
+    local result = t.connection(script [[edit = true, client = function(stream)
+        stream:read(4)
+        stream:erase(100)
+        stream:insert "one,"
+        stream:skip(7)
+        stream:insert "two"
+      end]], { client = { "0123", "456789" } })
+    assert.same({ "0123one,two", true, {} }, { result.server, result.is_closed, result.faults })
+  end)
+end)
