@@ -68,3 +68,22 @@ describe("a handler that removes more than there is", function()
     assert.same({ "0123one,two", true, {} }, { result.server, result.is_closed, result.faults })
   end)
 end)
+
+describe("a stream that a successor finds damaged", function()
+  it("has its ends reset when they speak, and its room is free", function()
+    local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "x" end]]
+    c:say(TO_SERVER, 0, { payload = "a" })
+    local opened = c.filter.streams
+    local streams, before = opened.streams, ffi.new "struct ipq_streams"
+    ffi.copy(before, streams, ffi.sizeof(before))
+    local head, size = streams.head, tonumber(C.ipq_streams_size(streams.connections))
+    C.ipq_streams_detach(streams)
+    before.records[0].half[0].ring[0] = 0
+    assert.equal(1, C.ipq_streams_attach(head, size, opened.flows.table, streams))
+    for _, name in ipairs { "outbox", "hold", "commit", "owner", "edits" } do streams[name] = before[name] end
+    local result = c:say(TO_CLIENT, 0, { acks = 2, payload = "hello" })
+    assert.is_nil(result.packet)
+    assert.is_true(result.sent[1].tcp.rst)
+    assert.equal(streams.chunk_count - 1, streams.chunks_free)
+  end)
+end)
