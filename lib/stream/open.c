@@ -10,7 +10,6 @@ enum {
 	OPTION_MPTCP = 30,
 	OPTION_MD5 = 19, /* RFC 2385 */
 	OPTION_AO = 29,	 /* RFC 5925 */
-	SCALE_MOST = 14, /* RFC 7323 section 2.3 */
 	MSS_DEFAULT = 536,
 	MSS_LEAST = 88 /* what is left of it: RFC 9293 section 3.7.1 asks for no less in IPv4 */
 };
@@ -38,7 +37,7 @@ static void take_options(struct ipq_stream_segment *segment)
 	const uint8_t *scale = option_of(segment, TCPOPT_WINDOW, 3);
 
 	segment->other->mss = mss ? ipq_load16(mss + 2) : MSS_DEFAULT;
-	segment->other->scale = !scale ? 0 : scale[2] < SCALE_MOST ? scale[2] : SCALE_MOST;
+	segment->other->scale = scale ? scale[2] : 0;
 	/* Only where both have said so. (RFC 7323 section 1.3) */
 	if (segment->flags & TH_ACK && !scale)
 		segment->half->scale = 0;

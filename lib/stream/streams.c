@@ -113,7 +113,8 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 	if (ipq_stream_before(half->sent, out))
 		return;
 	ipq_stream_acknowledge(streams, half, out);
-	half->edge = ipq_stream_later(half->edge, out + ((uint64_t)segment->window << half->scale));
+	half->edge = ipq_stream_later(half->edge,
+				      out + ((uint64_t)segment->window << ipq_stream_scale(half)));
 	ipq_stream_pump(streams, segment->stream, !segment->direction, segment->packet);
 }
 

@@ -6,7 +6,7 @@
 #include "table.h"
 #include "lib/packet/packet.h"
 
-enum { IPQ_STREAM_IS_OTHER = 1 };
+enum { IPQ_STREAM_IS_OTHER = 1, IPQ_STREAM_SCALE_MOST = 14 };
 
 enum {
 	HEADER_MOST = 512,   /* of IP, with its options or extension headers, and TCP */
@@ -105,6 +105,13 @@ static inline uint64_t ipq_stream_position(uint64_t near, uint32_t isn, uint32_t
 static inline uint32_t ipq_stream_sequence(uint32_t isn, uint64_t position)
 {
 	return isn + 1 + (uint32_t)position;
+}
+
+/* What the window field of a half's receiver is shifted by, and no more than that may be, whatever the memory says. (RFC 7323
+ * section 2.3) */
+static inline uint32_t ipq_stream_scale(const struct ipq_stream_half *half)
+{
+	return half->scale < IPQ_STREAM_SCALE_MOST ? half->scale : IPQ_STREAM_SCALE_MOST;
 }
 
 /* Whether positions and output are the same in a half, and always were. */

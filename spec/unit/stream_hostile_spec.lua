@@ -69,6 +69,27 @@ describe("a handler that removes more than there is", function()
   end)
 end)
 
+describe("a receiver's window", function()
+  it("is kept to by what lies in front of what waits for room", function()
+    local c = talk([[edit = true, client = function(stream) stream:peek(1) stream:insert(("x"):rep(398)) end]],
+      nil, { window = 321 })
+    local late = c:say(TO_SERVER, 126, { payload = ("b"):rep(195) })
+    local first = c:say(TO_SERVER, 0, { payload = ("a"):rep(126) })
+    assert.is_nil(late.packet)
+    for _, pkt in ipairs { first.packet, unpack(first.sent) } do
+      assert.is_true(at(pkt, TO_SERVER) + #pkt.tcp.payload <= 321)
+    end
+  end)
+
+  it("is shifted by 14 at most, whatever the memory says", function()
+    local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "x" end]]
+    c:say(TO_SERVER, 0, { payload = "a" })
+    c.filter.streams.streams.records[0].half[0].scale = 200
+    local answer = c:say(TO_CLIENT, 0, { acks = 2, window = 1 })
+    assert.equal(1, acked(answer.packet, TO_CLIENT))
+  end)
+end)
+
 describe("a stream that a successor finds damaged", function()
   it("has its ends reset when they speak, and its room is free", function()
     local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "x" end]]
@@ -85,5 +106,33 @@ describe("a stream that a successor finds damaged", function()
     assert.is_nil(result.packet)
     assert.is_true(result.sent[1].tcp.rst)
     assert.equal(streams.chunk_count - 1, streams.chunks_free)
+  end)
+end)
+
+describe("a segment that outgrows its way", function()
+  it("is dropped where its headers are longer than those of our own may be", function()
+    local filter = script [[edit = true, client = function(stream)
+        stream:peek(1)
+        for _ = 1, 20 do stream:insert(("x"):rep(3000)) end
+      end]]
+    local function v6(fields)
+      fields.saddr, fields.daddr, fields.sport, fields.dport = "2001:db8::1", "2001:db8::2", 4000, 80
+      return t.tcp(fields)
+    end
+    local function v6_back(fields)
+      fields.saddr, fields.daddr, fields.sport, fields.dport = "2001:db8::2", "2001:db8::1", 80, 4000
+      return t.tcp(fields)
+    end
+    t.run(filter, v6 { syn = true, sequence = 999 })
+    t.run(filter, v6_back { syn = true, ack = true, sequence = 7, ackseq = 1000, window = 65535 })
+    local plain = v6({ ack = true, sequence = 1000, ackseq = 8, payload = "a" }).bytes
+    -- Destination options of 2,048 bytes, thrice.
+    local options = ""
+    for i = 1, 3 do options = options .. string.char(i < 3 and 60 or 6, 255) .. ("\0"):rep(2046) end
+    local length = #options + #plain - 40
+    local bytes = plain:sub(1, 4) .. string.char(math.floor(length / 256), length % 256, 60) .. plain:sub(8, 40)
+      .. options .. plain:sub(41)
+    local result = t.run(filter, t.packet(bytes))
+    assert.same({}, result.sent)
   end)
 end)
