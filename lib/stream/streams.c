@@ -118,6 +118,12 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 	ipq_stream_pump(streams, segment->stream, !segment->direction, segment->packet);
 }
 
+/* Its handler waits until more is acknowledged, and has enough: the sender is to slow down. */
+static bool is_enough(const struct ipq_stream_ear *ear)
+{
+	return ear->mode == IPQ_STREAM_ROOM && ear->held_bytes > WAITS_MOST;
+}
+
 /* Takes note of what it brings, and has the handler hear what it has not heard. */
 static void receive(struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
@@ -128,7 +134,7 @@ static void receive(struct ipq_streams *streams, const struct ipq_stream_segment
 	half->seen = ipq_stream_later(half->seen, segment->end);
 	if (segment->flags & TH_FIN && half->fin == IPQ_STREAM_FAR)
 		ipq_stream_end(streams, half, segment->end - 1);
-	if (!ear || ear->mode == IPQ_STREAM_DEAF)
+	if (!ear || ear->mode == IPQ_STREAM_DEAF || is_enough(ear))
 		return;
 	ipq_stream_hear(ear, segment->at, packet->data + packet->body, segment->len);
 	for (const struct ipq_stream_held *held = ear->held; held; held = held->next)
@@ -160,18 +166,20 @@ static bool is_decided(const struct ipq_stream_segment *segment)
 	return segment->at == segment->end || !ipq_stream_before(segment->half->done, segment->end);
 }
 
-/* More is held behind a gap than may be. What a handler looks at is bounded by what it asks for. */
+/* More is held than may be: behind a gap; or in pieces that overlap, for what a handler looks at is bounded by what it
+ * asks for. */
 static bool is_over(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_ear *ear = segment->ear;
+	uint64_t most = streams->buffer_most;
 
-	return ipq_stream_before(ear->next, segment->at) && ear->held_bytes > streams->buffer_most;
-}
-
-/* Its handler waits until more is acknowledged, and has enough: the sender is to slow down. */
-static bool is_enough(const struct ipq_stream_segment *segment)
-{
-	return segment->ear->mode == IPQ_STREAM_ROOM && segment->ear->held_bytes > WAITS_MOST;
+	if (is_enough(ear))
+		return false;
+	/* Of single bytes each counts twice; the last piece may be as long as a packet can be. */
+	if (!ipq_stream_before(ear->next, segment->at))
+		most += ear->mode == IPQ_STREAM_ROOM ? WAITS_MOST
+						     : 2 * (uint64_t)ear->need + IPQ_PACKET_MAX;
+	return ear->held_bytes > most;
 }
 
 /* Both ends are told, and nothing is known of the connection any more. */

@@ -135,7 +135,7 @@ struct ipq_stream_held *ipq_stream_keep(struct ipq_stream_ear *ear,
 /* Keeps what of a segment is not before that position. False where there is no memory. */
 bool ipq_stream_keep_rest(struct ipq_stream_ear *ear, const struct ipq_stream_segment *segment,
 			  uint64_t from, int64_t now_us);
-/* Whether a segment with those bytes is held already. */
+/* Whether all of those bytes are held already, in whatever pieces. */
 bool ipq_stream_is_held(const struct ipq_stream_ear *ear, uint64_t at, uint64_t end);
 /* Forgets all that is there; held packets are the caller's before. */
 void ipq_stream_deafen(struct ipq_stream_ear *ear);

@@ -136,3 +136,62 @@ describe("a segment that outgrows its way", function()
     assert.same({}, result.sent)
   end)
 end)
+
+-- A handler that waits for more than comes.
+local PEEKS = [[edit = true, client = function(stream) stream:peek(8000) end]]
+-- One that has said something in front of all, which the server has acknowledged.
+local SAYS = [[edit = true, client = function(stream) stream:peek(1) stream:insert "12345" end]]
+
+describe("what is held", function()
+  it("is bounded behind a gap that is never filled", function()
+    local c = talk(PEEKS .. ", limit = 4096")
+    local held = 0
+    for i = 1, 200 do
+      if c:say(TO_SERVER, i * 101, { payload = ("x"):rep(100) }).verdict == "hold" then held = held + 1 end
+    end
+    assert.equal(41, held)
+    assert.equal(1, tonumber(counters(c).limited))
+  end)
+
+  it("is bounded where the same comes in other pieces, without a gap", function()
+    local c = talk(PEEKS .. ", limit = 4096")
+    local bytes, held = ("x"):rep(1400), 0
+    for i = 0, 3000 do
+      local from = i % 50
+      if c:say(TO_SERVER, from, { payload = bytes:sub(1, 1350 - i % 1300) }).verdict == "hold" then held = held + 1 end
+    end
+    assert.equal(1, held)
+    assert.equal(0, tonumber(counters(c).limited))
+    -- Each one brings a byte that is new.
+    c = talk(PEEKS .. ", limit = 4096")
+    for i = 1, 1400 do c:say(TO_SERVER, 0, { payload = bytes:sub(1, i) }) end
+    assert.equal(1, tonumber(counters(c).limited))
+  end)
+
+  it("is bounded of single bytes that fill what a handler asks for, and all of them go on", function()
+    local c = talk [[edit = true, client = function(stream)
+        stream:peek(500)
+        stream:insert "<"
+      end]]
+    local held = {}
+    for i = 0, 499 do held[i] = c:say(TO_SERVER, i, { payload = "x" }) end
+    assert.equal(0, tonumber(counters(c).limited))
+    for i = 0, 498 do assert.equal(i == 0 and 0 or i + 1, at(held[i].packet, TO_SERVER)) end
+  end)
+
+  it("is bounded of a handler that inserts without end", function()
+    local c = talk [[edit = true, client = function(stream)
+        stream:peek(1)
+        while true do
+          if not stream:insert "x" then return end
+          stream:skip(1)
+        end
+      end]]
+    for i = 0, 2000 do c:say(TO_SERVER, i * 1400, { payload = ("y"):rep(1400) }) end
+    local n = 0
+    for i = 2001, 3000 do
+      if c:say(TO_SERVER, i * 1400, { payload = ("y"):rep(1400) }).verdict == "hold" then n = n + 1 end
+    end
+    assert.equal(0, n)
+  end)
+end)
