@@ -64,13 +64,35 @@ static int change_syn(struct ipq_streams *streams, struct ipq_stream_segment *se
 	return ret;
 }
 
+/* What is passed of a SYN is heard. (RFC 7413) */
+static void hear_syn(const struct ipq_stream_segment *segment)
+{
+	struct ipq_stream_half *half = segment->half;
+	const struct ipq_packet *packet = segment->packet;
+
+	half->seen = ipq_stream_later(half->seen, segment->end);
+	half->sent = ipq_stream_later(half->sent, segment->end);
+	if (segment->ear)
+		ipq_stream_hear(segment->ear, segment->at, packet->data + packet->body,
+				segment->len);
+}
+
+/* Whether it acknowledges the SYN, and no more than came with it: it may be an old one's otherwise, which the client
+ * refuses. (RFC 9293 section 3.5) */
+static bool is_answer(const struct ipq_stream_segment *segment)
+{
+	return segment->flags & TH_ACK && segment->direction == 1 &&
+	       segment->ack - segment->other->isn - 1 <= (uint32_t)segment->other->seen;
+}
+
 int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	struct ipq_stream *stream = segment->stream;
 	struct ipq_stream_half *half = segment->half;
 
-	if (segment->flags & TH_ACK && stream->state == IPQ_STREAM_SYN_SENT &&
-	    segment->direction == 1) {
+	if (stream->state == IPQ_STREAM_SYN_SENT && segment->direction == 1) {
+		if (!is_answer(segment))
+			return IPQ_STREAM_IS_OTHER;
 		half->isn = segment->seq;
 		take_options(segment);
 		/* The window of a SYN is not scaled. */
@@ -79,7 +101,10 @@ int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segme
 	}
 	if (segment->seq != half->isn)
 		return IPQ_STREAM_IS_OTHER;
-	return streams->edits ? change_syn(streams, segment) : 0;
+	if (streams->edits)
+		return change_syn(streams, segment);
+	hear_syn(segment);
+	return 0;
 }
 
 int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet)

@@ -11,8 +11,10 @@
 /* The largest window. (RFC 7323 section 2.3) */
 #define REACH (UINT64_C(1) << 30)
 
-/* Bytes that are held until the receiver has acknowledged more. */
-enum { WAITS_MOST = 1 << 20 };
+enum {
+	WAITS_MOST = 1 << 20, /* bytes that are held until the receiver has acknowledged more */
+	FIN_REACH = 1 << 16   /* how far a FIN may lie behind the receiver's window */
+};
 
 static uint32_t number_of(struct ipq_streams *streams, uint32_t flow, uint32_t generation)
 {
@@ -329,7 +331,7 @@ static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	    ipq_stream_before(segment->at, segment->half->done) &&
 	    ipq_stream_before(segment->half->una, segment->half->done))
 		return divide(streams, segment);
-	if (is_enough(segment) || !hold(streams, segment))
+	if (is_enough(segment->ear) || !hold(streams, segment))
 		drop(segment->packet);
 	return IPQ_STREAM_DONE;
 }
@@ -342,13 +344,32 @@ static bool is_one_sided(const struct ipq_streams *streams,
 	       !(segment->flags & (TH_SYN | TH_RST)) && (segment->direction == 1 || streams->edits);
 }
 
-static bool is_in_reach(const struct ipq_stream_segment *segment)
+/* The right edge of the receiver's window, as the sender knows it at most; before it is known, what was sent. */
+static uint64_t edge_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_half *half = segment->half;
 
-	return ipq_stream_before(half->una, segment->end + REACH) &&
-	       ipq_stream_before(segment->end, half->seen + REACH) &&
-	       (half->fin == IPQ_STREAM_FAR || !ipq_stream_before(half->fin + 1, segment->end));
+	if (segment->stream->state != IPQ_STREAM_ESTABLISHED)
+		return half->seen;
+	return ipq_stream_later(half->una, ipq_stream_original(streams, half, half->edge)) +
+	       ipq_stream_undecided(streams, segment->number, segment->direction);
+}
+
+/* Whoever does not see what is acknowledged cannot move what is known of the connection far, nor end it where its
+ * receiver would take no FIN. */
+static bool is_in_reach(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
+{
+	const struct ipq_stream_half *half = segment->half;
+	uint64_t edge = edge_of(streams, segment);
+
+	if (!ipq_stream_before(half->una, segment->end + REACH) ||
+	    !ipq_stream_before(segment->end, edge + REACH / 2))
+		return false;
+	if (half->fin != IPQ_STREAM_FAR)
+		return !ipq_stream_before(half->fin + 1, segment->end);
+	return !(segment->flags & TH_FIN) || segment->stream->state != IPQ_STREAM_ESTABLISHED ||
+	       (ipq_stream_before(half->una, segment->end) &&
+		ipq_stream_before(segment->end, edge + FIN_REACH));
 }
 
 uint32_t ipq_streams_woken(struct ipq_streams *streams, uint32_t number)
@@ -368,7 +389,7 @@ static int segment_of_stream(struct ipq_streams *streams, struct ipq_stream_segm
 		segment->out = ipq_stream_earlier(segment->out, segment->half->sent);
 		return ipq_stream_translate(streams, segment, segment->flags);
 	}
-	if (!is_in_reach(segment))
+	if (!is_in_reach(streams, segment))
 		return leave(streams, segment->packet, segment->stream);
 	acknowledge(streams, segment);
 	if (segment->at != segment->end)
@@ -428,7 +449,8 @@ int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet)
 		ret = ipq_stream_syn(streams, &segment);
 		if (ret != IPQ_STREAM_IS_OTHER)
 			return ret;
-		if (stream->state != IPQ_STREAM_SYN_SENT)
+		if (stream->state != IPQ_STREAM_SYN_SENT ||
+		    (segment.flags & TH_ACK && segment.direction == 1))
 			return IPQ_STREAM_DONE;
 		ipq_stream_forget(streams, packet->flow_number - 1);
 		return begins(streams, packet) ? IPQ_STREAM_ASK : IPQ_STREAM_DONE;

@@ -195,3 +195,71 @@ describe("what is held", function()
     assert.equal(0, n)
   end)
 end)
+
+describe("whoever does not see a connection", function()
+  it("cannot end it by a FIN that its receiver would not take", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "a" })
+    assert.is_nil(c:say(TO_SERVER, 2 ^ 29, { fin = true }).packet)
+    assert.equal(6, at(c:say(TO_SERVER, 1, { payload = "b" }).packet, TO_SERVER))
+  end)
+
+  it("cannot move what is known of it, step by step", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "a" })
+    for i = 1, 12 do c:say(TO_SERVER, i * 2 ^ 28, { payload = "x" }) end
+    assert.equal(6, at(c:say(TO_SERVER, 1, { payload = "b" }).packet, TO_SERVER))
+  end)
+
+  it("cannot answer a SYN in the place of the server", function()
+    local c = setmetatable({ filter = script(SAYS) }, Talk)
+    c:say(TO_SERVER, -1, { syn = true, ack = false })
+    local other = c:say(TO_CLIENT, 7000, { syn = true, acks = 77 })
+    assert.is_false(other.changed)
+    local answer = c:say(TO_CLIENT, -1, { syn = true, options = { { kind = 2, data = "\5\180" } } })
+    assert.is_true(answer.changed)
+    c:say(TO_SERVER, 0, { payload = "a" })
+    assert.equal(1, acked(c:say(TO_CLIENT, 0, { acks = 6, payload = "b" }).packet, TO_CLIENT))
+  end)
+
+  it("has nothing pruned by an acknowledgement of what was not sent", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "a" })
+    local answer = c:say(TO_CLIENT, 0, { acks = 5000 })
+    assert.equal(1 + 5000 - 6, acked(answer.packet, TO_CLIENT))
+    local half = c.filter.streams.streams.records[0].half[0]
+    assert.equal(0, tonumber(half.acked))
+    assert.equal(0, at(c:say(TO_SERVER, 0, { payload = "a" }).packet, TO_SERVER))
+    assert.equal("12345a", tostring(c:say(TO_SERVER, 0, { payload = "a" }).packet.tcp.payload))
+  end)
+
+  it("has nothing dropped by SACK blocks that are inverted, or beyond", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abcdefgh" })
+    local function block(left, right)
+      local function be32(n)
+        n = (1001 + n) % 2 ^ 32
+        return string.char(math.floor(n / 2 ^ 24), math.floor(n / 2 ^ 16) % 256, math.floor(n / 256) % 256, n % 256)
+      end
+      return be32(left) .. be32(right)
+    end
+    local answer = c:say(TO_CLIENT, 0, { acks = 6,
+      options = { { kind = 5, data = block(9, 7) .. block(8, 5000) .. block(7, 9) } } })
+    local options = answer.packet.tcp.options
+    local sacks = {}
+    for _, each in ipairs(options) do if each.kind == 5 then sacks[#sacks + 1] = tostring(each.data) end end
+    assert.same({ block(2, 4) }, sacks)
+  end)
+
+  it("has nothing heard that has a wrong checksum", function()
+    local c = talk(SAYS)
+    local right = segment(TO_SERVER, 0, { payload = "a" })
+    local wrong = t.packet(right.bytes:sub(1, -2) .. "z", { csum_verified = false })
+    local result = t.run(c.filter, wrong)
+    assert.is_false(result.changed)
+    assert.equal("12345a", tostring(c:say(TO_SERVER, 0, { payload = "a" }).packet.tcp.payload))
+    result = t.run(c.filter, wrong)
+    assert.is_nil(result.packet)
+    assert.equal(1, tonumber(counters(c).refused))
+  end)
+end)
