@@ -253,9 +253,11 @@ static uint32_t verdict_most(const struct ipq_stream_segment *segment, uint32_t 
 {
 	const struct ipq_packet *packet = segment->packet;
 
+	uint32_t most = IPQ_PAYLOAD_MAX - (uint32_t)packet->body;
+
 	if (segment->is_own || packet->hook == NF_INET_LOCAL_IN || packet->skb_info & IPQ_SKB_GSO)
-		return IPQ_PAYLOAD_MAX - packet->body;
-	return one;
+		return most;
+	return one < most ? one : most;
 }
 
 /* The bytes of a segment that the receiver takes, as far as it has said. */

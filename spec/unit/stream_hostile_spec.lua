@@ -25,15 +25,15 @@ Talk.__index = Talk
 
 --- A segment of one direction: at and ack are positions, 0 is the byte behind the SYN.
 local function segment(direction, at, fields)
-  local given = { ack = true, window = 60000, meta = fields.meta }
+  local given = { ack = true, window = 60000 }
   for name, value in pairs(fields) do given[name] = value end
   local back = direction == TO_CLIENT
   given.saddr, given.daddr = back and SERVER or CLIENT, back and CLIENT or SERVER
   given.sport, given.dport = back and 80 or 4000, back and 4000 or 80
   given.sequence = seq.add(ISN[direction], 1 + at)
   given.ackseq = given.ack and seq.add(ISN[1 - direction], 1 + (fields.acks or 0)) or 0
-  given.acks, given.meta = nil, nil
-  return (t.tcp(given, fields.meta))
+  given.acks = nil
+  return (t.tcp(given))
 end
 
 function Talk:say(direction, at, fields) return (t.run(self.filter, segment(direction, at, fields))) end
@@ -261,5 +261,22 @@ describe("whoever does not see a connection", function()
     result = t.run(c.filter, wrong)
     assert.is_nil(result.packet)
     assert.equal(1, tonumber(counters(c).refused))
+  end)
+end)
+
+describe("what a connection may do", function()
+  it("has segments of the loopback's size, which a queue cannot take whole", function()
+    local c = talk([[edit = true, headroom = 0, client = function(stream) stream:peek(1) stream:insert(("x"):rep(500))
+      end]], { options = { { kind = 3, data = "\4" } }, hook = "forward" },
+      { options = { { kind = 2, data = "\255\215" }, { kind = 3, data = "\4" } } })
+    c:say(TO_CLIENT, 0, { acks = 0 })
+    local result = c:say(TO_SERVER, 0, { payload = ("a"):rep(65400), hook = "forward" })
+    local got = #result.packet.tcp.payload
+    for _, pkt in ipairs(result.sent) do
+      assert.is_true(at(pkt, TO_SERVER) >= 0)
+      got = got + #pkt.tcp.payload
+    end
+    assert.equal(65900, got)
+    assert.is_true(#result.packet.bytes <= 65531)
   end)
 end)
