@@ -355,6 +355,18 @@ static uint64_t edge_of(const struct ipq_streams *streams, const struct ipq_stre
 	       ipq_stream_undecided(streams, segment->number, segment->direction);
 }
 
+/* Whether it says nothing else of the end than was said before. What is acknowledged may be asked for, whatever it has. */
+static bool is_before_end(const struct ipq_stream_segment *segment)
+{
+	const struct ipq_stream_half *half = segment->half;
+
+	if (segment->flags & TH_FIN)
+		return segment->end == half->fin + 1;
+	if (segment->at == segment->end)
+		return !ipq_stream_before(half->fin + 1, segment->end);
+	return !ipq_stream_before(ipq_stream_later(half->fin, half->una), segment->end);
+}
+
 /* Whoever does not see what is acknowledged cannot move what is known of the connection far, nor end it where its
  * receiver would take no FIN. */
 static bool is_in_reach(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
@@ -366,7 +378,7 @@ static bool is_in_reach(const struct ipq_streams *streams, const struct ipq_stre
 	    !ipq_stream_before(segment->end, edge + REACH / 2))
 		return false;
 	if (half->fin != IPQ_STREAM_FAR)
-		return !ipq_stream_before(half->fin + 1, segment->end);
+		return is_before_end(segment);
 	return !(segment->flags & TH_FIN) || segment->stream->state != IPQ_STREAM_ESTABLISHED ||
 	       (ipq_stream_before(half->una, segment->end) &&
 		ipq_stream_before(segment->end, edge + FIN_REACH));

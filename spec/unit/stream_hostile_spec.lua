@@ -280,3 +280,159 @@ describe("what a connection may do", function()
     assert.is_true(#result.packet.bytes <= 65531)
   end)
 end)
+
+describe("bytes that come again and are others", function()
+  it("are dropped before what was heard is decided, and cannot become longer or shorter afterwards", function()
+    local c = talk [[edit = true, client = function(stream)
+        local line = stream:peek_line()
+        stream:insert("<" .. line:sub(1, 4) .. ">")
+        stream:skip(5)
+      end]]
+    local first = c:say(TO_SERVER, 0, { payload = "good" })
+    assert.equal("drop", c:say(TO_SERVER, 0, { payload = "evil" }).verdict)
+    assert.equal("drop", c:say(TO_SERVER, 1, { payload = "ad" }).verdict)
+    local last = c:say(TO_SERVER, 4, { payload = "\n" })
+    assert.equal("<good>good", tostring(first.packet.tcp.payload))
+    assert.equal(10, at(last.packet, TO_SERVER))
+    local again = c:say(TO_SERVER, 0, { payload = "evil\n" }).packet
+    assert.same({ 0, "<good>evil\n" }, { at(again, TO_SERVER), tostring(again.tcp.payload) })
+  end)
+end)
+
+describe("connections that are half open", function()
+  it("are passed and counted where there is no room for more", function()
+    local c = setmetatable({ filter = script(SAYS .. ", connections = 16") }, Talk)
+    for port = 1, 100 do
+      local pkt = t.tcp { saddr = CLIENT, daddr = SERVER, sport = 1000 + port, dport = 80, syn = true,
+        options = { { kind = 2, data = "\5\180" } } }
+      local result = t.run(c.filter, pkt)
+      assert.same({ "accept", port <= 16 }, { result.verdict, result.changed })
+    end
+    assert.same({ 16, 84 }, { tonumber(counters(c).opened), tonumber(counters(c).no_room) })
+  end)
+
+  it("are left alone where their segments are signed", function()
+    for _, kind in ipairs { 19, 29 } do
+      local c = setmetatable({ filter = script(SAYS) }, Talk)
+      local options = { { kind = kind, data = ("\1"):rep(16) } }
+      assert.is_false(c:say(TO_SERVER, -1, { syn = true, ack = false, options = options }).changed)
+      assert.is_false(c:say(TO_CLIENT, -1, { syn = true, options = options }).changed)
+      assert.is_false(c:say(TO_SERVER, 0, { payload = "a", options = options }).changed)
+      assert.equal(1, tonumber(counters(c).is_signed))
+    end
+  end)
+
+  it("have no data in a SYN where they may be edited, and are heard where not", function()
+    local c = talk(SAYS, { payload = "early" })
+    assert.equal("", tostring(c.syn.packet.tcp.payload))
+    assert.equal("12345early", tostring(c:say(TO_SERVER, 0, { payload = "early" }).packet.tcp.payload))
+    c = talk([[client = function(stream) stream:line() require("ipq").event { line = stream:line() } end]],
+      { payload = "one\ntw" }, { acks = 6 })
+    assert.equal("one\ntw", tostring(c.syn.packet.tcp.payload))
+    local result = c:say(TO_SERVER, 6, { payload = "o\n" })
+    assert.equal("two\n", result.events[1].line)
+  end)
+end)
+
+describe("a handler", function()
+  it("may edit as often as a stream is long", function()
+    local c = talk [[edit = true, client = function(stream)
+        while true do
+          local line = stream:peek_line()
+          if not line then return end
+          stream:replace(#line, "<" .. line .. ">")
+        end
+      end]]
+    local chunks = tonumber(c.filter.streams.streams.chunks_free)
+    local place, out, line = 0, 0, "a line\n"
+    for i = 1, 2500 do
+      local result = c:say(TO_SERVER, place, { payload = line:rep(40) })
+      assert.same({ out, 360 }, { at(result.packet, TO_SERVER), #result.packet.tcp.payload }, "segment " .. i)
+      place, out = place + 280, out + 360
+      local answer = c:say(TO_CLIENT, 0, { acks = out })
+      assert.equal(place, acked(answer.packet, TO_CLIENT))
+    end
+    assert.equal(chunks, tonumber(c.filter.streams.streams.chunks_free))
+  end)
+
+  it("that raises has the rest passed, translated", function()
+    local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "12345" error "no" end]]
+    local result = c:say(TO_SERVER, 0, { payload = "a" })
+    assert.equal("12345a", tostring(result.packet.tcp.payload))
+    assert.is_truthy(result.log[1]:find("no", 1, true))
+    assert.equal(6, at(c:say(TO_SERVER, 1, { payload = "b" }).packet, TO_SERVER))
+  end)
+
+  it("that never reads holds nothing", function()
+    local c = talk "edit = true, client = function() end"
+    for i = 0, 30 do
+      local result = c:say(TO_SERVER, i * 1000, { payload = ("a"):rep(1000) })
+      assert.same({ "accept", false }, { result.verdict, result.changed })
+    end
+    assert.is_false(C.ipq_stream_is_heard(c.filter.streams.streams, 0, TO_SERVER))
+  end)
+end)
+
+describe("an edited connection", function()
+  it("is not longer than its FIN", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abc", fin = true })
+    assert.is_nil(c:say(TO_SERVER, 4, { payload = "more" }).packet)
+    assert.is_nil(c:say(TO_SERVER, 2, { payload = "cd" }).packet)
+    assert.equal("12345abc", tostring(c:say(TO_SERVER, 0, { payload = "abc", fin = true }).packet.tcp.payload))
+  end)
+
+  it("closes half, and both halves at once", function()
+    local c = talk(SAYS)
+    local fin = c:say(TO_SERVER, 0, { payload = "abc", fin = true }).packet
+    assert.is_true(fin.tcp.fin)
+    local answer = c:say(TO_CLIENT, 0, { acks = 9, payload = "still here", fin = true }).packet
+    assert.same({ 4, 0, true }, { acked(answer, TO_CLIENT), at(answer, TO_CLIENT), answer.tcp.fin })
+    assert.equal(9, at(c:say(TO_SERVER, 4, { acks = 11 }).packet, TO_SERVER))
+    c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abc" })
+    local one, other = c:say(TO_SERVER, 3, { fin = true }).packet, c:say(TO_CLIENT, 0, { fin = true }).packet
+    assert.same({ 8, true, 0, true }, { at(one, TO_SERVER), one.tcp.fin, at(other, TO_CLIENT), other.tcp.fin })
+    assert.equal(4, acked(c:say(TO_CLIENT, 1, { acks = 9 }).packet, TO_CLIENT))
+    assert.equal(9, at(c:say(TO_SERVER, 4, { acks = 1 }).packet, TO_SERVER))
+  end)
+
+  it("is reset in numbers that its receiver knows", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abc" })
+    local reset = c:say(TO_SERVER, 3, { rst = true, acks = 0 }).packet
+    assert.same({ 8, true }, { at(reset, TO_SERVER), reset.tcp.rst })
+    c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abc" })
+    reset = c:say(TO_CLIENT, 0, { rst = true, acks = 8 }).packet
+    assert.same({ 3, true }, { acked(reset, TO_CLIENT), reset.tcp.rst })
+  end)
+
+  it("is asked whether it is alive, with a byte and without", function()
+    local c = talk(SAYS)
+    c:say(TO_SERVER, 0, { payload = "abc" })
+    c:say(TO_CLIENT, 0, { acks = 8 })
+    for _, payload in ipairs { "", "?" } do
+      local probe = c:say(TO_SERVER, 2, { payload = payload }).packet
+      assert.same({ 7, "" }, { at(probe, TO_SERVER), tostring(probe.tcp.payload) })
+    end
+  end)
+
+  it("has urgent data where they were", function()
+    local c = talk(SAYS)
+    local packet = c:say(TO_SERVER, 0, { payload = "abc", urg = true, urgptr = 2 }).packet
+    assert.same({ true, 7 }, { packet.tcp.urg, packet.tcp.urgptr })
+    packet = c:say(TO_SERVER, 3, { payload = "def", urg = true, urgptr = 2 }).packet
+    assert.same({ true, 2 }, { packet.tcp.urg, packet.tcp.urgptr })
+  end)
+
+  it("has windows that are scaled where both ends say so", function()
+    local mss, scale = { kind = 2, data = "\5\180" }, { kind = 3, data = "\7" }
+    for _, case in ipairs { { { mss, scale }, 100 }, { { mss }, 98 } } do
+      local c = talk(SAYS, { options = { mss, scale } }, { options = case[1] })
+      c:say(TO_SERVER, 0, { payload = "abc" })
+      local window = c:say(TO_CLIENT, 0, { acks = 3, window = 100 }).packet.tcp.window
+      assert.is_true(math.abs(case[2] - window) <= 1, window)
+    end
+  end)
+end)
