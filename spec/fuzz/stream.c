@@ -474,8 +474,8 @@ static void bytes_check(struct net *n, uint32_t direction)
 	const struct end *e = &n->ends[direction];
 	struct handler *h = &n->world.handlers[!direction];
 
-	/* A handler may have skipped more than there is. */
-	if (e->known[h->len] || (e->fin != FAR && e->received > e->fin))
+	/* A handler may have skipped more than there is, or waits for bytes that are passed as they come. */
+	if (e->top > h->len || (e->fin != FAR && e->received > e->fin))
 		refer(h, !direction, h->size);
 	for (uint32_t i = 0; i < e->top; i++)
 		if (e->known[i])
