@@ -5,7 +5,7 @@ local lib = require "spec.support.lib"
 local seq = require "ipq.seq"
 local t = require "ipq.test"
 
-local C, E = lib.C, ffi.C
+local C = lib.C
 local CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
 local ISN = { [0] = 1000, 500000 }
 local TO_SERVER, TO_CLIENT = 0, 1
