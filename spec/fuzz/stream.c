@@ -435,8 +435,10 @@ static void happen(struct net *n)
 	case 9: n->ends[more & 1].window = 1 + which * 20U; break;
 	case 10: say_syn(n, more & 1); break;
 	case 11:
-		if (which > 253)
+		if (which > 253) {
 			say(n, more & 1, n->ends[more & 1].next, 0, TH_RST | TH_ACK);
+			n->ends[more & 1].is_reset = true;
+		}
 		break;
 	case 12:
 		if (which == 255 && more == 15)
