@@ -165,7 +165,9 @@ static bool hold(struct ipq_streams *streams, const struct ipq_stream_segment *s
 
 static bool is_decided(const struct ipq_stream_segment *segment)
 {
-	return segment->at == segment->end || !ipq_stream_before(segment->half->done, segment->end);
+	/* Where nobody listens nothing is undecided, whatever the memory says. */
+	return !segment->ear || segment->at == segment->end ||
+	       !ipq_stream_before(segment->half->done, segment->end);
 }
 
 /* More is held than may be: behind a gap; or in pieces that overlap, for what a handler looks at is bounded by what it

@@ -56,6 +56,9 @@ local function counters(self) return self.filter.streams.streams.counters end
 local function at(pkt, direction) return (seq.diff(pkt.tcp.sequence, seq.add(ISN[direction], 1))) end
 local function acked(pkt, direction) return (seq.diff(pkt.tcp.ackseq, seq.add(ISN[1 - direction], 1))) end
 
+-- One that has said something in front of all, which the server has acknowledged.
+local SAYS = [[edit = true, client = function(stream) stream:peek(1) stream:insert "12345" end]]
+
 describe("a handler that removes more than there is", function()
   it("does not remove the end, and what it says behind it comes in front", function()
     local result = t.connection(script [[edit = true, client = function(stream)
@@ -109,6 +112,21 @@ describe("a stream that a successor finds damaged", function()
   end)
 end)
 
+describe("a stream of which nobody hears", function()
+  it("holds nothing, whatever the memory says", function()
+    local c = talk(SAYS)
+    local opened = c.filter.streams
+    local streams, before = opened.streams, ffi.new "struct ipq_streams"
+    ffi.copy(before, streams, ffi.sizeof(before))
+    local head, size = streams.head, tonumber(C.ipq_streams_size(streams.connections))
+    C.ipq_streams_detach(streams)
+    assert.equal(0, C.ipq_streams_attach(head, size, opened.flows.table, streams))
+    for _, name in ipairs { "outbox", "hold", "commit", "owner", "edits" } do streams[name] = before[name] end
+    streams.records[0].half[0].done = 0
+    assert.equal("accept", c:say(TO_SERVER, 0, { payload = "a" }).verdict)
+  end)
+end)
+
 describe("a segment that outgrows its way", function()
   it("is dropped where its headers are longer than those of our own may be", function()
     local filter = script [[edit = true, client = function(stream)
@@ -139,9 +157,6 @@ end)
 
 -- A handler that waits for more than comes.
 local PEEKS = [[edit = true, client = function(stream) stream:peek(8000) end]]
--- One that has said something in front of all, which the server has acknowledged.
-local SAYS = [[edit = true, client = function(stream) stream:peek(1) stream:insert "12345" end]]
-
 describe("what is held", function()
   it("is bounded behind a gap that is never filled", function()
     local c = talk(PEEKS .. ", limit = 4096")
