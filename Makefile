@@ -60,7 +60,8 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC))
 BINDINGS_OBJ := $(call obj,$(BINDINGS_SRC))
 HOST_OBJ := $(call obj,$(HOST_SRC))
-SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c spec/c/flows.c spec/c/streams.c)
+SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c spec/c/flows.c spec/c/streams.c \
+	spec/c/stream_kills.c)
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so

@@ -114,9 +114,12 @@ void ipq_stream_text_read(const struct ipq_streams *streams, uint32_t text, uint
 
 void ipq_stream_text_free(struct ipq_streams *streams, uint32_t text, uint32_t len)
 {
-	uint32_t next;
+	uint32_t next, left = chunks_of(len);
 
-	for (uint32_t left = chunks_of(len); left; left--) {
+	/* A damaged text may say more than there are. */
+	if (left > streams->chunk_count)
+		left = streams->chunk_count;
+	for (; left; left--) {
 		union ipq_stream_chunk *chunk = ipq_stream_chunk(streams, text);
 
 		if (!chunk)

@@ -88,15 +88,21 @@ static const struct ipq_stream_edit *next_of(const struct ipq_streams *streams,
 	return n < ipq_stream_count(half) ? ipq_stream_edit_at(streams, half, n) : NULL;
 }
 
+/* The output position of an original one that lies behind an edit, and before the next one. */
+static uint64_t behind_output(const struct ipq_stream_half *half,
+			      const struct ipq_stream_edit *edit, uint64_t at)
+{
+	return edit ? output_end_of(edit) + (at - end_of(edit)) : at + (uint64_t)half->base;
+}
+
 uint64_t ipq_stream_output(const struct ipq_streams *streams, const struct ipq_stream_half *half,
 			   uint64_t at)
 {
 	const struct ipq_stream_edit *edit =
 		last_of(streams, half, search(streams, half, is_at_before, at));
 
-	if (!edit)
-		return at + (uint64_t)half->base;
-	return output_end_of(edit) + (before(at, end_of(edit)) ? 0 : at - end_of(edit));
+	return edit && before(at, end_of(edit)) ? output_end_of(edit)
+						: behind_output(half, edit, at);
 }
 
 /* The original position of an output position that lies behind an edit, and before the next one. */
@@ -229,32 +235,37 @@ int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, u
 	return ret;
 }
 
-/* An edit that lies behind the FIN goes in front of it, and removes nothing; last is the one before it. */
-static void end_edit(const struct ipq_stream_half *half, const struct ipq_stream_edit *last,
-		     struct ipq_stream_edit *edit)
+/* The edit at that place is the last one, at a position behind the others: it adds its text there. */
+static void put_last(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at)
 {
-	if (before(half->fin, edit->at))
-		edit->at = half->fin;
-	if (before(half->fin, end_of(edit)))
-		edit->removed = half->fin - edit->at;
-	if (last)
-		edit->out = output_end_of(last) + (edit->at - end_of(last));
-	else
-		edit->out = edit->at + (uint64_t)half->base;
+	uint32_t count = ipq_stream_count(half);
+	struct ipq_stream_edit *edit = ipq_stream_edit_at(streams, half, count);
+	const struct ipq_stream_edit *last = newest_of(streams, half);
+
+	if (!edit)
+		return;
+	edit->out = behind_output(half, last, at);
+	edit->at = at;
+	edit->removed = 0;
+	ipq_stream_set_alive(half, half->alive >> 16, count + 1);
 }
 
+/* Edits behind the end were made for bytes that do not come: their text goes out in front of the FIN. Nobody was shown
+ * any of them. A successor finds those alone that are where they are to be. */
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at)
 {
-	const struct ipq_stream_edit *last = NULL;
+	uint32_t count = ipq_stream_count(half), kept = count;
+	struct ipq_stream_edit *last = newest_of(streams, half);
 
 	half->fin = at;
-	for (uint32_t i = 0; i < ipq_stream_count(half); i++) {
-		struct ipq_stream_edit *edit = ipq_stream_edit_at(streams, half, i);
-
-		if (edit)
-			end_edit(half, last, edit);
-		last = edit;
+	while (last && before(at, last->at)) {
+		ipq_stream_set_alive(half, half->alive >> 16, --kept);
+		last = newest_of(streams, half);
 	}
+	if (last && before(at, end_of(last)))
+		last->removed = at - last->at;
+	for (; kept < count; kept++)
+		put_last(streams, half, at);
 }
 
 void ipq_stream_ring_free(struct ipq_streams *streams, struct ipq_stream_half *half)

@@ -29,13 +29,14 @@ static uint16_t window_of(const struct ipq_streams *streams,
 			  const struct ipq_stream_segment *segment, uint64_t out)
 {
 	const struct ipq_stream_half *half = segment->other;
-	const uint64_t window = segment->window;
+	const uint32_t scale = ipq_stream_scale(half);
+	const uint64_t window = (uint64_t)segment->window << scale;
 
-	uint64_t edge = ipq_stream_original(streams, half, out + (window << half->scale));
+	uint64_t edge = ipq_stream_original(streams, half, out + window);
 	uint64_t at = acknowledged(streams, half, out), room;
 
 	edge += ipq_stream_undecided(streams, segment->number, !segment->direction);
-	room = ipq_stream_before(at, edge) ? (edge - at) >> half->scale : 0;
+	room = ipq_stream_before(at, edge) ? (edge - at) >> scale : 0;
 	return room < UINT16_MAX ? (uint16_t)room : UINT16_MAX;
 }
 

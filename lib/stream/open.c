@@ -10,7 +10,6 @@ enum {
 	OPTION_MPTCP = 30,
 	OPTION_MD5 = 19, /* RFC 2385 */
 	OPTION_AO = 29,	 /* RFC 5925 */
-	SCALE_MOST = 14, /* RFC 7323 section 2.3 */
 	MSS_DEFAULT = 536,
 	MSS_LEAST = 88 /* what is left of it: RFC 9293 section 3.7.1 asks for no less in IPv4 */
 };
@@ -40,7 +39,7 @@ static void take_options(struct ipq_stream_segment *segment)
 	if (option_of(segment, TCPOPT_SACK_PERMITTED, 2))
 		segment->half->bits |= IPQ_STREAM_SACK;
 	segment->other->mss = mss ? ipq_load16(mss + 2) : MSS_DEFAULT;
-	segment->other->scale = !scale ? 0 : scale[2] < SCALE_MOST ? scale[2] : SCALE_MOST;
+	segment->other->scale = scale ? scale[2] : 0;
 	/* Only where both have said so. (RFC 7323 section 1.3) */
 	if (segment->flags & TH_ACK && !scale)
 		segment->half->scale = 0;
@@ -67,13 +66,35 @@ static int change_syn(struct ipq_streams *streams, struct ipq_stream_segment *se
 	return ret;
 }
 
+/* What is passed of a SYN is heard. (RFC 7413) */
+static void hear_syn(const struct ipq_stream_segment *segment)
+{
+	struct ipq_stream_half *half = segment->half;
+	const struct ipq_packet *packet = segment->packet;
+
+	half->seen = ipq_stream_later(half->seen, segment->end);
+	half->sent = ipq_stream_later(half->sent, segment->end);
+	if (segment->ear)
+		ipq_stream_hear(segment->ear, segment->at, packet->data + packet->body,
+				segment->len);
+}
+
+/* Whether it acknowledges the SYN, and no more than came with it: it may be an old one's otherwise, which the client
+ * refuses. (RFC 9293 section 3.5) */
+static bool is_answer(const struct ipq_stream_segment *segment)
+{
+	return segment->flags & TH_ACK && segment->direction == 1 &&
+	       segment->ack - segment->other->isn - 1 <= (uint32_t)segment->other->seen;
+}
+
 int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	struct ipq_stream *stream = segment->stream;
 	struct ipq_stream_half *half = segment->half;
 
-	if (segment->flags & TH_ACK && stream->state == IPQ_STREAM_SYN_SENT &&
-	    segment->direction == 1) {
+	if (stream->state == IPQ_STREAM_SYN_SENT && segment->direction == 1) {
+		if (!is_answer(segment))
+			return IPQ_STREAM_IS_OTHER;
 		half->isn = segment->seq;
 		take_options(segment);
 		/* The window of a SYN is not scaled. */
@@ -82,7 +103,10 @@ int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segme
 	}
 	if (segment->seq != half->isn)
 		return IPQ_STREAM_IS_OTHER;
-	return streams->edits ? change_syn(streams, segment) : 0;
+	if (streams->edits)
+		return change_syn(streams, segment);
+	hear_syn(segment);
+	return 0;
 }
 
 int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet)

@@ -139,8 +139,9 @@ static void forget(struct ipq_streams *streams, struct ipq_stream *stream)
 /* What is left of a stream whose edits cannot be told: neither end can be understood by the other any more. */
 static void lose(struct ipq_stream *stream)
 {
-	memset(stream->half, 0, sizeof(stream->half));
 	stream->state = IPQ_STREAM_LOST;
+	ipq_stream_order();
+	memset(stream->half, 0, sizeof(stream->half));
 }
 
 /* Whoever has listened does no more. */
@@ -165,12 +166,12 @@ static int claim_streams(struct ipq_streams *streams, struct claims *claims,
 			forget(streams, stream);
 			continue;
 		}
-		if (claim_half(claims, &stream->half[0]) && claim_half(claims, &stream->half[1])) {
-			go_on(streams, stream, i);
-			continue;
+		if (!claim_half(claims, &stream->half[0]) ||
+		    !claim_half(claims, &stream->half[1])) {
+			lose(stream);
+			lost++;
 		}
-		lose(stream);
-		lost++;
+		go_on(streams, stream, i);
 	}
 	return lost;
 }

@@ -106,13 +106,22 @@ static uint64_t gate_end(const struct ipq_stream_gate *gate)
 	return gate->from + gate->len;
 }
 
+/* What goes on in front of what waits comes first, and its sender says the rest again. */
 static struct ipq_stream_gate *gate_of(struct ipq_stream_ear *ear, uint64_t from)
 {
-	if (!ear->gate)
-		ear->gate = calloc(1, sizeof(*ear->gate));
-	if (ear->gate && !ear->gate->len && !ear->gate->has_fin)
-		ear->gate->from = from;
-	return ear->gate;
+	struct ipq_stream_gate *gate = ear->gate;
+
+	if (!gate)
+		gate = ear->gate = calloc(1, sizeof(*gate));
+	if (!gate)
+		return NULL;
+	if (ipq_stream_before(from, gate->from)) {
+		gate->len = 0;
+		gate->has_fin = false;
+	}
+	if (!gate->len && !gate->has_fin)
+		gate->from = from;
+	return gate;
 }
 
 static bool gate_room(struct ipq_stream_gate *gate, uint32_t more)
@@ -172,7 +181,7 @@ static void gate_keep(struct ipq_streams *streams, const struct ipq_stream_segme
 		return;
 	begin = gate_end(gate);
 	if (ipq_stream_before(begin, to)) {
-		if (!gate_room(gate, (uint32_t)(to - begin)))
+		if (to - begin > GATE_MOST || !gate_room(gate, (uint32_t)(to - begin)))
 			return;
 		render(streams, segment, begin, to, gate->bytes + gate->len);
 		gate->len += (uint32_t)(to - begin);
@@ -244,9 +253,11 @@ static uint32_t verdict_most(const struct ipq_stream_segment *segment, uint32_t 
 {
 	const struct ipq_packet *packet = segment->packet;
 
+	uint32_t most = IPQ_PAYLOAD_MAX - (uint32_t)packet->body;
+
 	if (segment->is_own || packet->hook == NF_INET_LOCAL_IN || packet->skb_info & IPQ_SKB_GSO)
-		return IPQ_PAYLOAD_MAX - packet->body;
-	return one;
+		return most;
+	return one < most ? one : most;
 }
 
 /* The bytes of a segment that the receiver takes, as far as it has said. */
@@ -264,6 +275,9 @@ static void inject_rest(struct ipq_streams *streams, const struct ipq_stream_seg
 {
 	uint32_t head = (uint32_t)way->body - way->l3;
 
+	/* The scratch memory has room for no longer ones. */
+	if (head > HEADER_MOST)
+		return;
 	do {
 		uint32_t len = to - from < PIECE_MOST ? (uint32_t)(to - from) : PIECE_MOST;
 		bool is_last = from + len == to;
@@ -334,16 +348,17 @@ static int emit_output(struct ipq_streams *streams, struct ipq_stream_segment *s
 	return ipq_rewrite_replace(packet, packet->body, segment->len, output, (uint32_t)first);
 }
 
-/* How far the output of a segment may go: to the right edge of the receiver's window, and not before what waits
+/* How far the output of a segment may go, which ends at a position: to the right edge of the receiver's window, and not before what waits
  * already. Where nothing is edited the sender keeps to it. */
-static uint64_t room_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
+static uint64_t room_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment,
+			uint64_t to)
 {
 	const struct ipq_stream_gate *gate = segment->ear ? segment->ear->gate : NULL;
 
 	if (gate)
-		return gate->from;
+		return ipq_stream_earlier(gate->from, segment->half->edge);
 	if (!segment->ear || !streams->edits)
-		return IPQ_STREAM_FAR * 2;
+		return to;
 	return segment->half->edge;
 }
 
@@ -354,7 +369,8 @@ static int emit_data(struct ipq_streams *streams, struct ipq_stream_segment *seg
 	uint64_t start = ipq_stream_later(segment->at, half->una);
 	uint64_t from = ipq_stream_later(ipq_stream_output(streams, half, start), half->acked);
 	uint64_t to = ipq_stream_output(streams, half, segment->end) - fin;
-	uint64_t stop = ipq_stream_earlier(to, ipq_stream_later(from, room_of(streams, segment)));
+	uint64_t stop =
+		ipq_stream_earlier(to, ipq_stream_later(from, room_of(streams, segment, to)));
 	uint8_t flags = segment->flags;
 	int ret;
 

@@ -11,8 +11,10 @@
 /* The largest window. (RFC 7323 section 2.3) */
 #define REACH (UINT64_C(1) << 30)
 
-/* Bytes of a direction that are held behind a gap, or until the receiver has acknowledged more. */
-enum { WAITS_MOST = 1 << 20 };
+enum {
+	WAITS_MOST = 1 << 20, /* bytes of a direction that are held */
+	FIN_REACH = 1 << 16   /* how far a FIN may lie behind the receiver's window */
+};
 
 static uint32_t number_of(struct ipq_streams *streams, uint32_t flow, uint32_t generation)
 {
@@ -113,8 +115,16 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 	if (ipq_stream_before(half->sent, out))
 		return;
 	ipq_stream_acknowledge(streams, half, out);
-	half->edge = ipq_stream_later(half->edge, out + ((uint64_t)segment->window << half->scale));
+	half->edge = ipq_stream_later(half->edge,
+				      out + ((uint64_t)segment->window << ipq_stream_scale(half)));
 	ipq_stream_pump(streams, segment->stream, !segment->direction, segment->packet);
+}
+
+/* So much is held, behind a gap, until the receiver has acknowledged more, or in pieces that overlap, that the sender is to
+ * slow down, and repeats it. */
+static bool is_full(const struct ipq_stream_ear *ear)
+{
+	return ear->held_bytes > WAITS_MOST;
 }
 
 /* Takes note of what it brings, and has the handler hear what it has not heard. */
@@ -127,7 +137,7 @@ static void receive(struct ipq_streams *streams, const struct ipq_stream_segment
 	half->seen = ipq_stream_later(half->seen, segment->end);
 	if (segment->flags & TH_FIN && half->fin == IPQ_STREAM_FAR)
 		ipq_stream_end(streams, half, segment->end - 1);
-	if (!ear || ear->mode == IPQ_STREAM_DEAF)
+	if (!ear || ear->mode == IPQ_STREAM_DEAF || (ear->mode == IPQ_STREAM_ROOM && is_full(ear)))
 		return;
 	ipq_stream_turn_back(half, ear);
 	ipq_stream_hear(ear, segment->at, packet->data + packet->body, segment->len);
@@ -157,17 +167,9 @@ static bool hold(struct ipq_streams *streams, const struct ipq_stream_segment *s
 
 static bool is_decided(const struct ipq_stream_segment *segment)
 {
-	return segment->at == segment->end || !ipq_stream_before(segment->half->done, segment->end);
-}
-
-/* What is held behind a gap, or until its receiver has acknowledged more, is enough: the sender is to slow down, and
- * repeats it. What a handler looks at is bounded by what it asks for. */
-static bool is_enough(const struct ipq_stream_segment *segment)
-{
-	const struct ipq_stream_ear *ear = segment->ear;
-	bool has_gap = ipq_stream_before(ear->next, segment->at);
-
-	return (has_gap || ear->mode == IPQ_STREAM_ROOM) && ear->held_bytes > WAITS_MOST;
+	/* Where nobody listens nothing is undecided, whatever the memory says. */
+	return !segment->ear || segment->at == segment->end ||
+	       !ipq_stream_before(segment->half->done, segment->end);
 }
 
 /* Both ends are told, and nothing is known of the connection any more. */
@@ -313,7 +315,7 @@ static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	    ipq_stream_before(segment->at, segment->half->done) &&
 	    ipq_stream_before(segment->half->una, segment->half->done))
 		return divide(streams, segment);
-	if (is_enough(segment) || !hold(streams, segment))
+	if (is_full(segment->ear) || !hold(streams, segment))
 		drop(segment->packet);
 	if (has_gap(segment->ear))
 		ipq_stream_tell_gap(streams, segment);
@@ -328,13 +330,44 @@ static bool is_one_sided(const struct ipq_streams *streams,
 	       !(segment->flags & (TH_SYN | TH_RST)) && (segment->direction == 1 || streams->edits);
 }
 
-static bool is_in_reach(const struct ipq_stream_segment *segment)
+/* The right edge of the receiver's window, as the sender knows it at most; before it is known, what was sent. */
+static uint64_t edge_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_half *half = segment->half;
 
-	return ipq_stream_before(half->una, segment->end + REACH) &&
-	       ipq_stream_before(segment->end, half->seen + REACH) &&
-	       (half->fin == IPQ_STREAM_FAR || !ipq_stream_before(half->fin + 1, segment->end));
+	if (segment->stream->state != IPQ_STREAM_ESTABLISHED)
+		return half->seen;
+	return ipq_stream_later(half->una, ipq_stream_original(streams, half, half->edge)) +
+	       ipq_stream_undecided(streams, segment->number, segment->direction);
+}
+
+/* Whether it says nothing else of the end than was said before. What is acknowledged may be asked for, whatever it has. */
+static bool is_before_end(const struct ipq_stream_segment *segment)
+{
+	const struct ipq_stream_half *half = segment->half;
+
+	if (segment->flags & TH_FIN)
+		return segment->end == half->fin + 1;
+	if (segment->at == segment->end)
+		return !ipq_stream_before(half->fin + 1, segment->end);
+	return !ipq_stream_before(ipq_stream_later(half->fin, half->una), segment->end);
+}
+
+/* Whoever does not see what is acknowledged cannot move what is known of the connection far, nor end it where its
+ * receiver would take no FIN. */
+static bool is_in_reach(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
+{
+	const struct ipq_stream_half *half = segment->half;
+	uint64_t edge = edge_of(streams, segment);
+
+	if (!ipq_stream_before(half->una, segment->end + REACH) ||
+	    !ipq_stream_before(segment->end, edge + REACH / 2))
+		return false;
+	if (half->fin != IPQ_STREAM_FAR)
+		return is_before_end(segment);
+	return !(segment->flags & TH_FIN) || segment->stream->state != IPQ_STREAM_ESTABLISHED ||
+	       (ipq_stream_before(half->una, segment->end) &&
+		ipq_stream_before(segment->end, edge + FIN_REACH));
 }
 
 uint32_t ipq_streams_woken(struct ipq_streams *streams, uint32_t number)
@@ -354,7 +387,7 @@ static int segment_of_stream(struct ipq_streams *streams, struct ipq_stream_segm
 		segment->out = ipq_stream_earlier(segment->out, segment->half->sent);
 		return ipq_stream_translate(streams, segment, segment->flags);
 	}
-	if (!is_in_reach(segment))
+	if (!is_in_reach(streams, segment))
 		return leave(streams, segment->packet, segment->stream);
 	acknowledge(streams, segment);
 	if (segment->at != segment->end)
@@ -416,7 +449,8 @@ int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet)
 		ret = ipq_stream_syn(streams, &segment);
 		if (ret != IPQ_STREAM_IS_OTHER)
 			return ret;
-		if (stream->state != IPQ_STREAM_SYN_SENT)
+		if (stream->state != IPQ_STREAM_SYN_SENT ||
+		    (segment.flags & TH_ACK && segment.direction == 1))
 			return IPQ_STREAM_DONE;
 		ipq_stream_forget(streams, packet->flow_number - 1);
 		return begins(streams, packet) ? IPQ_STREAM_ASK : IPQ_STREAM_DONE;

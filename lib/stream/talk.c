@@ -61,9 +61,15 @@ void ipq_stream_move(struct ipq_stream_ear *ear, uint64_t to)
 
 bool ipq_stream_is_held(const struct ipq_stream_ear *ear, uint64_t at, uint64_t end)
 {
-	for (const struct ipq_stream_held *held = ear->held; held; held = held->next)
-		if (held->at == at && held->end == end)
+	uint64_t next = at;
+
+	for (const struct ipq_stream_held *held = ear->held; held; held = held->next) {
+		if (ipq_stream_before(next, held->at))
+			return false;
+		next = ipq_stream_later(next, held->end);
+		if (!ipq_stream_before(next, end))
 			return true;
+	}
 	return false;
 }
 

@@ -6,7 +6,7 @@
 #include "table.h"
 #include "lib/packet/packet.h"
 
-enum { IPQ_STREAM_IS_OTHER = 1 };
+enum { IPQ_STREAM_IS_OTHER = 1, IPQ_STREAM_SCALE_MOST = 14 };
 
 enum {
 	HEADER_MOST = 512,   /* of IP, with its options or extension headers, and TCP */
@@ -107,6 +107,13 @@ static inline uint32_t ipq_stream_sequence(uint32_t isn, uint64_t position)
 	return isn + 1 + (uint32_t)position;
 }
 
+/* What the window field of a half's receiver is shifted by, and no more than that may be, whatever the memory says. (RFC 7323
+ * section 2.3) */
+static inline uint32_t ipq_stream_scale(const struct ipq_stream_half *half)
+{
+	return half->scale < IPQ_STREAM_SCALE_MOST ? half->scale : IPQ_STREAM_SCALE_MOST;
+}
+
 /* Whether positions and output are the same in a half, and always were. */
 static inline bool ipq_stream_is_plain(const struct ipq_stream_half *half)
 {
@@ -128,7 +135,7 @@ struct ipq_stream_held *ipq_stream_keep(struct ipq_stream_ear *ear,
 /* Keeps what of a segment is not before that position. False where there is no memory. */
 bool ipq_stream_keep_rest(struct ipq_stream_ear *ear, const struct ipq_stream_segment *segment,
 			  uint64_t from, int64_t now_us);
-/* Whether a segment with those bytes is held already. */
+/* Whether all of those bytes are held already, in whatever pieces. */
 bool ipq_stream_is_held(const struct ipq_stream_ear *ear, uint64_t at, uint64_t end);
 /* Forgets all that is there; held packets are the caller's before. */
 void ipq_stream_deafen(struct ipq_stream_ear *ear);

@@ -25,6 +25,8 @@ end
 for i = 1, 16 do
   write("build", i, random.bytes(20 * i))
   write("stream_edits", i, random.bytes(100 * i))
+  write("stream", i, "\0" .. random.bytes(100 * i))
+  write("stream", i .. "-hostile", "\1" .. random.bytes(100 * i))
 end
 
 -- A packet of each kind, over both versions, behind each extension header.

@@ -46,8 +46,11 @@ static void be_hostile(struct model *m, struct input *in)
 {
 	while (in->len) {
 		damage(m, in);
-		if (take8(in) & 1 && ipq_streams_attach(m->memory, m->size, NULL, &m->streams) < 0)
-			return;
+		if (take8(in) & 1) {
+			ipq_streams_detach(&m->streams);
+			if (ipq_streams_attach(m->memory, m->size, NULL, &m->streams) < 0)
+				return;
+		}
 		operate(m, in);
 	}
 	ipq_stream_free(&m->streams, m->stream);

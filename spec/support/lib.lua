@@ -37,6 +37,8 @@ if not core.spec_declared then
     struct spec_kills { uint32_t kills, inside, rebuilt, lost, unsound; };
     int spec_flows_kill(struct spec_kills *kills, uint32_t count, uint64_t seed);
     int spec_stream_model(uint64_t seed, uint32_t steps);
+    struct spec_stream_kills { uint32_t kills, checked, ahead, lost, unsound; };
+    int spec_streams_kill(struct spec_stream_kills *kills, uint32_t count, uint64_t seed);
     int spec_filter_run(struct ipq_driver *driver, uint32_t (*filter)(struct ipq_packet *packet));
   ]]
   core.spec_declared = true

@@ -9,6 +9,7 @@ local misuse = require "ipq.build.misuse"
 local packet = require "ipq.test.packet"
 local region = require "ipq.engine.region"
 local script = require "ipq.engine.script"
+local streams = require "ipq.engine.streams"
 local verdict = require "ipq.verdict"
 
 local M = {}
@@ -51,7 +52,8 @@ local function packets_of(sent)
 end
 M.packets_of = packets_of
 
---- Calls the script's stop(). What the filter still holds gets the default verdict then.
+--- Calls the script's stop(). What the filter still holds gets the default verdict then; what its streams hold is
+--- dropped, and they are read no more.
 ---@param reason? "reload"|"exit" "exit" where it is left out
 ---@return ipq.test.Packet[] sent what stop() has sent, and rejects of what was held
 function Filter:stop(reason)
@@ -60,6 +62,10 @@ function Filter:stop(reason)
   end
   if self.flows and reason ~= "reload" then flows.exit(self.flows) end
   local ok, message, sent = call(self.timers, self.script, "stop", reason or "exit", self.flows)
+  if self.streams then
+    streams.close(self.streams)
+    self.streams = nil
+  end
   local _, _, last = memory.with_outbox(memory.judge_rest, self.filter)
   if not ok then error(message, 2) end
   local list = packets_of(sent)
