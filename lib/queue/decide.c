@@ -59,6 +59,11 @@ static void commit(void *driver, struct ipq_packet *packet)
 	(void)ipq_driver_commit_held(driver, packet);
 }
 
+static uint32_t mtu_of(struct ipq_devices *devices, uint32_t device)
+{
+	return ipq_device_get(devices, device)->mtu;
+}
+
 void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *streams)
 {
 	driver->streams = streams;
@@ -67,6 +72,7 @@ void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *strea
 	streams->owner = driver;
 	streams->hold = hold;
 	streams->commit = commit;
+	streams->mtu_of = mtu_of;
 	streams->outbox = driver->outbox;
 	streams->counts = driver->batch->counters.streams;
 }

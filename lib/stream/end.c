@@ -8,27 +8,26 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-/* What the ends of a flow are, as those of a packet that its client sends, or its server. */
-static struct ipq_ends ends_of(const struct ipq_flow *flow, uint32_t direction)
+/* The ends as those of a packet that the client sends, or the server. */
+static struct ipq_ends ends_of(const struct ipq_stream *stream, uint32_t direction)
 {
-	uint32_t from = (flow->bits & IPQ_FLOW_ORIGIN) ^ direction;
+	uint32_t from = (stream->origin & 1) ^ direction;
 
 	return (struct ipq_ends){
-		.ip_version = flow->key.ip_version,
+		.ip_version = stream->key.ip_version == 4 ? 4 : 6,
 		.protocol = IPPROTO_TCP,
-		.sport = flow->key.ports[from],
-		.dport = flow->key.ports[!from],
-		.source = flow->key.addresses[from],
-		.destination = flow->key.addresses[!from],
+		.sport = stream->key.ports[from],
+		.dport = stream->key.ports[!from],
+		.source = stream->key.addresses[from],
+		.destination = stream->key.addresses[!from],
 	};
 }
 
-static void tell(struct ipq_streams *streams, const struct ipq_stream *stream,
-		 const struct ipq_flow *flow, uint32_t direction)
+static void tell(struct ipq_streams *streams, const struct ipq_stream *stream, uint32_t direction)
 {
 	const struct ipq_stream_half *half = &stream->half[direction];
 	const struct ipq_stream_half *other = &stream->half[!direction];
-	struct ipq_ends ends = ends_of(flow, direction);
+	struct ipq_ends ends = ends_of(stream, direction);
 	uint32_t ip_len = ipq_make_ip_len(&ends), len = ip_len + IPQ_MAKE_TCP;
 	struct ipq_segment segment = {
 		.seq = ipq_stream_sequence(half->isn, half->sent),
@@ -43,45 +42,40 @@ static void tell(struct ipq_streams *streams, const struct ipq_stream *stream,
 	(void)ipq_outbox_bytes(streams->outbox, bytes, len, NULL);
 }
 
+/* Whether a direction has said all, and all of it is acknowledged. */
+static bool is_done(const struct ipq_stream_half *half)
+{
+	return half->fin != IPQ_STREAM_FAR && ipq_stream_before(half->fin, half->una);
+}
+
 static bool is_open(const struct ipq_stream *stream)
 {
-	return stream->state == IPQ_STREAM_ESTABLISHED &&
+	return stream->state == IPQ_STREAM_ESTABLISHED && !stream->is_over &&
+	       !(is_done(&stream->half[0]) && is_done(&stream->half[1])) &&
 	       (!ipq_stream_is_plain(&stream->half[0]) || !ipq_stream_is_plain(&stream->half[1]));
 }
 
-static void reset(struct ipq_streams *streams, struct ipq_stream *stream,
-		  const struct ipq_flow *flow)
+void ipq_stream_tell_end(struct ipq_streams *streams, const struct ipq_stream *stream)
 {
 	if (!is_open(stream) || !streams->outbox)
 		return;
-	tell(streams, stream, flow, 0);
-	tell(streams, stream, flow, 1);
+	tell(streams, stream, 0);
+	tell(streams, stream, 1);
 	streams->counts[IPQ_STREAMS_RESET]++;
 }
 
 void ipq_streams_ended(struct ipq_streams *streams, const struct ipq_flow_ended *ended)
 {
 	uint32_t number = ended->number < streams->flow_count ? streams->of_flow[ended->number] : 0;
-	struct ipq_stream *stream;
 
-	if (!number || number > streams->connections)
-		return;
-	stream = &streams->records[number - 1];
-	if (stream->flow != ended->number || stream->generation != ended->flow.generation)
-		return;
-	if (ended->reason == IPQ_FLOW_END_TIMEOUT || ended->reason == IPQ_FLOW_END_EVICTED)
-		reset(streams, stream, &ended->flow);
-	ipq_stream_forget(streams, ended->number);
+	if (number && number <= streams->connections &&
+	    streams->records[number - 1].flow == ended->number &&
+	    streams->records[number - 1].generation == ended->flow.generation)
+		ipq_stream_forget(streams, ended->number);
 }
 
 void ipq_streams_exit(struct ipq_streams *streams)
 {
-	for (uint32_t i = 0; i < streams->head->used && i < streams->connections; i++) {
-		struct ipq_stream *stream = &streams->records[i];
-		const struct ipq_flow *flow =
-			ipq_flows_find(streams->flows, stream->flow, stream->generation);
-
-		if (flow && flow->state < IPQ_FLOW_LAST_ACK)
-			reset(streams, stream, flow);
-	}
+	for (uint32_t i = 0; i < streams->head->used && i < streams->connections; i++)
+		ipq_stream_tell_end(streams, &streams->records[i]);
 }

@@ -40,6 +40,12 @@ static uint16_t window_of(const struct ipq_streams *streams,
 	return room < UINT16_MAX ? (uint16_t)room : UINT16_MAX;
 }
 
+/* Whether the receiver says that it has had a byte twice which was sent again for it to answer. (RFC 2883) */
+static bool is_probe(const struct ipq_stream_half *half, uint64_t left, uint64_t right)
+{
+	return right == half->acked && left + 1 == right && !ipq_stream_is_plain(half);
+}
+
 /* The blocks of a SACK option that are blocks of the original, too, in their place; what is left of it is padding.
  * (RFC 2018, RFC 2883) */
 static void translate_sack(const struct ipq_streams *streams, const struct ipq_stream_half *half,
@@ -51,7 +57,8 @@ static void translate_sack(const struct ipq_streams *streams, const struct ipq_s
 		uint64_t left = ipq_stream_position(half->acked, half->isn, ipq_load32(from));
 		uint64_t right = ipq_stream_position(half->acked, half->isn, ipq_load32(from + 4));
 
-		if (!ipq_stream_before(left, right) || ipq_stream_before(half->sent, right))
+		if (!ipq_stream_before(left, right) || ipq_stream_before(half->sent, right) ||
+		    is_probe(half, left, right))
 			continue;
 		left = ipq_stream_original_left(streams, half, left);
 		right = acknowledged(streams, half, right);

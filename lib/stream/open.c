@@ -134,6 +134,8 @@ int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet)
 	}
 	stream->flow = number - 1;
 	stream->generation = flow->generation;
+	stream->key = flow->key;
+	stream->origin = flow->bits & IPQ_FLOW_ORIGIN;
 	for (uint32_t i = 0; i < 2; i++) {
 		stream->half[i].fin = IPQ_STREAM_FAR;
 		stream->half[i].done = IPQ_STREAM_FAR;

@@ -260,12 +260,19 @@ static uint32_t verdict_most(const struct ipq_stream_segment *segment, uint32_t 
 	return one < most ? one : most;
 }
 
-/* The bytes of a segment that the receiver takes, as far as it has said. */
-static uint32_t one_segment(const struct ipq_stream_segment *segment)
+/* The bytes of a segment that its receiver takes, as far as it has said, and the interface that it leaves by. */
+static uint32_t one_segment(const struct ipq_streams *streams,
+			    const struct ipq_stream_segment *segment)
 {
+	const struct ipq_packet *packet = segment->packet;
 	uint32_t options = segment->header - (uint32_t)sizeof(struct tcphdr);
 	uint32_t most = segment->half->mss > options ? segment->half->mss - options : 0;
+	uint32_t head = (uint32_t)packet->body - packet->l3, mtu = 0;
 
+	if (streams->devices && packet->present & IPQ_HAS_OUTDEV)
+		mtu = streams->mtu_of(streams->devices, packet->outdev);
+	if (mtu > head && mtu - head < most)
+		most = mtu - head;
 	return most > segment->len ? most : segment->len;
 }
 
@@ -295,6 +302,11 @@ static void inject_rest(struct ipq_streams *streams, const struct ipq_stream_seg
 static int emit_probe(struct ipq_streams *streams, struct ipq_stream_segment *segment, uint64_t out)
 {
 	struct ipq_packet *packet = segment->packet;
+	const struct ipq_stream_half *half = segment->half;
+	/* A byte that it has had already: what has none is answered twice a second at most (Linux'
+	 * tcp_invalid_ratelimit). */
+	const uint8_t byte = half->last;
+	uint32_t len = out == half->sent && half->fin == IPQ_STREAM_FAR;
 	int ret;
 
 	segment->out = out - 1;
@@ -303,11 +315,11 @@ static int emit_probe(struct ipq_streams *streams, struct ipq_stream_segment *se
 	if (ret < 0)
 		return ret;
 	if (packet->skb_info & IPQ_SKB_GSO && packet->hook != NF_INET_LOCAL_IN) {
-		inject(streams, packet, packet, segment->half, segment->out, NULL, 0, TH_ACK);
+		inject(streams, packet, packet, half, segment->out, &byte, len, TH_ACK);
 		drop(packet);
 		return 0;
 	}
-	return ipq_rewrite_replace(packet, packet->body, segment->len, "", 0);
+	return ipq_rewrite_replace(packet, packet->body, segment->len, &byte, len);
 }
 
 /* Whether the output from one position to another is just the segment's bytes. */
@@ -325,12 +337,14 @@ static int emit_output(struct ipq_streams *streams, struct ipq_stream_segment *s
 		       uint64_t from, uint64_t to, uint8_t flags)
 {
 	struct ipq_packet *packet = segment->packet, way;
-	uint32_t one = one_segment(segment), most = verdict_most(segment, one);
+	uint32_t one = one_segment(streams, segment), most = verdict_most(segment, one);
 	uint64_t len = to - from, first = len < most ? len : most;
 	bool is_whole = first == len;
 	uint8_t output[IPQ_PACKET_MAX];
 	int ret;
 
+	if (to != from && !ipq_stream_before(to, segment->half->sent - (flags & TH_FIN ? 1 : 0)))
+		render(streams, segment, to - 1, to, &segment->half->last);
 	segment->out = from;
 	ret = ipq_stream_translate(streams, segment, is_whole ? flags : flags & WITHOUT_END);
 	if (ret < 0 || is_as_it_came(streams, segment, from, to))

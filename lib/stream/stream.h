@@ -26,6 +26,7 @@
 #ifndef IPQ_STREAM_H
 #define IPQ_STREAM_H
 
+#include "lib/flow/flow.h"
 #include "lib/ipq_abi.h"
 
 /* IPQ_STREAM_FAR (2^62) is a position that no stream reaches, IPQ_STREAM_NOBODY (2^32 - 1) no record's number. */
@@ -74,15 +75,19 @@ struct ipq_stream_half {
 	uint16_t mss; /* the most that its receiver takes in a segment, as it said; 0: it has not */
 	uint8_t scale; /* what its receiver's window field is shifted by */
 	uint8_t bits;  /* enum ipq_stream_bits: of its sender's SYN */
+	uint8_t last;  /* the byte in front of sent; 0 where there is none */
 };
 
 /* A record. 0 is the direction of the client, who sent the SYN; 1 that of the server. */
 struct ipq_stream {
 	struct ipq_stream_half half[2];
-	uint32_t flow;	     /* the flow's number */
-	uint32_t generation; /* and its generation */
-	uint32_t state;	     /* enum ipq_stream_state */
-	uint8_t unused[68];
+	uint32_t flow;		 /* the flow's number */
+	uint32_t generation;	 /* and its generation */
+	uint32_t state;		 /* enum ipq_stream_state */
+	struct ipq_flow_key key; /* the flow's, for when it has ended */
+	uint8_t origin;		 /* the end of the key that is the client */
+	uint8_t is_over;	 /* it was reset by an end */
+	uint8_t unused[26];
 };
 
 /* What becomes of a connection when a limit is reached, or a handler raises. */
@@ -90,7 +95,6 @@ enum ipq_stream_policy { IPQ_STREAM_PASSES = 0, IPQ_STREAM_RESETS = 1 };
 
 struct ipq_stream_talk;
 struct ipq_stream_held;
-struct ipq_flow_ended;
 
 /* Memory as its process works with it: private to the caller, filled in by ipq_streams_attach(). */
 struct ipq_streams {
@@ -108,6 +112,8 @@ struct ipq_streams {
 	int (*hold)(void *owner, struct ipq_packet *packet);
 	void (*commit)(void *owner, struct ipq_packet *packet); /* of a copy of what was held */
 	void *owner;
+	struct ipq_devices *devices; /* what is known of interfaces; NULL: nothing */
+	uint32_t (*mtu_of)(struct ipq_devices *devices, uint32_t device);
 	int64_t now_us;
 	int64_t hold_us;    /* how long a packet may be held */
 	uint32_t peek_most; /* bytes that may be held of a half */

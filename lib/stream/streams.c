@@ -39,8 +39,10 @@ void ipq_stream_forget(struct ipq_streams *streams, uint32_t flow)
 	if (!number || number > streams->connections)
 		return;
 	ipq_stream_end_talk(streams, number - 1);
-	if (streams->records[number - 1].flow == flow)
-		ipq_stream_free(streams, &streams->records[number - 1]);
+	if (streams->records[number - 1].flow != flow)
+		return;
+	ipq_stream_tell_end(streams, &streams->records[number - 1]);
+	ipq_stream_free(streams, &streams->records[number - 1]);
 }
 
 uint32_t ipq_streams_number(struct ipq_streams *streams, const struct ipq_packet *packet)
@@ -384,6 +386,9 @@ uint32_t ipq_streams_woken(struct ipq_streams *streams, uint32_t number)
 static int segment_of_stream(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	if (segment->flags & TH_RST) {
+		/* As its receiver takes it. (RFC 5961 section 3.2) */
+		if (segment->at == segment->half->seen)
+			segment->stream->is_over = 1;
 		segment->out = ipq_stream_earlier(segment->out, segment->half->sent);
 		return ipq_stream_translate(streams, segment, segment->flags);
 	}

@@ -191,6 +191,9 @@ int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segme
 int ipq_stream_icmp(struct ipq_streams *streams, struct ipq_packet *packet,
 		    struct ipq_stream *stream);
 
+/* Nobody will translate the stream any more: both ends are reset, if it was edited and they have not ended it (end.c). */
+void ipq_stream_tell_end(struct ipq_streams *streams, const struct ipq_stream *stream);
+
 /* Tells the sender of a segment that is held behind a gap what has come (gap.c). */
 void ipq_stream_tell_gap(struct ipq_streams *streams, const struct ipq_stream_segment *segment);
 

@@ -346,7 +346,8 @@ static void arrive(struct net *n, uint8_t *bytes, uint32_t len)
 
 static bool is_over(const struct net *n)
 {
-	return n->ends[0].is_reset || n->ends[1].is_reset || n->world.streams.counts[IPQ_STREAMS_RESET] ||
+	return n->ends[0].is_reset || n->ends[1].is_reset ||
+	       n->world.streams.counts[IPQ_STREAMS_RESET] ||
 	       (n->ends[0].received > n->ends[0].fin && n->ends[1].received > n->ends[1].fin);
 }
 

@@ -84,7 +84,10 @@ serve("-q", "5")
 END
 ]==]
     assert.matches("^bound 3\nbound 4\n[^\n]*balance 3:4\n", output)
-    assert.matches("gives back queue%-3\ngives back flows%-3\ngives back queue%-4\ngives back flows%-4\n", output)
+    for _, queue in ipairs { 3, 4 } do
+      assert.matches(("gives back queue%%-%d\ngives back flows%%-%d\ngives back streams%%-%d\n")
+        :format(queue, queue, queue), output)
+    end
     assert.matches("bound 5\n[^\n]*num 5\n$", output)
   end)
 end)

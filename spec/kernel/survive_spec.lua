@@ -295,7 +295,7 @@ stream.wait()
 stop(p)
 END
 ]]
-    assert.matches("kept queue%-0 flows%-0 shared\n", output)
+    assert.matches("kept queue%-0 flows%-0 streams%-0 shared\n", output)
     assert.matches("exit 0\n", output)
     lost_nothing(output)
   end)

@@ -450,7 +450,7 @@ describe("an edited connection", function()
     c:say(TO_CLIENT, 0, { acks = 8 })
     for _, payload in ipairs { "", "?" } do
       local probe = c:say(TO_SERVER, 2, { payload = payload }).packet
-      assert.same({ 7, "" }, { at(probe, TO_SERVER), tostring(probe.tcp.payload) })
+      assert.same({ 7, payload == "" and "" or "c" }, { at(probe, TO_SERVER), tostring(probe.tcp.payload) })
     end
   end)
 
@@ -469,6 +469,30 @@ describe("an edited connection", function()
       c:say(TO_SERVER, 0, { payload = "abc" })
       local window = c:say(TO_CLIENT, 0, { acks = 3, window = 100 }).packet.tcp.window
       assert.is_true(math.abs(case[2] - window) <= 1, window)
+    end
+  end)
+end)
+
+describe("the flow of an edited connection that ends", function()
+  it("has both ends reset, each in its own numbers, when its time is over", function()
+    for _, is_found_by_packet in ipairs { false, true } do
+      local c = talk(SAYS)
+      c:say(TO_SERVER, 0, { payload = "a" })
+      c:say(TO_CLIENT, 0, { acks = 6 })
+      local sent
+      if is_found_by_packet then
+        t.set_time(require "ipq.test.memory".time + 4000)
+        sent = c:say(TO_SERVER, 1, { payload = "b" }).sent
+      else
+        sent = select(3, t.advance(4000))
+      end
+      -- Filters of other specs may have sent some, too.
+      local told = {}
+      for _, pkt in ipairs(sent) do
+        local direction = pkt.tcp.dport == 80 and TO_SERVER or TO_CLIENT
+        if pkt.tcp.rst and at(pkt, direction) == (direction == TO_SERVER and 6 or 0) then told[direction] = true end
+      end
+      assert.same({ [TO_SERVER] = true, [TO_CLIENT] = true }, told)
     end
   end)
 end)

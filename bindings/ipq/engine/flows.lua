@@ -110,12 +110,15 @@ for reason = E.IPQ_FLOW_END_CLOSED, E.IPQ_FLOW_END_EVICTED do
   reasons[reason] = ffi.string(C.ipq_flow_reason_word(reason))
 end
 
+local NONE, current -- what no script has; and what runs
+
 --- Tells the script of flows that have ended.
 local function drain(batch)
   local flows = M.table
   local ended = C.ipq_flows_ended(flows)
   while ended ~= nil do
     local id, reason = M.id(ended.flow, tonumber(ended.number)), tonumber(ended.reason)
+    if current.on_ended then current.on_ended(ended) end
     if stop then
       local flow = M.ended(ended)
       if batch then batch.in_timer = batch.in_timer + 1 end
@@ -190,8 +193,8 @@ local function open(config, memory, size)
   return flows, places_of(flows, config.fields or {})
 end
 
-local NONE = { table = nil, places = {}, data = {}, has_packet_time = false }
-local current = NONE
+NONE = { table = nil, places = {}, data = {}, has_packet_time = false }
+current = NONE
 
 --- Makes what begin() gave the flows of what runs; nil: it has none. Gives those before, to be put back so.
 function M.use(opened, batch)

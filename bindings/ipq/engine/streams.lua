@@ -28,6 +28,7 @@ local NOBODY = 2 ^ 32 - 1
 local EINVAL = 22
 local SWEEP_S = 1 -- how often handlers are looked for whose connections have ended
 local ERRORS_A_SECOND = 10
+local SLACK_S = 0.001 -- packets and timers round their times
 local HOLD_S, PEEK, LIMIT, HEADROOM = 0.25, 8192, 65536, 64
 local PORTS = ffi.typeof "uint8_t[8192]"
 
@@ -120,6 +121,7 @@ local function ports_of(config)
 end
 
 local function configure(streams, config)
+  streams.devices = abi.devices
   streams.hold_us = (config.hold or HOLD_S) * 1e6
   streams.peek_most, streams.buffer_most = config.peek or PEEK, config.limit or LIMIT
   streams.headroom = config.headroom or HEADROOM
@@ -174,7 +176,7 @@ local check_overdue
 local function watch(opened)
   if opened.is_watched or opened.streams.holding == 0 then return end
   opened.is_watched = true
-  timer.after(opened.hold, check_overdue, opened)
+  timer.after(opened.hold + SLACK_S, check_overdue, opened)
 end
 
 function check_overdue(opened)
@@ -299,6 +301,13 @@ function M.begin(config, memory, size, followed)
     ports = ports_of(config), handlers = { [0] = config.client, [1] = config.server }, hold = config.hold or HOLD_S,
     may_tell = log.gate("error", ERRORS_A_SECOND, "errors of streams' handlers"), flows = followed }
   streams.ports = opened.ports
+  if config.edit then
+    -- What it has edited cannot go on without its flow.
+    followed.table.wants_ended = 1
+    followed.on_ended = function(ended)
+      if not opened.is_closed then C.ipq_streams_ended(streams, ended) end
+    end
+  end
   timer.every(SWEEP_S, function() if not opened.is_closed and next(opened.threads) then sweep(opened) end end)
   return opened
 end

@@ -1,0 +1,176 @@
+-- Connections that a script edits on a router, between two hosts: real ends, real segments.
+local netns = require "spec.support.netns"
+
+local begin = [[
+  router
+  for table in iptables-legacy ip6tables-legacy; do
+    $table -A FORWARD -m mark ! --mark 0x20000000/0x20000000 -p tcp -j NFQUEUE --queue-num 0
+  done
+  serve() {
+    nsenter -t $host_b -n python3 spec/support/stream.py serve "$@" > "$DIR/serve" 2> /dev/null &
+    wait_for grep -qs ready "$DIR/serve"
+  }
+  ask() { on a timeout $((60 * ${IPQ_SLOW:-1})) python3 spec/support/stream.py ask "$@"; }
+]]
+
+local GROW = [[
+return { stream = { edit = true, port = 80, hold = 10,
+  client = function(stream)
+    while true do
+      local line = stream:peek_line()
+      if not line then return end
+      stream:skip(#line - 1)
+      assert(stream:insert "<end>")
+      stream:skip(1)
+    end
+  end } }
+]]
+
+local function filter(name, text, options)
+  return ("filter %s %s <<'FILTER'\n%s\nFILTER\n"):format(name, options or "", text)
+end
+
+netns.describe("a connection whose lines grow", function()
+  for _, case in ipairs {
+    { "of IPv4", "10.2.0.2", 1000000 },
+    { "of IPv6", "fd02::2", 1000000 },
+    { "whose packets come one by one", "10.2.0.2", 300000, "--no-gso" },
+    { "whose server has a small window", "10.2.0.2", 100000, "", 3000 },
+  } do
+    it("comes as it was edited, " .. case[1], function()
+      local output = netns.run(begin .. filter("grow", GROW, case[4]) .. ([[
+        serve %s 80 %s
+        ask %s 80 grown %d 2
+        stop grow]]):format(case[2], case[5] or "", case[2], case[3]))
+      assert.matches("^grown\ngrown\nexit 0\n", output)
+      assert.matches("streams: 2 read, 2 edited", output)
+      assert.matches(" 0 errors", output)
+    end)
+  end
+end)
+
+netns.describe("what is inserted at once", function()
+  it("may be more than a packet or a window has room for", function()
+    local output = netns.run(begin .. filter("begin", [[
+      return { stream = { edit = true, port = 80,
+        client = function(stream) assert(stream:insert(("b"):rep(120000))) end } }]]) .. [[
+      serve 10.2.0.2 80
+      ask 10.2.0.2 80 begun 1000
+      stop begin]])
+    assert.matches("^begun\n", output)
+  end)
+end)
+
+netns.describe("a stream that is erased", function()
+  it("is acknowledged, so that its sender goes on", function()
+    local output = netns.run(begin .. filter("erase", [[
+      return { stream = { edit = true, port = 80,
+        client = function(stream) assert(stream:erase(2 ^ 40)) end } }]]) .. [[
+      serve 10.2.0.2 80
+      ask 10.2.0.2 80 erased 3000000
+      stop erase]])
+    assert.matches("^erased\nexit 0\n", output)
+  end)
+end)
+
+netns.describe("a connection that is edited", function()
+  it("goes on through kill -9 of the worker, reloads and another program: no byte is another one", function()
+    for _, act in ipairs {
+      [[kill -KILL $(worker grow) 2> /dev/null]], [[kill -HUP $pid_grow]], [[kill -USR2 $pid_grow]],
+    } do
+      local output = netns.run(begin .. filter("grow", GROW, "--max-restarts 1000") .. ([[
+        serve 10.2.0.2 80
+        nsenter -t $host_a -n timeout 60 python3 spec/support/stream.py ask 10.2.0.2 80 mixed 1000000 6 \
+          > "$DIR/asked" & asking=$!
+        while kill -0 $asking 2> /dev/null; do %s; sleep 0.08; done
+        sort "$DIR/asked" | uniq -c
+        stop grow]]):format(act))
+      assert.matches("^%s*6 mixed\n", output, act)
+    end
+  end)
+
+  it("is reset at both ends when the program ends", function()
+    local output = netns.run(begin .. filter("grow", GROW) .. [[
+      cat > "$DIR/ends.py" <<'END'
+import socket, sys, time
+server = socket.create_server(("10.2.0.2", 80)) if sys.argv[1] == "server" else None
+c = server.accept()[0] if print("ready", flush=True) is None and server else socket.create_connection(("10.2.0.2", 80))
+if not server: c.sendall(b"line\n")
+print(c.recv(100), flush=True)
+if server: c.sendall(b"answer")
+try: print(c.recv(100) or "closed")
+except ConnectionResetError: print("reset")
+END
+      nsenter -t $host_b -n python3 "$DIR/ends.py" server > "$DIR/server" & server=$!
+      wait_for grep -qs ready "$DIR/server"
+      nsenter -t $host_a -n python3 "$DIR/ends.py" client > "$DIR/client" & client=$!
+      wait_for grep -qs answer "$DIR/client"
+      stop grow > "$DIR/stopped"
+      head -n 1 "$DIR/stopped"
+      wait $server $client
+      cat "$DIR/server" "$DIR/client"]])
+    assert.equal("exit 0\nready\nb'line<end>\\n'\nreset\nready\nb'answer'\nreset\n", output)
+  end)
+
+  it("has no MPTCP, and segments that leave room to grow", function()
+    local output = netns.run(begin .. filter("grow", GROW) .. [[
+      nsenter -t $host_b -n tcpdump -i eth0 -nn -c 1 -l 'tcp[tcpflags] & tcp-syn != 0' \
+        > "$DIR/syn" 2> "$DIR/syn.err" & dump=$!
+      wait_for grep -qs listening "$DIR/syn.err"
+      serve 10.2.0.2 80
+      on a python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+s.connect(("10.2.0.2", 80))' 2> /dev/null || on a python3 -c 'import socket; socket.create_connection(("10.2.0.2", 80))'
+      wait $dump
+      cat "$DIR/syn"]])
+    assert.matches("mss 1396", output)
+    assert.not_matches("mptcp", output)
+  end)
+
+  it("learns what its path takes, and its sender understands that", function()
+    local output = netns.run(begin .. [[
+      iptables-legacy -A FORWARD -m mark ! --mark 0x20000000/0x20000000 -p icmp -j NFQUEUE --queue-num 0
+    ]] .. filter("grow", GROW) .. [[
+      ip link set to_b mtu 1300
+      serve 10.2.0.2 80
+      ask 10.2.0.2 80 grown 200000
+      stop grow]])
+    assert.matches("^grown\nexit 0\n", output)
+  end)
+end)
+
+netns.describe("a connection of which one direction is queued alone", function()
+  it("is left alone, and counted", function()
+    local output = netns.run([[
+      router
+      rule -A FORWARD -m mark ! --mark 0x20000000/0x20000000 -p tcp --dport 80 -j NFQUEUE --queue-num 0
+      nsenter -t $host_b -n python3 spec/support/stream.py serve 10.2.0.2 80 > "$DIR/serve" 2> /dev/null &
+      wait_for grep -qs ready "$DIR/serve"
+    ]] .. filter("grow", GROW) .. [[
+      on a python3 spec/support/stream.py ask 10.2.0.2 80 same 100000
+      stop grow]])
+    assert.matches("^same\nexit 0\n", output)
+    assert.matches("streams: 1 read, 1 one_sided", output)
+  end)
+end)
+
+netns.describe("a script that edits", function()
+  it("does not start with options that let packets by untranslated", function()
+    local output = netns.run([[
+      cat > "$DIR/grow.lua" <<'FILTER'
+]] .. GROW .. [[
+FILTER
+      for option in --fail-open "--on-error accept" "--rule OUTPUT --queue-bypass"; do
+        "$PROGRAM" $option "$DIR/grow.lua" 2>&1 | grep -o "it edits.*would"
+      done
+      "$PROGRAM" --no-send "$DIR/grow.lua" 2> /dev/null
+      echo $?]])
+    assert.equal([[
+it edits connections (stream.edit), and --fail-open would
+it edits connections (stream.edit), and --on-error accept would
+it edits connections (stream.edit), and --queue-bypass would
+77
+]], output)
+  end)
+end)
