@@ -14,6 +14,9 @@ static const char *passes_untranslated(const struct options *options)
 		return "--queue-bypass";
 	if (options->error_verdict != IPQ_DROP)
 		return "--on-error accept";
+	/* Another processor's queue gets the other direction. */
+	if (options->per_cpu)
+		return "--per-cpu";
 	return NULL;
 }
 

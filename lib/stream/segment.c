@@ -395,7 +395,8 @@ static int emit_data(struct ipq_streams *streams, struct ipq_stream_segment *seg
 		fin = 0;
 	}
 	/* An acknowledgement may come as soon as it is out. */
-	sent(half, stop + fin);
+	if (stop != from || fin)
+		sent(half, stop + fin);
 	if (stop == from && !fin && to == from)
 		return emit_probe(streams, segment, from);
 	if (stop == to)
@@ -409,7 +410,7 @@ static int emit_data(struct ipq_streams *streams, struct ipq_stream_segment *seg
 		return emit_output(streams, segment, from, stop, flags);
 	/* A single byte may ask whether there is room. (RFC 9293 section 3.8.6.1) */
 	if (segment->len == 1)
-		return emit_probe(streams, segment, from);
+		return emit_probe(streams, segment, half->acked);
 	drop(segment->packet);
 	return 0;
 }

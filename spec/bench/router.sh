@@ -4,6 +4,7 @@
 #     plain      no rule
 #     conntrack  a rule that wants connections followed
 #     queue      a rule that queues every packet, for the queue program
+#     stream     the same, but for what the program sends
 #     bypass     the same, but for connections that the filter has marked
 # Prints bits (a second, received), queued (packets that the program judged), packets and rewritten (that b
 # got, and those of them with the TTL that filters here set).
@@ -23,7 +24,10 @@ bypass)
 	;;
 esac
 case $rules in
-queue | bypass)
+stream) rule -A FORWARD -m mark --mark 0x20000000/0x20000000 -j ACCEPT ;;
+esac
+case $rules in
+queue | stream | bypass)
 	rule -A FORWARD -p tcp -j NFQUEUE --queue-num 0
 	serve 0 "$@"
 	;;
@@ -39,7 +43,7 @@ on a iperf3 -J -c 10.2.0.2 -t "$seconds" -O 1 > "$DIR/client" || fail "iperf3: $
 wait "$server"
 queued=0
 case $rules in
-queue | bypass)
+queue | stream | bypass)
 	still_serves
 	queued=$(judged_packets)
 	;;
