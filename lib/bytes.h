@@ -30,6 +30,13 @@ static inline uint64_t ipq_load64(const uint8_t *p)
 	return be64toh(v);
 }
 
+static inline void ipq_store32(uint8_t *p, uint32_t value)
+{
+	uint32_t v = htobe32(value);
+
+	memcpy(p, &v, sizeof(v));
+}
+
 /* The lower 16 bits of value. */
 static inline void ipq_store16(uint8_t *p, uint32_t value)
 {

@@ -5,6 +5,8 @@
 #include "lib/send/send.h"
 #include "lib/stream/stream.h"
 
+#include <string.h>
+
 /* Where the script may not send any more, as after a reload, its packets are dropped without a word. */
 static void reject(struct ipq_driver *driver, struct ipq_packet *packet, uint32_t kind)
 {
@@ -74,6 +76,10 @@ void ipq_driver_use_streams(struct ipq_driver *driver, struct ipq_streams *strea
 	streams->commit = commit;
 	streams->mtu_of = mtu_of;
 	streams->outbox = driver->outbox;
+	/* What was counted before there was a driver counts, too. */
+	for (uint32_t i = 0; i < IPQ_STREAMS_COUNTS; i++)
+		driver->batch->counters.streams[i] += streams->own_counts[i];
+	memset(streams->own_counts, 0, sizeof(streams->own_counts));
 	streams->counts = driver->batch->counters.streams;
 }
 

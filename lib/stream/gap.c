@@ -63,13 +63,6 @@ static uint32_t find(const struct ipq_stream_segment *segment, struct range *ran
 	return count;
 }
 
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-	ipq_store16(to, value >> 16);
-	ipq_store16(to + 2, value);
-	return to + 4;
-}
-
 /* The segment's timestamps turned round: none is newer than what its sender has seen. (RFC 7323) */
 static uint8_t *put_timestamps(uint8_t *to, const struct ipq_stream_segment *segment)
 {
@@ -95,8 +88,9 @@ static uint8_t *put_blocks(uint8_t *to, const struct ipq_stream_half *half,
 	*to++ = TCPOPT_SACK;
 	*to++ = (uint8_t)(2 + count * BLOCK_SIZE);
 	for (uint32_t i = 0; i < count; i++) {
-		to = put32(to, ipq_stream_sequence(half->isn, ranges[i].from));
-		to = put32(to, ipq_stream_sequence(half->isn, ranges[i].to));
+		ipq_store32(to, ipq_stream_sequence(half->isn, ranges[i].from));
+		ipq_store32(to + 4, ipq_stream_sequence(half->isn, ranges[i].to));
+		to += BLOCK_SIZE;
 	}
 	return to;
 }
@@ -107,7 +101,9 @@ static uint16_t window_of(const struct ipq_streams *streams,
 	const struct ipq_stream_half *half = segment->half;
 	uint64_t edge = ipq_stream_original(streams, half, half->edge) +
 			ipq_stream_undecided(streams, segment->number, segment->direction);
-	uint64_t room = ipq_stream_before(half->una, edge) ? (edge - half->una) >> half->scale : 0;
+	uint64_t room = ipq_stream_before(half->una, edge)
+				? (edge - half->una) >> ipq_stream_scale(half)
+				: 0;
 
 	return room < UINT16_MAX ? (uint16_t)room : UINT16_MAX;
 }

@@ -4,13 +4,7 @@
 
 #include <netinet/tcp.h>
 
-enum { SACK_BLOCK = 8, BLOCKS_MOST = 4, HEADER_SIZE = 60 };
-
-static void store32(uint8_t *p, uint32_t value)
-{
-	ipq_store16(p, value >> 16);
-	ipq_store16(p + 2, value);
-}
+enum { SACK_BLOCK = 8, HEADER_SIZE = 60 };
 
 /* What an acknowledgement of an output position says of the original. */
 static uint64_t acknowledged(const struct ipq_streams *streams, const struct ipq_stream_half *half,
@@ -64,8 +58,8 @@ static void translate_sack(const struct ipq_streams *streams, const struct ipq_s
 		right = acknowledged(streams, half, right);
 		if (!ipq_stream_before(left, right))
 			continue;
-		store32(to, ipq_stream_sequence(half->isn, left));
-		store32(to + 4, ipq_stream_sequence(half->isn, right));
+		ipq_store32(to, ipq_stream_sequence(half->isn, left));
+		ipq_store32(to + 4, ipq_stream_sequence(half->isn, right));
 		to += SACK_BLOCK;
 	}
 	option[1] = (uint8_t)(to - option);
@@ -100,7 +94,7 @@ static void translate_ack(struct ipq_streams *streams, const struct ipq_stream_s
 	uint64_t out = ipq_stream_position(half->acked, half->isn, segment->ack);
 	uint8_t *sack;
 
-	store32(tcp + 8, ipq_stream_sequence(half->isn, acknowledged(streams, half, out)));
+	ipq_store32(tcp + 8, ipq_stream_sequence(half->isn, acknowledged(streams, half, out)));
 	ipq_store16(tcp + 14, window_of(streams, segment, out));
 	sack = ipq_stream_option(tcp, segment->header, TCPOPT_SACK);
 	if (sack)
@@ -124,7 +118,7 @@ int ipq_stream_translate(struct ipq_streams *streams, struct ipq_stream_segment 
 	uint8_t tcp[HEADER_SIZE];
 
 	memcpy(tcp, packet->data + packet->l4, segment->header);
-	store32(tcp + 4, ipq_stream_sequence(segment->half->isn, segment->out));
+	ipq_store32(tcp + 4, ipq_stream_sequence(segment->half->isn, segment->out));
 	tcp[13] = flags;
 	/* Once: its blocks are the receiver's from then on. */
 	if (segment->flags & TH_ACK && !segment->is_translated &&

@@ -228,6 +228,7 @@ int ipq_streams_attach(void *memory, size_t size, struct ipq_flows *flows,
 		return -ENOMEM;
 	}
 	lost = claim_streams(streams, &claims, flows);
+	streams->counts[IPQ_STREAMS_LOST] += (uint64_t)lost;
 	free_others(streams, &claims);
 	free(claims.taken);
 	return lost;

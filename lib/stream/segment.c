@@ -50,12 +50,6 @@ bool ipq_stream_read(struct ipq_streams *streams, struct ipq_packet *packet,
 	return true;
 }
 
-static void drop(struct ipq_packet *packet)
-{
-	packet->verdict = IPQ_DROP;
-	packet->set &= ~(uint32_t)(IPQ_SET_PAYLOAD | IPQ_SET_OVERSIZED);
-}
-
 /* Our own segments */
 
 /* Sends len bytes that lie in the output at out, in the way of a packet: its header is as the receiver understands it.
@@ -316,7 +310,7 @@ static int emit_probe(struct ipq_streams *streams, struct ipq_stream_segment *se
 		return ret;
 	if (packet->skb_info & IPQ_SKB_GSO && packet->hook != NF_INET_LOCAL_IN) {
 		inject(streams, packet, packet, half, segment->out, &byte, len, TH_ACK);
-		drop(packet);
+		ipq_stream_drop(packet);
 		return 0;
 	}
 	return ipq_rewrite_replace(packet, packet->body, segment->len, &byte, len);
@@ -340,7 +334,6 @@ static int emit_output(struct ipq_streams *streams, struct ipq_stream_segment *s
 	uint32_t one = one_segment(streams, segment), most = verdict_most(segment, one);
 	uint64_t len = to - from, first = len < most ? len : most;
 	bool is_whole = first == len;
-	uint8_t output[IPQ_PACKET_MAX];
 	int ret;
 
 	if (to != from && !ipq_stream_before(to, segment->half->sent - (flags & TH_FIN ? 1 : 0)))
@@ -353,17 +346,18 @@ static int emit_output(struct ipq_streams *streams, struct ipq_stream_segment *s
 	/* The kernel drops what it is to cut into segments of more bytes than there are. */
 	if (packet->skb_info & IPQ_SKB_GSO && packet->hook != NF_INET_LOCAL_IN && first <= one) {
 		inject_rest(streams, segment, &way, from, to, flags);
-		drop(packet);
+		ipq_stream_drop(packet);
 		return 0;
 	}
-	render(streams, segment, from, from + first, output);
 	if (!is_whole)
 		inject_rest(streams, segment, &way, from + first, to, flags);
-	return ipq_rewrite_replace(packet, packet->body, segment->len, output, (uint32_t)first);
+	render(streams, segment, from, from + first, streams->scratch);
+	return ipq_rewrite_replace(packet, packet->body, segment->len, streams->scratch,
+				   (uint32_t)first);
 }
 
-/* How far the output of a segment may go, which ends at a position: to the right edge of the receiver's window, and not before what waits
- * already. Where nothing is edited the sender keeps to it. */
+/* How far the output of a segment may go, whose end is to: to the right edge of the receiver's window, and not before
+ * what waits already. Where nothing is edited the sender keeps to it. */
 static uint64_t room_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment,
 			uint64_t to)
 {
@@ -411,7 +405,7 @@ static int emit_data(struct ipq_streams *streams, struct ipq_stream_segment *seg
 	/* A single byte may ask whether there is room. (RFC 9293 section 3.8.6.1) */
 	if (segment->len == 1)
 		return emit_probe(streams, segment, half->acked);
-	drop(segment->packet);
+	ipq_stream_drop(segment->packet);
 	return 0;
 }
 

@@ -115,9 +115,9 @@ struct ipq_streams {
 	struct ipq_devices *devices; /* what is known of interfaces; NULL: nothing */
 	uint32_t (*mtu_of)(struct ipq_devices *devices, uint32_t device);
 	int64_t now_us;
-	int64_t hold_us;    /* how long a packet may be held */
-	uint32_t peek_most; /* bytes that may be held of a half */
-	uint32_t buffer_most;
+	int64_t hold_us;      /* how long a packet may be held */
+	uint32_t peek_most;   /* bytes that a handler may peek at */
+	uint32_t buffer_most; /* and that it may read at once */
 	uint32_t headroom;    /* bytes by which the MSS in SYNs is lowered */
 	const uint8_t *ports; /* a bit for each port of a server that is of interest; NULL: all */
 	uint8_t edits;	      /* the script may edit */
@@ -134,6 +134,7 @@ struct ipq_streams {
 	uint8_t *scratch;
 	uint8_t *spare;		       /* IPQ_PACKET_MAX bytes, for held packets that grow */
 	uint32_t holding;	       /* streams that hold packets */
+	uint32_t looked;	       /* where ipq_streams_overdue() goes on */
 	struct ipq_stream_held *shown; /* what ipq_streams_shown() gives next */
 	struct ipq_stream_held *last_shown;
 };
@@ -174,7 +175,8 @@ uint32_t ipq_streams_number(struct ipq_streams *streams, const struct ipq_packet
  * the reason. (open.c) */
 int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet);
 
-/* The next stream that has held a packet for hold_us; IPQ_STREAM_NOBODY: there is none. direction: whose. */
+/* The next stream that has held a packet for hold_us; direction: whose. IPQ_STREAM_NOBODY: there is none left, and the next
+ * call begins anew. */
 uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction);
 
 /* A flow has ended, and with it its stream. Where its ends have not closed it, and it was edited, both are reset. (end.c) */

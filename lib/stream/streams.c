@@ -67,18 +67,12 @@ bool ipq_streams_reset_flow(struct ipq_streams *streams, uint32_t flow, uint32_t
 	return true;
 }
 
-static void drop(struct ipq_packet *packet)
-{
-	packet->verdict = IPQ_DROP;
-	packet->set &= ~(uint32_t)(IPQ_SET_PAYLOAD | IPQ_SET_OVERSIZED);
-}
-
 /* The packet of a connection that was reset, or lost: each end is told when it speaks. */
 static int refuse(struct ipq_streams *streams, struct ipq_packet *packet)
 {
 	if (streams->outbox)
 		(void)ipq_outbox_reject(streams->outbox, packet, IPQ_REJECT_TCP_RESET, NULL);
-	drop(packet);
+	ipq_stream_drop(packet);
 	return IPQ_STREAM_DONE;
 }
 
@@ -101,7 +95,7 @@ static int leave(struct ipq_streams *streams, struct ipq_packet *packet,
 	if (!is_edited(stream))
 		return IPQ_STREAM_DONE;
 	streams->counts[IPQ_STREAMS_DROPPED]++;
-	drop(packet);
+	ipq_stream_drop(packet);
 	return IPQ_STREAM_DONE;
 }
 
@@ -158,7 +152,7 @@ static bool hold(struct ipq_streams *streams, const struct ipq_stream_segment *s
 	    streams->hold(streams->owner, segment->packet) != 0)
 		return false;
 	if (!ipq_stream_keep(ear, segment, streams->now_us)) {
-		drop(segment->packet);
+		ipq_stream_drop(segment->packet);
 		streams->commit(streams->owner, segment->packet);
 		return true;
 	}
@@ -184,7 +178,7 @@ static void reset(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 					NULL);
 		ipq_stream_send_reset(streams, segment);
 	}
-	drop(segment->packet);
+	ipq_stream_drop(segment->packet);
 	ipq_stream_lose(streams, stream);
 	streams->counts[IPQ_STREAMS_RESET]++;
 }
@@ -215,7 +209,7 @@ static void commit(struct ipq_streams *streams, struct ipq_stream_held *held)
 
 	if (!held->is_own) {
 		if (packet->set & IPQ_SET_PAYLOAD && packet->fix && ipq_rewrite_finish(packet) < 0)
-			drop(packet);
+			ipq_stream_drop(packet);
 		streams->commit(streams->owner, packet);
 	} else if (packet->verdict != IPQ_DROP && streams->outbox) {
 		(void)ipq_outbox_packet(streams->outbox, packet, packet);
@@ -237,13 +231,13 @@ static void release(struct ipq_streams *streams, struct ipq_stream *stream, uint
 	packet->spare = streams->spare;
 	packet->flow_direction = (uint8_t)direction;
 	if (is_dropped || !ipq_stream_read(streams, packet, stream, &segment)) {
-		drop(packet);
+		ipq_stream_drop(packet);
 	} else if (stream->state == IPQ_STREAM_TO_RESET) {
 		reset(streams, &segment);
 	} else {
 		segment.is_own = segment.is_cut = held->is_own;
 		if (ipq_stream_emit(streams, &segment) < 0)
-			drop(packet);
+			ipq_stream_drop(packet);
 	}
 	commit(streams, held);
 }
@@ -290,7 +284,7 @@ static int divide(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 
 	if (!ipq_stream_is_held(segment->ear, done, segment->end)) {
 		if (!ipq_stream_keep_rest(segment->ear, segment, done, streams->now_us)) {
-			drop(packet);
+			ipq_stream_drop(packet);
 			return IPQ_STREAM_DONE;
 		}
 		if (!was_holding)
@@ -318,7 +312,7 @@ static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	    ipq_stream_before(segment->half->una, segment->half->done))
 		return divide(streams, segment);
 	if (is_full(segment->ear) || !hold(streams, segment))
-		drop(segment->packet);
+		ipq_stream_drop(segment->packet);
 	if (has_gap(segment->ear))
 		ipq_stream_tell_gap(streams, segment);
 	return IPQ_STREAM_DONE;
@@ -535,12 +529,14 @@ uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction)
 
 	if (!streams->holding || used > streams->connections)
 		return IPQ_STREAM_NOBODY;
-	for (uint32_t i = 0; i < used; i++)
+	for (; streams->looked < used; streams->looked++)
 		for (uint32_t j = 0; j < 2; j++)
-			if (streams->talks[i] && look_at(streams, i, j)) {
+			if (streams->talks[streams->looked] &&
+			    look_at(streams, streams->looked, j)) {
 				*direction = j;
-				return i;
+				return streams->looked;
 			}
+	streams->looked = 0;
 	return IPQ_STREAM_NOBODY;
 }
 

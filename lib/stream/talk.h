@@ -81,6 +81,12 @@ struct ipq_stream_segment {
 	bool is_own; /* it is sent, whatever becomes of the packet that it came with */
 };
 
+static inline void ipq_stream_drop(struct ipq_packet *packet)
+{
+	packet->verdict = IPQ_DROP;
+	packet->set &= ~(uint32_t)(IPQ_SET_PAYLOAD | IPQ_SET_OVERSIZED);
+}
+
 static inline bool ipq_stream_before(uint64_t a, uint64_t b)
 {
 	return (int64_t)(a - b) < 0;

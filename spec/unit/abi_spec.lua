@@ -63,7 +63,7 @@ local structs = {
   ipq_streams = { "head", "records", "chunks", "connections", "chunk_count", "chunks_free", "free_chunk",
     "free_record", "outbox", "hold", "commit", "owner", "devices", "mtu_of", "now_us", "hold_us", "peek_most",
     "buffer_most", "headroom", "ports", "edits", "shows", "on_limit", "on_error", "counts", "own_counts", "flows",
-    "of_flow", "flow_count", "talks", "scratch", "spare", "holding", "shown", "last_shown" },
+    "of_flow", "flow_count", "talks", "scratch", "spare", "holding", "looked", "shown", "last_shown" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }
