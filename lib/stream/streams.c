@@ -436,8 +436,12 @@ int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet)
 		return IPQ_STREAM_DONE;
 	if (packet->flow_bits & IPQ_FLOW_IS_RELATED)
 		return ipq_stream_icmp(streams, packet, stream);
-	if (stream->state == IPQ_STREAM_LOST)
-		return refuse(streams, packet);
+	if (stream->state == IPQ_STREAM_LOST) {
+		if (!begins(streams, packet))
+			return refuse(streams, packet);
+		ipq_stream_forget(streams, packet->flow_number - 1);
+		return IPQ_STREAM_ASK;
+	}
 	if (!ipq_stream_read(streams, packet, stream, &segment) || is_damaged(packet))
 		return leave(streams, packet, stream);
 	if (stream->state == IPQ_STREAM_TO_RESET) {

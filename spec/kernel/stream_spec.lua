@@ -13,22 +13,11 @@ local begin = [[
   ask() { on a timeout $((60 * ${IPQ_SLOW:-1})) python3 spec/support/stream.py ask "$@"; }
 ]]
 
-local GROW = [[
-return { stream = { edit = true, port = 80, hold = 10,
-  client = function(stream)
-    while true do
-      local line = stream:peek_line()
-      if not line then return end
-      stream:skip(#line - 1)
-      assert(stream:insert "<end>")
-      stream:skip(1)
-    end
-  end } }
-]]
-
 local function filter(name, text, options)
   return ("filter %s %s <<'FILTER'\n%s\nFILTER\n"):format(name, options or "", text)
 end
+
+local function grow(options) return ("run grow %s spec/data/grow.lua\n"):format(options or "") end
 
 netns.describe("a connection whose lines grow", function()
   for _, case in ipairs {
@@ -37,7 +26,7 @@ netns.describe("a connection whose lines grow", function()
     { "whose packets come one by one", "10.2.0.2", 300000, "--no-gso" },
   } do
     it("comes as it was edited, " .. case[1], function()
-      local output = netns.run(begin .. filter("grow", GROW, case[4]) .. ([[
+      local output = netns.run(begin .. grow(case[4]) .. ([[
         serve %s 80
         ask %s 80 grown %d 2
         stop grow]]):format(case[2], case[2], case[3]))
@@ -77,7 +66,7 @@ netns.describe("a connection that is edited", function()
     for _, act in ipairs {
       [[kill -KILL $(worker grow) 2> /dev/null]], [[kill -HUP $pid_grow]], [[kill -USR2 $pid_grow]],
     } do
-      local output = netns.run(begin .. filter("grow", GROW, "--max-restarts 1000") .. ([[
+      local output = netns.run(begin .. grow "--max-restarts 1000" .. ([[
         serve 10.2.0.2 80
         { ask 10.2.0.2 80 mixed 1000000 6 > "$DIR/asked"; : > "$DIR/done"; } &
         while [ ! -e "$DIR/done" ]; do %s; sleep 0.08; done
@@ -88,7 +77,7 @@ netns.describe("a connection that is edited", function()
   end)
 
   it("is reset at both ends when the program ends", function()
-    local output = netns.run(begin .. filter("grow", GROW) .. [[
+    local output = netns.run(begin .. grow() .. [[
       cat > "$DIR/ends.py" <<'END'
 import socket, sys, time
 server = socket.create_server(("10.2.0.2", 80)) if sys.argv[1] == "server" else None
@@ -111,7 +100,7 @@ END
   end)
 
   it("has no MPTCP, and segments that leave room to grow", function()
-    local output = netns.run(begin .. filter("grow", GROW) .. [[
+    local output = netns.run(begin .. grow() .. [[
       nsenter -t $host_b -n tcpdump -i eth0 -nn -c 1 -l 'tcp[tcpflags] & tcp-syn != 0' \
         > "$DIR/syn" 2> "$DIR/syn.err" & dump=$!
       wait_for grep -qs listening "$DIR/syn.err"
@@ -129,7 +118,7 @@ s.connect(("10.2.0.2", 80))' 2> /dev/null || on a python3 -c 'import socket; soc
   it("learns what its path takes, and its sender understands that", function()
     local output = netns.run(begin .. [[
       iptables-legacy -A FORWARD -m mark ! --mark 0x20000000/0x20000000 -p icmp -j NFQUEUE --queue-num 0
-    ]] .. filter("grow", GROW) .. [[
+    ]] .. grow() .. [[
       ip link set to_b mtu 1300
       serve 10.2.0.2 80
       ask 10.2.0.2 80 grown 200000
@@ -145,7 +134,7 @@ netns.describe("a connection of which one direction is queued alone", function()
       rule -A FORWARD -m mark ! --mark 0x20000000/0x20000000 -p tcp --dport 80 -j NFQUEUE --queue-num 0
       nsenter -t $host_b -n python3 spec/support/stream.py serve 10.2.0.2 80 > "$DIR/serve" 2> /dev/null &
       wait_for grep -qs ready "$DIR/serve"
-    ]] .. filter("grow", GROW) .. [[
+    ]] .. grow() .. [[
       on a python3 spec/support/stream.py ask 10.2.0.2 80 same 100000
       stop grow]])
     assert.matches("^same\nexit 0\n", output)
@@ -156,13 +145,10 @@ end)
 netns.describe("a script that edits", function()
   it("does not start with options that let packets by untranslated", function()
     local output = netns.run([[
-      cat > "$DIR/grow.lua" <<'FILTER'
-]] .. GROW .. [[
-FILTER
       for option in --per-cpu --fail-open "--on-error accept" "--rule OUTPUT --queue-bypass"; do
-        "$PROGRAM" $option "$DIR/grow.lua" 2>&1 | grep -o "it edits.*would"
+        "$PROGRAM" $option spec/data/grow.lua 2>&1 | grep -o "it edits.*would"
       done
-      "$PROGRAM" --no-send "$DIR/grow.lua" 2> /dev/null
+      "$PROGRAM" --no-send spec/data/grow.lua 2> /dev/null
       echo $?]])
     assert.equal([[
 it edits connections (stream.edit), and --per-cpu would

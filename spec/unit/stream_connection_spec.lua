@@ -2,39 +2,6 @@
 -- are to get, whatever the network does.
 local t = require "ipq.test"
 
---- A script of its own, from text.
-local function script(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  finally(function() os.remove(path) end)
-  return (t.load(path))
-end
-
-local DOUBLE = [[
-  return { stream = { edit = true, port = 80, hold = 10,
-    client = function(stream)
-      while true do
-        local line = stream:peek_line()
-        if not line then return end
-        stream:skip(#line - 1)
-        assert(stream:insert "<end>")
-        stream:skip(1)
-      end
-    end } }]]
-
-local CUT = [[
-  return { stream = { edit = true, port = 80, hold = 10,
-    client = function(stream)
-      while true do
-        local line = stream:peek_line()
-        if not line then return end
-        assert(stream:erase(4))
-        stream:skip(#line - 4)
-      end
-    end } }]]
-
 local function lines(random, count)
   local list = {}
   for i = 1, count do
@@ -69,12 +36,14 @@ end
 local CASES = tonumber(os.getenv "IPQ_CASES" or 60)
 
 for name, case in pairs {
-  ["grows"] = { DOUBLE, function(text) return (text:gsub("\n", "<end>\n")) end },
-  ["shrinks"] = { CUT, function(text) return (text:gsub("[^\n]*\n", function(line) return line:sub(5) end)) end },
+  ["grows"] = { "spec/data/grow.lua", function(text) return (text:gsub("\n", "<end>\n")) end },
+  ["shrinks"] = { "spec/data/cut.lua", function(text)
+    return (text:gsub("[^\n]*\n", function(line) return line:sub(5) end))
+  end },
 } do
   describe("a stream that " .. name, function()
     it("comes as it was edited, and the other one as it was, through loss, duplicates and reordering", function()
-      local filter = script(case[1])
+      local filter = t.load(case[1])
       for seed = 1, CASES do
         local result, said, answered = one(filter, seed)
         assert.same({}, result.faults, "seed " .. seed)

@@ -111,7 +111,7 @@ describe("a stream that a successor finds damaged", function()
   it("has its ends reset when they speak, and its room is free", function()
     local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "x" end]]
     c:say(TO_SERVER, 0, { payload = "a" })
-    local opened = c.filter.streams
+    local lost, opened = tonumber(counts(c.filter, "LOST")), c.filter.streams
     local streams, before = opened.streams, ffi.new "struct ipq_streams"
     ffi.copy(before, streams, ffi.sizeof(before))
     local head, size = streams.head, tonumber(C.ipq_streams_size(streams.connections))
@@ -123,6 +123,9 @@ describe("a stream that a successor finds damaged", function()
     assert.is_nil(result.packet)
     assert.is_true(result.sent[1].tcp.rst)
     assert.equal(streams.chunk_count - 1, streams.chunks_free)
+    assert.equal(1, tonumber(counts(c.filter, "LOST")) - lost)
+    -- Its client may begin anew.
+    assert.is_true(c:say(TO_SERVER, 99, { syn = true, ack = false }).changed)
   end)
 end)
 
