@@ -135,7 +135,7 @@ END
       { "iptables-legacy", "filter", "OUTPUT", "icmp" },
       { "ip6tables", "filter", "INPUT", "ipv6-icmp" }, { "ip6tables-legacy", "mangle", "FORWARD", "ipv6-icmp" } } do
       local program, rule_table, chain, protocol = unpack(case)
-      local output = run(("%s -t %s -A %s -p %s -j NFQUEUE --queue-balance 3:4; doctor -q 4; QUEUE=3 run a -q 3:4 "
+      local output = run(("%s -t %s -A %s -p %s -j NFQUEUE --queue-balance 3:4; doctor -q 4; run a -q 3:4 "
         .. "scripts/accept.lua; wait_for queue_is_bound 4; doctor -q 5"):format(unpack(case)))
       assert.truthy(output:find(('warning  rule: "-A %s -p %s -j NFQUEUE --queue-balance 3:4" (%s, table %s): its '
         .. "packets are dropped while nobody reads queue 3; start ipq-lua -q 3, or have --queue-bypass in the rule\n")

@@ -219,7 +219,7 @@ END
 local ipq = require "ipq"
 return { flow = {}, filter = function(pkt) print(pkt.dport, ipq.flow_count(), pkt.flow.original.packets) end }
 END
-      QUEUE=1 run filter -q 0:1 "$DIR/filter.lua"
+      run filter -q 0:1 "$DIR/filter.lua"
       wait_for logged filter 'waiting for packets' 2
       say 5000 2
       say 5000 1 10

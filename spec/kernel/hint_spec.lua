@@ -11,7 +11,7 @@ netns.describe("a queue without packets", function()
       "$PROGRAM" -q 10 --log-level warn scripts/accept.lua 2> "$DIR/quiet.err" &
       run a scripts/accept.lua
       QUEUE=7 run b -q 7 --json scripts/accept.lua
-      QUEUE=8 run c -q 8:9 scripts/accept.lua
+      run c -q 8:9 scripts/accept.lua
       # Neither a worker that follows nor a reload is a start.
       kill -KILL $(worker a)
       wait_for logged a 'goes on'

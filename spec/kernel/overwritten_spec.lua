@@ -104,7 +104,7 @@ netns.describe("a worker that has written over its batch", function()
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
       rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
       rule -A INPUT -p udp --dport 10
-      QUEUE=1 filter filter --no-sandbox -q 0:1 <<'END'
+      filter filter --no-sandbox -q 0:1 <<'END'
 local ffi = require "ffi"
 @batches
 return function(pkt)

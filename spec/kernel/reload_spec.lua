@@ -551,7 +551,7 @@ END
 
   it("changes all queues, one after the other, or none where the script cannot be loaded", function()
     local output = run [[
-      QUEUE=3 filter filter -q 0:3 <<'END'
+      filter filter -q 0:3 <<'END'
 return { filter = function() end, save = function() return 1 end }
 END
       rule -F OUTPUT

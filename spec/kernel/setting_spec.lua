@@ -62,7 +62,7 @@ local since = ipq.monotonic()
 local function stop() ipq.log.info("monotonic " .. tostring(ipq.monotonic() >= since and ipq.monotonic() < 1e9)) end
 return { filter = function() end, stop = stop }
 END
-      QUEUE=5 run which -q 5:6 "$DIR/which.lua"
+      run which -q 5:6 "$DIR/which.lua"
       wait_for queue_is_bound 6
       wait_for logged which 'waiting for packets' 2
       kill -HUP $pid_which

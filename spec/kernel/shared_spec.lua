@@ -5,7 +5,7 @@ local netns = require "spec.support.netns"
 local counting = [[
   rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 0
   rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
-  QUEUE=1 filter filter -q 0:1 <<'END'
+  filter filter -q 0:1 <<'END'
 local ipq = require "ipq"
 local counts = ipq.shared("counts", { entries = 1000 })
 return function(pkt)

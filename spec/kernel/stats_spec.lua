@@ -462,7 +462,7 @@ END
       # A process of this namespace sees those of others: only these two are told by their scripts.
       run a "$DIR/count.lua"
       cp "$DIR/count.lua" "$DIR/other.lua"
-      QUEUE=5 run b -q 5:6 "$DIR/other.lua"
+      run b -q 5:6 "$DIR/other.lua"
       "$PROGRAM" --top
       echo "status $?"
       echo "$pid_a and $pid_b"]]

@@ -185,7 +185,7 @@ netns.describe("a worker that cannot be started", function()
       rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 1
       rule -A INPUT -p udp --dport 9
       rule -A INPUT -p udp --dport 10
-      QUEUE=1 run filter -q 0:1 scripts/accept.lua
+      run filter -q 0:1 scripts/accept.lua
       wait_for logged filter 'waiting for packets' 2
       # No descriptor is left for the channel to a worker, nor may so many be waited for.
       prlimit --pid $pid_filter --nofile=3:4096

@@ -19,7 +19,7 @@ netns.describe("several queues", function()
       rule -A OUTPUT -p udp --dport 9 -j NFQUEUE --queue-num 5
       rule -A OUTPUT -p udp --dport 10 -j NFQUEUE --queue-num 6
       rule -A OUTPUT -p udp --dport 11 -j NFQUEUE --queue-num 7
-      QUEUE=7 filter each -q 5:7 <<'END'
+      filter each -q 5:7 <<'END'
 local seen, numbers = 0, {}
 return { filter = function(pkt)
   seen = seen + 1

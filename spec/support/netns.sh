@@ -39,8 +39,9 @@ seen() { awk -v n="$1" '$1 == 0 && $8 >= n { found = 1 } END { exit !found }' /p
 # What got through to UDP port 9, where a rule in INPUT counts it.
 arrived() { iptables-legacy -nvxL INPUT | awk -v n="$1" '/dpt:9/ && $1 >= n { found = 1 } END { exit !found }'; }
 
-# filter NAME [option...]: writes standard input to NAME.lua, runs it, waits until it serves its queue.
-# Its output is in NAME.out and NAME.err; QUEUE is the number to wait for (0).
+# filter NAME [option...]: writes standard input to NAME.lua, runs it, waits until it serves all its queues: a worker
+# that is killed before is followed without a word. Its output is in NAME.out and NAME.err; QUEUE is the number to wait
+# for (0) where no option -q FIRST:LAST tells more.
 filter() {
 	name=$1
 	shift
@@ -54,8 +55,15 @@ run() {
 	shift
 	"$PROGRAM" "$@" > "$DIR/$name.out" 2> "$DIR/$name.err" &
 	eval "pid_$name=$!"
-	wait_for grep -qs 'waiting for packets' "$DIR/$name.err"
-	wait_for queue_is_bound "${QUEUE:-0}"
+	queues=${QUEUE:-0}
+	while [ $# -gt 1 ]; do
+		case "$1 $2" in "-q "*:*) queues=$(seq "${2%:*}" "${2#*:}") ;; esac
+		shift
+	done
+	for queue in $queues; do
+		wait_for grep -qs "queue $queue: waiting for packets" "$DIR/$name.err"
+		wait_for queue_is_bound "$queue"
+	done
 }
 
 # workers_of PID: the processes that run the filter of a program, one a line; those that write what it says are none.
