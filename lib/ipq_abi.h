@@ -315,7 +315,9 @@ enum ipq_stream_count {
 	IPQ_STREAMS_SIGNED = 7,	 /* left alone: an option signs the segments (RFC 2385, RFC 5925) */
 	IPQ_STREAMS_DROPPED = 8, /* segments: damaged, cut off, or out of reach */
 	IPQ_STREAMS_INJECTED = 9, /* segments of our own */
-	IPQ_STREAMS_COUNTS = 10
+	/* segments that said other bytes than were heard, and were given those */
+	IPQ_STREAMS_DIFFERING = 10,
+	IPQ_STREAMS_COUNTS = 11
 };
 
 /* Counters: one writer, they only grow. */
@@ -340,7 +342,7 @@ struct ipq_counters {
 	uint64_t sent;	       /* packets of our own, those of rejects among them */
 	uint64_t own;	       /* of them, those that came back and were passed unseen */
 	uint64_t unsent[9];    /* by enum ipq_unsent; IPQ_UNSENT_REASONS */
-	uint64_t streams[10];  /* by enum ipq_stream_count; IPQ_STREAMS_COUNTS */
+	uint64_t streams[11];  /* by enum ipq_stream_count; IPQ_STREAMS_COUNTS */
 };
 
 enum ipq_statistics_limits {

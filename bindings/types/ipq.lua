@@ -38,7 +38,7 @@
 ---@field hold? number seconds for which what a handler peeks at may be held; 0.25
 ---@field peek? integer bytes that a handler may peek at; 8192
 ---@field limit? integer bytes that it may read at once; 65536
----@field on_limit? "pass"|"reset" what becomes of a connection when packets were held for too long: it passes, unread from there on, or both ends are reset
+---@field on_limit? "pass"|"reset" what becomes of a connection when packets were held for too long: it passes, unread from there on, or both ends are reset, and what handlers have heard takes the place of what is said there later
 ---@field on_error? "pass"|"reset" the same where a handler raises; as on_limit where it is left out
 ---@field headroom? integer bytes by which the MSS of edited connections is lowered; 64
 ---@field connections? integer how many there may be at a time; as many as --stream-memory has room for

@@ -412,7 +412,10 @@ static int emit_data(struct ipq_streams *streams, struct ipq_stream_segment *seg
 int ipq_stream_emit(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	struct ipq_stream_half *half = segment->half;
+	int ret = ipq_stream_insist(streams, segment);
 
+	if (ret < 0)
+		return ret;
 	/* What is not edited is as it was. */
 	if (ipq_stream_is_plain(half) && !segment->is_cut && !streams->edits) {
 		sent(half, segment->end);

@@ -126,7 +126,7 @@ struct ipq_streams {
 	uint8_t on_error;
 	uint64_t *counts; /* by enum ipq_stream_count; own_counts at first */
 	/* Its own. */
-	uint64_t own_counts[10]; /* IPQ_STREAMS_COUNTS */
+	uint64_t own_counts[11]; /* IPQ_STREAMS_COUNTS */
 	struct ipq_flows *flows;
 	uint32_t *of_flow; /* the number of a flow's stream, + 1 */
 	uint32_t flow_count;

@@ -111,6 +111,9 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 	if (ipq_stream_before(half->sent, out))
 		return;
 	ipq_stream_acknowledge(streams, half, out);
+	if (streams->talks[segment->number])
+		ipq_stream_unsay(&streams->talks[segment->number]->ear[!segment->direction],
+				 half->una);
 	half->edge = ipq_stream_later(half->edge,
 				      out + ((uint64_t)segment->window << ipq_stream_scale(half)));
 	ipq_stream_pump(streams, segment->stream, !segment->direction, segment->packet);
@@ -121,6 +124,22 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 static bool is_full(const struct ipq_stream_ear *ear)
 {
 	return ear->held_bytes > WAITS_MOST;
+}
+
+/* What the handler gets is kept where nobody may get other bytes in its place. Without room for it the connection is
+ * reset. */
+static void hear(struct ipq_streams *streams, const struct ipq_stream_segment *segment, uint64_t at,
+		 const uint8_t *bytes, uint32_t len)
+{
+	struct ipq_stream_ear *ear = segment->ear;
+	uint64_t before = ear->next;
+
+	ipq_stream_hear(ear, at, bytes, len);
+	if (streams->on_limit != IPQ_STREAM_RESETS || ear->next == before ||
+	    ipq_stream_note(ear, before, bytes + (before - at), (uint32_t)(ear->next - before)))
+		return;
+	streams->counts[IPQ_STREAMS_LIMITED]++;
+	ipq_stream_reset(streams, segment->number);
 }
 
 /* Takes note of what it brings, and has the handler hear what it has not heard. */
@@ -136,10 +155,10 @@ static void receive(struct ipq_streams *streams, const struct ipq_stream_segment
 	if (!ear || ear->mode == IPQ_STREAM_DEAF || (ear->mode == IPQ_STREAM_ROOM && is_full(ear)))
 		return;
 	ipq_stream_turn_back(half, ear);
-	ipq_stream_hear(ear, segment->at, packet->data + packet->body, segment->len);
+	hear(streams, segment, segment->at, packet->data + packet->body, segment->len);
 	for (const struct ipq_stream_held *held = ear->held; held; held = held->next)
-		ipq_stream_hear(ear, held->at, held->packet.data + held->packet.body,
-				(uint32_t)held->packet.end - held->packet.body);
+		hear(streams, segment, held->at, held->packet.data + held->packet.body,
+		     (uint32_t)held->packet.end - held->packet.body);
 	ipq_stream_advance(half, ear);
 }
 
@@ -547,8 +566,8 @@ uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction)
 const char *ipq_streams_word(uint32_t count)
 {
 	static const char *const words[IPQ_STREAMS_COUNTS] = {
-		"read",	   "edited",	"reset",  "lost",    "limited",
-		"no_room", "one_sided", "signed", "dropped", "injected"};
+		"read",	     "edited", "reset",	  "lost",     "limited",  "no_room",
+		"one_sided", "signed", "dropped", "injected", "differing"};
 
 	return count < IPQ_STREAMS_COUNTS ? words[count] : NULL;
 }

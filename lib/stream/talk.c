@@ -164,5 +164,6 @@ void ipq_stream_deafen(struct ipq_stream_ear *ear)
 	}
 	free(ear->bytes);
 	gate_free(ear->gate);
+	ipq_stream_unsay(ear, IPQ_STREAM_FAR);
 	*ear = (struct ipq_stream_ear){.mode = 0};
 }

@@ -11,6 +11,7 @@ enum { IPQ_STREAM_IS_OTHER = 1, IPQ_STREAM_SCALE_MOST = 14 };
 enum {
 	HEADER_MOST = 512,   /* of IP, with its options or extension headers, and TCP */
 	GATE_MOST = 8 << 20, /* bytes that wait for room of a receiver */
+	SAID_MOST = 8 << 20, /* and that are kept until it has acknowledged them */
 	PIECE_MOST =
 		60000, /* bytes of a segment of our own; what is too large for its way is cut there */
 	SCRATCH_SIZE = 1 << 16
@@ -40,6 +41,8 @@ struct ipq_stream_gate {
 	uint8_t header[HEADER_MOST];
 };
 
+struct ipq_stream_said;
+
 /* One direction. */
 struct ipq_stream_ear {
 	uint8_t mode; /* enum ipq_stream_wait */
@@ -52,6 +55,9 @@ struct ipq_stream_ear {
 	struct ipq_stream_held *held; /* by their positions */
 	uint32_t held_bytes;
 	struct ipq_stream_gate *gate; /* NULL: nothing waits */
+	struct ipq_stream_said *said; /* what was heard, by its positions */
+	struct ipq_stream_said *last_said;
+	uint32_t said_bytes;
 };
 
 struct ipq_stream_talk {
@@ -145,6 +151,16 @@ bool ipq_stream_keep_rest(struct ipq_stream_ear *ear, const struct ipq_stream_se
 bool ipq_stream_is_held(const struct ipq_stream_ear *ear, uint64_t at, uint64_t end);
 /* Forgets all that is there; held packets are the caller's before. */
 void ipq_stream_deafen(struct ipq_stream_ear *ear);
+
+/* What was heard (said.c) */
+
+/* Keeps len bytes that were heard and lie behind all that is kept. False: there is no memory, or they are too many. */
+bool ipq_stream_note(struct ipq_stream_ear *ear, uint64_t at, const uint8_t *bytes, uint32_t len);
+/* What is before that position is acknowledged. */
+void ipq_stream_unsay(struct ipq_stream_ear *ear, uint64_t to);
+/* Where the segment's bytes are others than were heard they become those. 0, or a negative number of
+ * enum ipq_rewrite_error. */
+int ipq_stream_insist(struct ipq_streams *streams, const struct ipq_stream_segment *segment);
 
 /* Handlers (handler.c) */
 

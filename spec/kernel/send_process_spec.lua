@@ -141,11 +141,11 @@ netns.describe("A script that sends", function()
       refused first
       cp "$DIR/drops.lua" "$DIR/which.lua"
       kill -HUP $pid_which
-      wait_for logged which 'was reloaded' 1
+      wait_for reloaded which 1
       raw_sockets which
       cp "$DIR/rejects.lua" "$DIR/which.lua"
       kill -HUP $pid_which
-      wait_for logged which 'was reloaded' 2
+      wait_for reloaded which 2
       raw_sockets which
       refused reloaded
       kill -KILL $(worker which)

@@ -37,7 +37,7 @@ END
       send 0x20000000 judged    # what it would be without the option
       wait_for arrived 6
       kill -HUP $pid_marks
-      wait_for logged marks 'was reloaded'
+      wait_for reloaded marks
       send 0 judged
       wait_for arrived 9
       kill -KILL $(worker marks)
@@ -63,10 +63,9 @@ local function stop() ipq.log.info("monotonic " .. tostring(ipq.monotonic() >= s
 return { filter = function() end, stop = stop }
 END
       run which -q 5:6 "$DIR/which.lua"
-      wait_for queue_is_bound 6
       wait_for logged which 'waiting for packets' 2
       kill -HUP $pid_which
-      wait_for logged which 'was reloaded'
+      wait_for reloaded which
       kill -KILL $(workers which | tail -n 1)
       wait_for logged which 'a new worker'
       stop which]]

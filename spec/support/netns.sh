@@ -60,6 +60,7 @@ run() {
 		case "$1 $2" in "-q "*:*) queues=$(seq "${2%:*}" "${2#*:}") ;; esac
 		shift
 	done
+	eval "served_$name=$(echo "$queues" | wc -w)"
 	for queue in $queues; do
 		wait_for grep -qs "queue $queue: waiting for packets" "$DIR/$name.err"
 		wait_for queue_is_bound "$queue"
@@ -78,6 +79,11 @@ worker() { workers "$1" | head -n 1; }
 
 # logged NAME TEXT [TIMES]: whether the program of that name has logged TEXT (so often).
 logged() { [ "$(grep -cF -e "$2" "$DIR/$1.err")" -ge "${3:-1}" ]; }
+
+# reloaded NAME [TIMES]: whether it was reloaded (so often), and the workers before are gone.
+reloaded() {
+	logged "$1" 'was reloaded' "${2:-1}" && [ "$(workers "$1" | wc -l)" -eq "$(eval "echo \$served_$1")" ]
+}
 
 # stop NAME: asks it to end, waits, shows what it printed and its exit status.
 stop() {

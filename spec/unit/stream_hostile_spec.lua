@@ -14,7 +14,7 @@ local TO_SERVER, TO_CLIENT = 0, 1
 local function script(text)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
-  file:write(("return { stream = { port = 80, hold = 10, %s } }"):format(text))
+  file:write(("return { send = true, stream = { port = 80, hold = 10, %s } }"):format(text))
   file:close()
   finally(function() os.remove(path) end)
   return (t.load(path))
@@ -46,7 +46,7 @@ local function counted(self, what) return counts(self.filter, what) - self.befor
 local function begin_counts(self)
   t.run(self.filter, t.udp {}) -- from then on it counts where the kit does
   self.before = {}
-  for _, what in ipairs { "READ", "LIMITED", "DROPPED", "NO_ROOM", "SIGNED" } do
+  for _, what in ipairs { "READ", "LIMITED", "DROPPED", "NO_ROOM", "SIGNED", "DIFFERING", "RESET" } do
     self.before[what] = counts(self.filter, what)
   end
 end
@@ -497,5 +497,75 @@ describe("the flow of an edited connection that ends", function()
       end
       assert.same({ [TO_SERVER] = true, [TO_CLIENT] = true }, told)
     end
+  end)
+end)
+
+describe("a sender that says other bytes in the place of those that were heard", function()
+  local function payload(result) return result.packet and result.packet.tcp.payload:string() end
+
+  for _, edit in ipairs { "", "edit = true, " } do
+    local function reader(policy)
+      return talk(edit .. "on_limit = '" .. policy .. "', client = function(stream)\n"
+        .. "  while stream:read(4) do end\nend")
+    end
+    local kind = edit == "" and "that is read" or "that is edited"
+
+    it("has those sent that were heard, where on_limit is reset: of a connection " .. kind, function()
+      local c = reader "reset"
+      assert.equal("abcdefgh", payload(c:say(TO_SERVER, 0, { payload = "abcdefgh" })))
+      assert.equal("abcdefgh", payload(c:say(TO_SERVER, 0, { payload = "EVILEVIL" })))
+      assert.equal("cd", payload(c:say(TO_SERVER, 2, { payload = "EV" })))
+      assert.equal("ghij", payload(c:say(TO_SERVER, 6, { payload = "EVij" })))
+      assert.equal("abcdefghij", payload(c:say(TO_SERVER, 0, { payload = "abcdefghij" })))
+      assert.equal(3, counted(c, "DIFFERING"))
+      c:say(TO_CLIENT, 0, { acks = 4 })
+      assert.equal("efgh", payload(c:say(TO_SERVER, 4, { payload = "EVIL" })))
+    end)
+
+    it("has its own sent where on_limit is pass: of a connection " .. kind, function()
+      local c = reader "pass"
+      assert.equal("abcdefgh", payload(c:say(TO_SERVER, 0, { payload = "abcdefgh" })))
+      assert.equal("EVILEVIL", payload(c:say(TO_SERVER, 0, { payload = "EVILEVIL" })))
+      assert.equal(0, counted(c, "DIFFERING"))
+    end)
+  end
+
+  it("has those sent that were heard in what was held behind a gap", function()
+    local c = talk [[edit = true, on_limit = "reset", client = function(stream)
+      stream:peek(8)
+      stream:insert "heard "
+    end]]
+    assert.is_nil(payload(c:say(TO_SERVER, 4, { payload = "efghij" })))
+    local first = c:say(TO_SERVER, 0, { payload = "abcdEVIL" })
+    local said = {}
+    for _, pkt in ipairs { first.packet, unpack(first.sent) } do
+      said[#said + 1] = { at(pkt, TO_SERVER), pkt.tcp.payload:string() }
+    end
+    table.sort(said, function(a, b) return a[1] < b[1] end)
+    assert.same({ { 0, "heard abcdEVIL" } }, said)
+    assert.equal("EVILij", payload(c:say(TO_SERVER, 4, { payload = "efghij" })))
+  end)
+
+  it("has those sent after its handler has returned, too", function()
+    local c = talk [[edit = true, on_limit = "reset", client = function(stream)
+      stream:peek(4)
+      stream:replace(2, "changed")
+    end]]
+    assert.equal("changedcd", payload(c:say(TO_SERVER, 0, { payload = "abcd" })))
+    assert.equal("changedcd", payload(c:say(TO_SERVER, 0, { payload = "EVIL" })))
+    assert.equal("changedcdef", payload(c:say(TO_SERVER, 0, { payload = "EVILef" })))
+  end)
+
+  it("is reset where more would have to be kept than 8 megabytes that nobody acknowledges", function()
+    local c = talk("on_limit = 'reset', client = function(stream) while stream:read(1000) do end end",
+      { options = { { kind = 3, data = "\14" } } }, { options = { { kind = 3, data = "\14" } } })
+    local piece, most = ("x"):rep(64000), 8 * 2 ^ 20
+    c:say(TO_CLIENT, 0, { acks = 0, window = 65535 })
+    for from = 0, most - #piece, #piece do
+      assert.equal(#piece, #payload(c:say(TO_SERVER, from, { payload = piece })))
+    end
+    assert.equal(0, counted(c, "RESET"))
+    c:say(TO_SERVER, math.floor(most / #piece) * #piece, { payload = piece })
+    assert.same({ 1, 1 }, { counted(c, "LIMITED"), counted(c, "RESET") })
   end)
 end)
