@@ -2,7 +2,8 @@
 -- another name with another value. It stands in the place of the one that the client has sent by that name, else behind
 -- the last one. Both directions have to come to the queue:
 --
---   ipq-lua --rule 'FORWARD -p tcp --dport 80' --rule 'FORWARD -p tcp --sport 80' http_header.lua
+--   ipq-lua --rule 'FORWARD -p tcp --dport 80' --rule 'FORWARD -p tcp --sport 80' --rule 'FORWARD -p icmp' \
+--     http_header.lua
 --   ipq-lua ... http_header.lua port=80,8080 name=X-Scanned value=yes unread=reset
 --
 -- What it cannot read goes on as it is, for the rest of its connection: what is not HTTP/1.x or malformed, what follows

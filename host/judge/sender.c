@@ -1,37 +1,17 @@
 #include "sender.h"
+#include "edits.h"
 #include "host/base/log.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sysexits.h>
 
-/* What lets packets by that are not translated would corrupt an edited connection. */
-static const char *passes_untranslated(const struct options *options)
-{
-	if (options->queue.flags & IPQ_QUEUE_FAIL_OPEN)
-		return "--fail-open";
-	if (options->queue_bypass)
-		return "--queue-bypass";
-	if (options->error_verdict != IPQ_DROP)
-		return "--on-error accept";
-	/* Another processor's queue gets the other direction. */
-	if (options->per_cpu)
-		return "--per-cpu";
-	return NULL;
-}
-
 int sender_check(const struct options *options, struct vm *vm)
 {
-	const char *passes = vm_edits(vm) ? passes_untranslated(options) : NULL;
+	int code = edits_check(options, vm);
 
-	if (passes) {
-		log_write(
-			LOG_LEVEL_ERROR,
-			"%s: it edits connections (stream.edit), and %s would let packets by that "
-			"are not translated, which corrupts them",
-			options->script, passes);
-		return EX_USAGE;
-	}
+	if (code != EX_OK)
+		return code;
 	if (!vm_sends(vm)) {
 		if (!options->default_reject && !options->error_reject)
 			return EX_OK;

@@ -11,8 +11,7 @@ struct sender {
 	struct ipq_raw *raw;	   /* NULL: what it sends does not leave by sockets */
 };
 
-/* What the options forbid, and what they want of a script that does not send, or let by that must not pass where a script
- * edits. Gives an exit code, and
+/* What the options forbid, and what they want of a script that does not send; and edits_check(). Gives an exit code, and
  * has told why it is not EX_OK. */
 int sender_check(const struct options *options, struct vm *vm);
 

@@ -1,5 +1,6 @@
 #include "worker.h"
 #include "affinity.h"
+#include "edits.h"
 #include "landlock.h"
 #include "sandbox.h"
 #include "session.h"
@@ -269,6 +270,8 @@ static int judge(const struct worker_task *task, struct session *session, struct
 	if (!vm_follow(vm, &task->flows, &task->streams))
 		return EX_OSERR;
 	vm_tell_flows(vm);
+	if (task->queue_num == task->options->queue.queue_num)
+		edits_tell(task->options, vm);
 	return session_run(session, name);
 }
 

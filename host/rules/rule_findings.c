@@ -1,6 +1,7 @@
 #include "rule_findings.h"
 #include "command.h"
 #include "rules.h"
+#include "host/judge/edits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -130,6 +131,42 @@ static void tell_queue(const struct feeds *feeds, int queue_num, bool is_known)
 			queue_num, queue_num);
 }
 
+static bool feeds_program(const struct feeds *feeds, const struct feed *feed)
+{
+	int first = feeds->options->queue.queue_num;
+	int last = first + (int)feeds->options->queue_count - 1;
+
+	return feed->first <= last && first <= feed->last;
+}
+
+/* What a script that edits connections needs of the rules that feed it. */
+static void tell_edits(const struct feeds *feeds)
+{
+	bool is_fed = feeds->is_to_be_fed;
+	bool brings_errors = is_fed && edits_rules_bring_errors(feeds->options);
+
+	for (int i = 0; i < feeds->count; i++) {
+		const struct feed *feed = &feeds->of[i];
+
+		if (!feeds_program(feeds, feed))
+			continue;
+		is_fed = true;
+		brings_errors = brings_errors || edits_brings_errors(feed->text);
+		if (feed->is_bypass)
+			finding(feeds->findings, FINDING_WARNING,
+				"rule: \"%s\" (%s, table %s): its bypass lets packets of edited "
+				"connections by that are not translated, which corrupts them; "
+				"have it without",
+				feed->text, feed->program, feed->table);
+	}
+	if (is_fed && !brings_errors)
+		finding(feeds->findings, FINDING_WARNING,
+			"rule: none brings ICMP errors, by which the ends of edited connections "
+			"learn the path's MTU; iptables and ip6tables -A CHAIN -p icmp (-p "
+			"ipv6-icmp) -j NFQUEUE --queue-num %u, or --rule 'CHAIN -p icmp'",
+			feeds->options->queue.queue_num);
+}
+
 /* Whether all that lists rules could be asked. */
 static bool look(struct feeds *feeds)
 {
@@ -152,7 +189,7 @@ static bool look(struct feeds *feeds)
 	return is_known && (has_iptables || has_nft);
 }
 
-void rule_findings_tell(struct findings *findings, const struct options *options)
+void rule_findings_tell(struct findings *findings, const struct options *options, bool edits)
 {
 	struct feeds feeds = {.findings = findings, .options = options};
 	bool is_known;
@@ -164,4 +201,6 @@ void rule_findings_tell(struct findings *findings, const struct options *options
 		tell_feed(&feeds, &feeds.of[i]);
 	for (unsigned int i = 0; i < options->queue_count; i++)
 		tell_queue(&feeds, (int)(options->queue.queue_num + i), is_known);
+	if (edits)
+		tell_edits(&feeds);
 }

@@ -5,7 +5,8 @@
 #include "host/base/finding.h"
 #include "host/base/options.h"
 
-/* Looks at the rules that queue packets, and at those that lead flows around the queues. */
-void rule_findings_tell(struct findings *findings, const struct options *options);
+/* Looks at the rules that queue packets, and at those that lead flows around the queues. edits: for a script that edits
+ * connections. */
+void rule_findings_tell(struct findings *findings, const struct options *options, bool edits);
 
 #endif

@@ -1,5 +1,6 @@
 #include "tools.h"
 #include "host/base/finding.h"
+#include "host/judge/edits.h"
 #include "host/judge/landlock.h"
 #include "host/judge/session.h"
 #include "host/rules/rule_findings.h"
@@ -197,9 +198,27 @@ static void queue_check(struct findings *findings, uint16_t queue_num)
 	}
 }
 
+/* For a script that edits connections. */
+static void conntrack_check(struct findings *findings)
+{
+	switch (edits_conntrack()) {
+	case EDITS_CONNTRACK_NONE:
+	case EDITS_CONNTRACK_LIBERAL:
+		finding(findings, FINDING_OK, "conntrack: it lets edited connections go on");
+		break;
+	case EDITS_CONNTRACK_IDLE:
+	case EDITS_CONNTRACK_STRICT:
+		finding(findings, FINDING_WARNING,
+			"conntrack: it takes edited connections for invalid where it stands on "
+			"both sides of the queue, as in FORWARD, if rules or NAT use it; sysctl -w "
+			"net.netfilter.nf_conntrack_tcp_be_liberal=1");
+		break;
+	}
+}
+
 /* What is wrong with it is told by the loading. */
 static void script_check(struct findings *findings, const struct options *options,
-			 struct ipq_queue_options *settings)
+			 struct ipq_queue_options *settings, bool *edits)
 {
 	struct ipq_counter counters[IPQ_SCRIPT_COUNTERS_MAX] = {0};
 	struct vm *vm;
@@ -211,6 +230,7 @@ static void script_check(struct findings *findings, const struct options *option
 	if (vm && vm_load(vm, options, options->queue.queue_num, counters, NULL) == VM_OK) {
 		finding(findings, FINDING_OK, "script: %s can be used", options->script);
 		*settings = session_settings(options, vm);
+		*edits = vm_edits(vm);
 	} else {
 		finding(findings, FINDING_PROBLEM, "script: %s cannot be used; ipq-lua --check %s",
 			options->script, options->script);
@@ -223,18 +243,21 @@ int doctor_run(const struct options *options)
 	struct findings findings = {{0}};
 	struct ipq_queue_options settings = options->queue;
 	struct ipq_queue *queue;
+	bool edits = false;
 	int error = 0;
 
-	script_check(&findings, options, &settings);
+	script_check(&findings, options, &settings, &edits);
 	permission_check(&findings);
 	sandbox_check(&findings);
 	queue = probe(&settings, &error);
 	kernel_check(&findings, queue, error);
+	if (edits)
+		conntrack_check(&findings);
 	changes_check(&findings);
 	buffer_check(&findings, &settings, queue);
 	ipq_queue_close(queue);
 	for (unsigned int i = 0; i < options->queue_count; i++)
 		queue_check(&findings, (uint16_t)(options->queue.queue_num + i));
-	rule_findings_tell(&findings, options);
+	rule_findings_tell(&findings, options, edits);
 	return findings.count[FINDING_PROBLEM] ? EX_UNAVAILABLE : EX_OK;
 }

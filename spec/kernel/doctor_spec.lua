@@ -71,6 +71,35 @@ netns.describe("--doctor", function()
       .. "69\n$", output)
   end)
 
+  it("finds what a script that edits connections needs of conntrack and of rules", function()
+    local output = run [[
+      liberal=/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal
+      said="invalid|go on$|bypass lets|ICMP errors"
+      edits() { "$PROGRAM" --doctor "$@" spec/data/grow.lua | grep -E "$said"; echo "--"; }
+      [ ! -e $liberal ] || echo 0 > $liberal
+      edits --rule 'FORWARD -p tcp'
+      [ ! -e $liberal ] || echo 1 > $liberal
+      rule -A FORWARD -p tcp -j NFQUEUE --queue-num 0 --queue-bypass
+      edits
+      edits --rule 'FORWARD -p icmp'
+      rule -A FORWARD -p udp -j NFQUEUE --queue-num 1
+      edits -q 1 --rule 'FORWARD'
+      "$PROGRAM" --doctor scripts/accept.lua | grep -E "$said"
+      [ -e $liberal ] || echo "no conntrack"]]
+    local strict = "warning  conntrack: it takes edited connections for invalid where it stands on both sides of the "
+      .. "queue, as in FORWARD, if rules or NAT use it; sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1\n"
+    local goes_on = "ok       conntrack: it lets edited connections go on\n"
+    local errors = "warning  rule: none brings ICMP errors, by which the ends of edited connections learn the "
+      .. "path's MTU; iptables and ip6tables -A CHAIN -p icmp (-p ipv6-icmp) -j NFQUEUE --queue-num 0, or "
+      .. "--rule 'CHAIN -p icmp'\n"
+    local bypass = 'warning  rule: "-A FORWARD -p tcp -j NFQUEUE --queue-num 0 --queue-bypass" (iptables-legacy, '
+      .. "table filter): its bypass lets packets of edited connections by that are not translated, which corrupts "
+      .. "them; have it without\n"
+    local has_conntrack = not output:find "no conntrack"
+    assert.equal((has_conntrack and strict or goes_on) .. errors .. "--\n" .. goes_on .. bypass .. errors .. "--\n"
+      .. goes_on .. bypass .. "--\n" .. goes_on .. "--\n" .. (has_conntrack and "" or "no conntrack\n"), output)
+  end)
+
   it("finds that no rule feeds a queue", function()
     local output = run "rule -A OUTPUT -p icmp -j NFQUEUE --queue-num 1 --queue-bypass; doctor -q 1:2"
     lines(output)

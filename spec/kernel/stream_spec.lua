@@ -143,6 +143,22 @@ netns.describe("a connection of which one direction is queued alone", function()
 end)
 
 netns.describe("a script that edits", function()
+  it("says so at its start where no rule of its own brings ICMP errors", function()
+    local output = netns.run [[
+      run tcp -q 0:1 --rule 'FORWARD -p tcp' spec/data/grow.lua
+      stop tcp
+      run icmp --rule 'FORWARD -p tcp' --rule 'FORWARD -p icmp' spec/data/grow.lua
+      stop icmp
+      run all --rule 'FORWARD -s 10.0.0.1' spec/data/grow.lua
+      stop all
+      run by_hand spec/data/grow.lua
+      stop by_hand]]
+    local told = "warning: no %-%-rule brings ICMP errors, by which the ends of a connection learn the path's MTU: "
+      .. "what they say of edited ones is not translated; add %-%-rule 'CHAIN %-p icmp', as"
+    assert.equal(1, select(2, output:gsub(told, "")), output)
+    assert.truthy(output:find(told) < output:find("exit 0", 8), output)
+  end)
+
   it("does not start with options that let packets by untranslated", function()
     local output = netns.run([[
       for option in --per-cpu --fail-open "--on-error accept" "--rule OUTPUT --queue-bypass"; do
