@@ -189,6 +189,12 @@ bool ipq_stream_is_end(struct ipq_streams *streams, uint32_t number, uint32_t di
 	       (has_ended(&stream->half[direction & 1], ear) && ear->next == ear->from);
 }
 
+static bool is_idle(const struct ipq_stream_half *half, const struct ipq_stream_ear *ear)
+{
+	return ear->mode == IPQ_STREAM_DEAF && !ear->held && !ear->gate && !ear->said &&
+	       ipq_stream_count(half) == 0;
+}
+
 void ipq_stream_leave(struct ipq_streams *streams, uint32_t number, uint32_t direction)
 {
 	struct ipq_stream *stream = stream_at(streams, number);
@@ -200,6 +206,10 @@ void ipq_stream_leave(struct ipq_streams *streams, uint32_t number, uint32_t dir
 	ear->mode = IPQ_STREAM_DEAF;
 	ipq_stream_move(ear, IPQ_STREAM_FAR);
 	ipq_stream_release(streams, stream, direction & 1, false);
+	ear = ear_at(streams, number, 0);
+	/* The most that there are of open connections have nobody who listens any more. */
+	if (ear && is_idle(&stream->half[0], ear) && is_idle(&stream->half[1], ear + 1))
+		ipq_stream_end_talk(streams, number);
 }
 
 void ipq_stream_reset(struct ipq_streams *streams, uint32_t number)

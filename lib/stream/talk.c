@@ -4,7 +4,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-enum { ROOM_LEAST = 2048 };
+enum { ROOM_LEAST = 256 };
 
 struct ipq_stream_talk *ipq_stream_talk(struct ipq_streams *streams, uint32_t number)
 {

@@ -3,49 +3,11 @@
 # are blocked (tls.txt, dns.txt), with rules for Suricata that say the same (tls.rules, dns.rules). One connection or
 # query in ten is of a blocked name. 64 clients.
 import base64, random, ssl, struct, subprocess, sys
+from frames import SERVER, client, tcp, udp, write
 
 folder = sys.argv[1]
 random.seed(1)
 CONNECTIONS, QUERIES, TLS_NAMES, DNS_NAMES, MSS = 2000, 20000, 1000, 100000, 1400
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-
-
-def address(text):
-    return bytes(int(part) for part in text.split("."))
-
-
-def ip(source, destination, protocol, rest):
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(rest), 1, 0, 64, protocol, 0, source, destination)
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + rest
-
-
-def with_sum(source, destination, protocol, rest, at):
-    pseudo = source + destination + struct.pack("!BBH", 0, protocol, len(rest))
-    return rest[:at] + struct.pack("!H", checksum(pseudo + rest)) + rest[at + 2:]
-
-
-def tcp(source, destination, sport, dport, flags, seq=1, ack=1, payload=b""):
-    rest = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 0x50, flags, 64240, 0, 0) + payload
-    return ip(source, destination, 6, with_sum(source, destination, 6, rest, 16))
-
-
-def udp(source, destination, sport, dport, payload):
-    rest = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
-    return ip(source, destination, 17, with_sum(source, destination, 17, rest, 6))
-
-
-def write(name, packets):
-    with open(folder + "/" + name, "wb") as file:
-        file.write(struct.pack("=IHHIIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
-        for packet in packets:
-            file.write(struct.pack("=IIII", 0, 0, len(packet), len(packet)) + packet)
 
 
 def write_names(job, field, names):
@@ -57,12 +19,6 @@ def write_names(job, field, names):
         file.write(f'drop {job} any any -> any any (msg:"blocked"; {field}; '
                    f'dataset:isset,blocked,type string,load {folder}/{job}.set; sid:1;)\n')
 
-
-def client(i):
-    return address("127.1.0.%d" % (i % 64 + 1))
-
-
-SERVER = address("127.2.0.1")
 
 subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=example.org",
     "-keyout", folder + "/key.pem", "-out", folder + "/cert.pem"], check=True, stderr=subprocess.DEVNULL)
@@ -115,8 +71,8 @@ for i in range(CONNECTIONS):
     up(0x18, 1 + len(hello), 1 + len(flight), last)
     up(0x11, 1 + len(hello) + len(last), 1 + len(flight))
     down(0x11, 1 + len(flight), 2 + len(hello) + len(last))
-write("tls.pcap", both)
-write("client.pcap", alone)
+write(folder + "/tls.pcap", both)
+write(folder + "/client.pcap", alone)
 
 sinkhole = ["ads%d.track%d.example" % (i, i % 997) for i in range(DNS_NAMES)]
 write_names("dns", "dns.query", sinkhole)
@@ -129,5 +85,5 @@ def query(i):
     return udp(client(i), SERVER, 1024 + i % 60000, 53, payload)
 
 
-write("dns.pcap", [query(i) for i in range(QUERIES)])
+write(folder + "/dns.pcap", [query(i) for i in range(QUERIES)])
 print("connections=%d both=%d client=%d queries=%d" % (CONNECTIONS, len(both), len(alone), QUERIES))

@@ -12,7 +12,7 @@ local log = require "ipq.log"
 local spelling = require "ipq.spelling"
 local timer = require "ipq.engine.timer"
 -- A script may overwrite globals.
-local coroutine_create, coroutine_resume, coroutine_status = coroutine.create, coroutine.resume, coroutine.status
+local coroutine_resume, coroutine_status = coroutine.resume, coroutine.status
 local debug_traceback, floor, ipairs, next, pairs = debug.traceback, math.floor, ipairs, next, pairs
 local bit, pcall, tonumber, tostring, type = require "bit", pcall, tonumber, tostring, type
 
@@ -139,23 +139,23 @@ M.new = nil
 
 local function tell_error(opened, key, thread, err)
   if not opened.may_tell() then return end
-  local ok, text = pcall(debug_traceback, thread.coroutine, tostring(err))
+  local ok, text = pcall(debug_traceback, thread, tostring(err))
   log.write("error", ("stream.%s(): %s"):format(which[key % 2], ok and text or "error with no message"))
 end
 
---- Runs a handler until it waits for something that has not come.
-local function run(opened, key, thread)
-  local before = opened.running
-  opened.running = thread
-  local ok, err = coroutine_resume(thread.coroutine, thread.stream, thread.flow)
+--- Runs a handler until it waits for something that has not come. It gets its arguments when it begins.
+local function run(opened, key, stream, flow)
+  local before, thread = opened.running, M.coroutine_of(stream)
+  opened.running = stream
+  local ok, err = coroutine_resume(thread, stream, flow)
   opened.running = before
   local number, direction = floor(key / 2), key % 2
   if not ok then
     tell_error(opened, key, thread, err)
-    opened.threads[key] = nil
+    opened.waiting[key] = nil
     C.ipq_stream_fail(opened.streams, number, direction, opened.streams.on_error)
-  elseif coroutine_status(thread.coroutine) == "dead" then
-    opened.threads[key] = nil
+  elseif coroutine_status(thread) == "dead" then
+    opened.waiting[key] = nil
     C.ipq_stream_leave(opened.streams, number, direction)
   end
 end
@@ -186,7 +186,7 @@ function check_overdue(opened)
   streams.now_us = live.monotonic() * 1e6
   local number = tonumber(C.ipq_streams_overdue(streams, direction))
   while number ~= NOBODY do
-    opened.threads[number * 2 + direction[0]] = nil
+    opened.waiting[number * 2 + direction[0]] = nil
     streams.counts[LIMITED] = streams.counts[LIMITED] + 1
     C.ipq_stream_fail(streams, number, direction[0], streams.on_limit)
     number = tonumber(C.ipq_streams_overdue(streams, direction))
@@ -195,12 +195,10 @@ function check_overdue(opened)
   watch(opened)
 end
 
-local function new_thread(opened, p, key)
-  local direction = key % 2
-  local thread = { coroutine = coroutine_create(opened.handlers[direction]), flow = flows.object(p.flow_number - 1),
-    stream = M.new(opened, floor(key / 2), direction) }
-  opened.threads[key] = thread
-  return thread
+local function begin_handler(opened, p, key)
+  local stream = M.new(opened, floor(key / 2), key % 2)
+  opened.waiting[key] = stream
+  run(opened, key, stream, flows.object(p.flow_number - 1))
 end
 
 local function wake(opened, p)
@@ -208,7 +206,8 @@ local function wake(opened, p)
   local direction = tonumber(C.ipq_streams_woken(opened.streams, number))
   while direction ~= NOBODY do
     local key = number * 2 + direction
-    run(opened, key, opened.threads[key] or new_thread(opened, p, key))
+    local stream = opened.waiting[key]
+    if stream then run(opened, key, stream) else begin_handler(opened, p, key) end
     direction = tonumber(C.ipq_streams_woken(opened.streams, number))
   end
 end
@@ -262,8 +261,8 @@ end
 
 --- Handlers of connections that have ended are forgotten.
 local function sweep(opened)
-  for key in pairs(opened.threads) do
-    if not C.ipq_stream_is_heard(opened.streams, floor(key / 2), key % 2) then opened.threads[key] = nil end
+  for key in pairs(opened.waiting) do
+    if not C.ipq_stream_is_heard(opened.streams, floor(key / 2), key % 2) then opened.waiting[key] = nil end
   end
 end
 
@@ -297,7 +296,7 @@ function M.begin(config, memory, size, followed)
     log.write("warn", ("%d edited connections of the process before cannot be read; they are reset"):format(code))
   end
   configure(streams, config)
-  local opened = { streams = ffi.gc(streams, C.ipq_streams_detach), config = config, anchor = memory, threads = {},
+  local opened = { streams = ffi.gc(streams, C.ipq_streams_detach), config = config, anchor = memory, waiting = {},
     ports = ports_of(config), handlers = { [0] = config.client, [1] = config.server }, hold = config.hold or HOLD_S,
     may_tell = log.gate("error", ERRORS_A_SECOND, "errors of streams' handlers"), flows = followed }
   streams.ports = opened.ports
@@ -308,7 +307,7 @@ function M.begin(config, memory, size, followed)
       if not opened.is_closed then C.ipq_streams_ended(streams, ended) end
     end
   end
-  timer.every(SWEEP_S, function() if not opened.is_closed and next(opened.threads) then sweep(opened) end end)
+  timer.every(SWEEP_S, function() if not opened.is_closed and next(opened.waiting) then sweep(opened) end end)
   return opened
 end
 
@@ -324,7 +323,7 @@ function M.close(opened)
   if opened.is_closed then return end
   opened.is_closed = true
   C.ipq_streams_detach(ffi.gc(opened.streams, nil))
-  opened.threads = {}
+  opened.waiting = {}
   if M.current == opened then M.current, M.driver = nil, nil end
 end
 

@@ -6,8 +6,8 @@ local ffi = require "ffi"
 local spelling = require "ipq.spelling"
 local streams = require "ipq.engine.streams"
 -- A script may overwrite globals.
-local coroutine_running, coroutine_yield = coroutine.running, coroutine.yield
-local error, rawget, setmetatable, tonumber, tostring, type = error, rawget, setmetatable, tonumber, tostring, type
+local coroutine_create, coroutine_running, coroutine_yield = coroutine.create, coroutine.running, coroutine.yield
+local error, rawget, setmetatable, tostring, type = error, rawget, setmetatable, tostring, type
 
 -- One for the Lua state (see engine/abi.lua).
 if core.stream then return core.stream end
@@ -24,8 +24,8 @@ local M = {}
 ---@field eof boolean whether its end has said all: nothing more will come
 local Stream = {}
 
--- What is in a stream: whose it is, its number, its direction.
-local OPENED, NUMBER, DIRECTION = 1, 2, 3
+-- What is in a stream: whose it is, its number, its direction, its handler's coroutine.
+local OPENED, NUMBER, DIRECTION, COROUTINE = 1, 2, 3, 4
 
 local mt = { __metatable = false }
 
@@ -49,8 +49,7 @@ local function open(stream, name)
     error(("%s() is a method of a stream: stream:%s()"):format(name, name), 3)
   end
   local opened = rawget(stream, OPENED)
-  local thread = opened.running
-  if not thread or thread.stream ~= stream or coroutine_running() ~= thread.coroutine then
+  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then
     error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3)
   end
   return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
@@ -184,9 +183,12 @@ function Stream:replace(n, text)
   return done, why
 end
 
+--- A stream, whose handler has not begun.
 function streams.new(opened, number, direction)
-  return (setmetatable({ opened, tonumber(number), tonumber(direction) }, mt))
+  return (setmetatable({ opened, number, direction, coroutine_create(opened.handlers[direction]) }, mt))
 end
+
+function streams.coroutine_of(stream) return (rawget(stream, COROUTINE)) end
 
 core.stream = M
 return M
