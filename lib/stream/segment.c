@@ -229,6 +229,8 @@ void ipq_stream_pump(struct ipq_streams *streams, struct ipq_stream *stream, uin
 			len = (uint32_t)room;
 		is_last = len == gate->len;
 		/* Before they are sent: an acknowledgement may come as soon as they are. */
+		if (!ipq_stream_before(gate->from + len, half->sent))
+			half->last = gate->bytes[len - 1];
 		sent(half, gate->from + len + (is_last && gate->has_fin));
 		goes = inject(
 			streams, &gate->way, cause, half, gate->from, gate->bytes, len,

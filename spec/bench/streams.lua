@@ -46,7 +46,7 @@ local function connections()
     rows[#rows + 1] = { name = case[1], filter = case[2], capture = folder .. "/whole.pcap", each = each, rate = WHOLE }
   end
   bench.say("\n### %d connections a second\n\nOf HTTP, a request and its answer each, %d packets. The processor's time "
-    .. "is the program's, with its system calls.\n", WHOLE / each, each)
+    .. "is the program's,\nwith its system calls.\n", WHOLE / each, each)
   rows = bench.interleave(rows, judge)
   rows:print {
     bench.name_column "each connection has",
@@ -61,8 +61,8 @@ local function connections()
       each = made.half / made.connections }
   end
   rows = bench.interleave(rows, judge)
-  bench.say("\n### Memory of open connections\n\nThat have said half a line. What the program has resident, less what it "
-    .. "has resident where all is accepted.\n")
+  bench.say("\n### Memory of open connections\n\nThat have said half a line. What the program has resident, less what "
+    .. "it has resident where all is accepted.\n")
   print "| each connection has | connections | bytes a connection |"
   print "|---|---|---|"
   for _, name in ipairs { FLOWS, WAITING, RETURNED } do

@@ -181,7 +181,6 @@ static inline void refer_end(struct world *w, uint32_t direction)
 static inline bool change(struct world *w, uint32_t number, uint32_t direction)
 {
 	struct handler *h = &w->handlers[direction];
-	bool has_ended = w->streams.records[number].half[direction].fin != FAR;
 	uint8_t text[512];
 	int ret;
 
@@ -191,9 +190,8 @@ static inline bool change(struct world *w, uint32_t number, uint32_t direction)
 	h->is_changing = ret == -EAGAIN;
 	if (ret != 0)
 		return ret != -EAGAIN;
-	/* What is said behind the end before that is known goes out in front of it. */
-	if (!w->is_hostile && (h->at <= h->size || !has_ended) &&
-	    h->len + h->added + SAID_MOST < OUTPUT_MOST) {
+	/* What is said behind the end goes out in front of it. */
+	if (!w->is_hostile && h->len + h->added + SAID_MOST < OUTPUT_MOST) {
 		memcpy(h->output + h->len, text, h->added);
 		h->len += h->added;
 	}

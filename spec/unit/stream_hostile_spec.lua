@@ -107,6 +107,20 @@ describe("a receiver's window", function()
   end)
 end)
 
+describe("a sender whose byte asks for what is there", function()
+  it("has the byte in its place that its receiver got last, whoever sent that", function()
+    local c = talk([[edit = true, client = function(stream) stream:peek(1) stream:insert "012345678" end]],
+      nil, { window = 1 })
+    assert.equal("0", c:say(TO_SERVER, 0, { payload = "a" }).packet.tcp.payload:string())
+    -- There is room for the text now, and not for what follows it.
+    local rest = c:say(TO_CLIENT, 0, { acks = 1, window = 8 }).sent[1]
+    assert.same({ 1, "12345678" }, { at(rest, TO_SERVER), rest.tcp.payload:string() })
+    c:say(TO_CLIENT, 0, { acks = 9, window = 0 })
+    local asks = c:say(TO_SERVER, 0, { payload = "a" }).packet
+    assert.same({ 8, "8" }, { at(asks, TO_SERVER), asks.tcp.payload:string() })
+  end)
+end)
+
 describe("a stream that a successor finds damaged", function()
   it("has its ends reset when they speak, and its room is free", function()
     local c = talk [[edit = true, client = function(stream) stream:peek(1) stream:insert "x" end]]
