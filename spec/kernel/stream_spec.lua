@@ -127,6 +127,34 @@ s.connect(("10.2.0.2", 80))' 2> /dev/null || on a python3 -c 'import socket; soc
   end)
 end)
 
+netns.describe("ends that speak at once", function()
+  for how, what in pairs {
+    meet = "and close at once", urgent = "with urgent data", fastopen = "where the client speaks in its SYN",
+  } do
+    it("get what was edited, " .. what, function()
+      local output = netns.run(begin .. filter("both", [[
+        local function grow(stream)
+          for line in function() return stream:peek_line() end do
+            stream:skip(#line - 1)
+            assert(stream:insert "<end>")
+            stream:skip(1)
+          end
+        end
+        return { stream = { edit = true, port = 80, hold = 10, client = grow, server = grow } }]]) .. ([[
+        for side in a b; do on $side sh -c 'echo 3 > /proc/sys/net/ipv4/tcp_fastopen'; done
+        how=%s
+        nsenter -t $host_b -n python3 spec/support/manners.py $how serve 10.2.0.2 80 2 > "$DIR/serve" & server=$!
+        wait_for grep -qs ready "$DIR/serve"
+        on a timeout $((60 * ${IPQ_SLOW:-1})) python3 spec/support/manners.py $how ask 10.2.0.2 80 2
+        wait $server
+        cat "$DIR/serve"
+        stop both]]):format(how))
+      assert.matches("^grown\ngrown\nready\ngrown\ngrown\nexit 0\n", output)
+      assert.matches("streams: 2 read, 2 edited", output)
+    end)
+  end
+end)
+
 netns.describe("a connection of which one direction is queued alone", function()
   it("is left alone, and counted", function()
     local output = netns.run([[
