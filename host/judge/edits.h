@@ -5,8 +5,8 @@
 #include "host/base/options.h"
 #include "vm.h"
 
-/* Whether the options let packets by that are not translated, and the script edits. Gives an exit code, and has told why it
- * is not EX_OK. */
+/* Whether the options let packets by that are not translated, and the script edits. Gives an exit
+ * code, and has told why it is not EX_OK. */
 int edits_check(const struct options *options, struct vm *vm);
 
 /* Tells the log, for a script that edits, what may break its connections here. */
@@ -21,7 +21,8 @@ enum edits_conntrack {
 };
 enum edits_conntrack edits_conntrack(void);
 
-/* Whether a rule, as iptables or nft write it, may bring ICMP errors about connections; whether one of --rule's may. */
+/* Whether a rule, as iptables or nft write it, may bring ICMP errors about connections; whether one
+ * of --rule's may. */
 bool edits_brings_errors(const char *rule);
 bool edits_rules_bring_errors(const struct options *options);
 

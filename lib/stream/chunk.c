@@ -68,7 +68,8 @@ uint32_t ipq_stream_text_new(struct ipq_streams *streams, const uint8_t *bytes, 
 	return number;
 }
 
-/* The chunk with the byte at offset of a text, and the offset in it; offset may be behind the last one's bytes. */
+/* The chunk with the byte at offset of a text, and the offset in it; offset may be behind the last
+ * one's bytes. */
 static union ipq_stream_chunk *seek(const struct ipq_streams *streams, uint32_t text,
 				    uint32_t *offset, uint32_t *number)
 {

@@ -217,7 +217,8 @@ int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, u
 {
 	struct ipq_stream_edit *last = newest_of(streams, half);
 	bool is_same = last && last->at == half->done;
-	/* What was shown of it stays as it was: the text of an edit is in front of what it has removed. */
+	/* What was shown of it stays as it was: the text of an edit is in front of what it has
+	 * removed. */
 	bool goes_on = last && !len && end_of(last) == half->done;
 	int ret;
 
@@ -235,7 +236,8 @@ int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, u
 	return ret;
 }
 
-/* The edit at that place is the last one, at a position behind the others: it adds its text there. */
+/* The edit at that place is the last one, at a position behind the others: it adds its text
+ * there. */
 static void put_last(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at)
 {
 	uint32_t count = ipq_stream_count(half);
@@ -250,8 +252,9 @@ static void put_last(struct ipq_streams *streams, struct ipq_stream_half *half, 
 	ipq_stream_set_alive(half, half->alive >> 16, count + 1);
 }
 
-/* Edits behind the end were made for bytes that do not come: their text goes out in front of the FIN. Nobody was shown
- * any of them. A successor finds those alone that are where they are to be. */
+/* Edits behind the end were made for bytes that do not come: their text goes out in front of the
+ * FIN. Nobody was shown any of them. A successor finds those alone that are where they are to
+ * be. */
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at)
 {
 	uint32_t count = ipq_stream_count(half), kept = count;
@@ -333,7 +336,8 @@ struct rendering {
 	uint8_t *output;
 };
 
-/* Of len bytes that come next: how many are before what is asked for, and how many are asked for. */
+/* Of len bytes that come next: how many are before what is asked for, and how many are asked
+ * for. */
 static uint32_t cut(struct rendering *r, uint64_t len, uint64_t *skipped)
 {
 	uint64_t first = r->out, last = r->out + len;

@@ -1,5 +1,5 @@
-/* Connections that cannot go on, because nobody will translate them any more: both ends are told, each in its own
- * numbers. */
+/* Connections that cannot go on, because nobody will translate them any more: both ends are told,
+ * each in its own numbers. */
 #include "talk.h"
 #include "lib/flow/flow.h"
 #include "lib/packet/make.h"

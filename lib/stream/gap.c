@@ -1,6 +1,7 @@
-/* Segments that are held behind a gap: their sender is told that they have come, as the receiver would tell it. It sends
- * again what is missing, and no more, and need not wait for its timer. What it was told of it keeps until it is
- * acknowledged, so that nothing is lost where they are not passed after all. (RFC 2018 section 8) */
+/* Segments that are held behind a gap: their sender is told that they have come, as the receiver
+ * would tell it. It sends again what is missing, and no more, and need not wait for its timer. What
+ * it was told of it keeps until it is acknowledged, so that nothing is lost where they are not
+ * passed after all. (RFC 2018 section 8) */
 #include "talk.h"
 #include "lib/bytes.h"
 #include "lib/packet/make.h"
@@ -39,8 +40,9 @@ static void put_range(struct range *ranges, uint32_t *count, struct range *newes
 		put_first(ranges, count, range);
 }
 
-/* What has come behind the gap, without further gaps each: the range with the newest segment first. What lies in front of
- * it is none: its sender takes a block where it waits for an acknowledgement as the sign that none is to be believed. */
+/* What has come behind the gap, without further gaps each: the range with the newest segment first.
+ * What lies in front of it is none: its sender takes a block where it waits for an acknowledgement
+ * as the sign that none is to be believed. */
 static uint32_t find(const struct ipq_stream_segment *segment, struct range *ranges)
 {
 	const struct ipq_stream_ear *ear = segment->ear;

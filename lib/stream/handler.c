@@ -39,7 +39,8 @@ static uint64_t line_of(struct ipq_stream_ear *ear)
 	return 0;
 }
 
-/* How many bytes are what the handler waits for, as far as they have come; *all: they are all of it. */
+/* How many bytes are what the handler waits for, as far as they have come; *all: they are all of
+ * it. */
 static uint64_t heard(const struct ipq_stream_half *half, struct ipq_stream_ear *ear, bool *all)
 {
 	uint64_t there = ear->next - ear->from, line;

@@ -16,9 +16,9 @@ static uint64_t acknowledged(const struct ipq_streams *streams, const struct ipq
 	return ipq_stream_earlier(ipq_stream_original(streams, half, out), half->seen);
 }
 
-/* The window as its receiver may use it: less by what was added and is not acknowledged, and more by what is held: a
- * sender that has filled a small window sends what follows only where that is not in its way. What is too much then waits
- * here. (RFC 9293 section 3.8.6) */
+/* The window as its receiver may use it: less by what was added and is not acknowledged, and more
+ * by what is held: a sender that has filled a small window sends what follows only where that is
+ * not in its way. What is too much then waits here. (RFC 9293 section 3.8.6) */
 static uint16_t window_of(const struct ipq_streams *streams,
 			  const struct ipq_stream_segment *segment, uint64_t out)
 {
@@ -34,14 +34,15 @@ static uint16_t window_of(const struct ipq_streams *streams,
 	return room < UINT16_MAX ? (uint16_t)room : UINT16_MAX;
 }
 
-/* Whether the receiver says that it has had a byte twice which was sent again for it to answer. (RFC 2883) */
+/* Whether the receiver says that it has had a byte twice which was sent again for it to answer.
+ * (RFC 2883) */
 static bool is_probe(const struct ipq_stream_half *half, uint64_t left, uint64_t right)
 {
 	return right == half->acked && left + 1 == right && !ipq_stream_is_plain(half);
 }
 
-/* The blocks of a SACK option that are blocks of the original, too, in their place; what is left of it is padding.
- * (RFC 2018, RFC 2883) */
+/* The blocks of a SACK option that are blocks of the original, too, in their place; what is left of
+ * it is padding. (RFC 2018, RFC 2883) */
 static void translate_sack(const struct ipq_streams *streams, const struct ipq_stream_half *half,
 			   uint8_t *option)
 {

@@ -1,4 +1,5 @@
-/* ICMP errors about segments that were translated: what they quote is what their receiver has sent. */
+/* ICMP errors about segments that were translated: what they quote is what their receiver has
+ * sent. */
 #include "talk.h"
 #include "lib/bytes.h"
 

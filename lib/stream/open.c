@@ -45,8 +45,9 @@ static void take_options(struct ipq_stream_segment *segment)
 		segment->half->scale = 0;
 }
 
-/* The MSS is lowered, so that what grows a little fits; MPTCP falls back to TCP without its option, for its own
- * numbers are not translated (RFC 8684 section 3.7); data in a SYN comes again behind it (RFC 7413 section 3). */
+/* The MSS is lowered, so that what grows a little fits; MPTCP falls back to TCP without its option,
+ * for its own numbers are not translated (RFC 8684 section 3.7); data in a SYN comes again behind
+ * it (RFC 7413 section 3). */
 static int change_syn(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	struct ipq_packet *packet = segment->packet;
@@ -79,8 +80,8 @@ static void hear_syn(const struct ipq_stream_segment *segment)
 				segment->len);
 }
 
-/* Whether it acknowledges the SYN, and no more than came with it: it may be an old one's otherwise, which the client
- * refuses. (RFC 9293 section 3.5) */
+/* Whether it acknowledges the SYN, and no more than came with it: it may be an old one's otherwise,
+ * which the client refuses. (RFC 9293 section 3.5) */
 static bool is_answer(const struct ipq_stream_segment *segment)
 {
 	return segment->flags & TH_ACK && segment->direction == 1 &&

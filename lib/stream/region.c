@@ -136,7 +136,8 @@ static void forget(struct ipq_streams *streams, struct ipq_stream *stream)
 	streams->free_record = number;
 }
 
-/* What is left of a stream whose edits cannot be told: neither end can be understood by the other any more. */
+/* What is left of a stream whose edits cannot be told: neither end can be understood by the other
+ * any more. */
 static void lose(struct ipq_stream *stream)
 {
 	stream->state = IPQ_STREAM_LOST;

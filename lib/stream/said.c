@@ -1,5 +1,6 @@
-/* What was heard, kept until its receiver has acknowledged it. Where the sender says other bytes in its place, in a repetition or
- * in a piece that overlaps, the receiver gets those that were heard. */
+/* What was heard, kept until its receiver has acknowledged it. Where the sender says other bytes in
+ * its place, in a repetition or in a piece that overlaps, the receiver gets those that were
+ * heard. */
 #include "talk.h"
 
 #include <stdlib.h>

@@ -52,8 +52,8 @@ bool ipq_stream_read(struct ipq_streams *streams, struct ipq_packet *packet,
 
 /* Our own segments */
 
-/* Sends len bytes that lie in the output at out, in the way of a packet: its header is as the receiver understands it.
- * Gives whether they will be sent. */
+/* Sends len bytes that lie in the output at out, in the way of a packet: its header is as the
+ * receiver understands it. Gives whether they will be sent. */
 static bool inject(struct ipq_streams *streams, const struct ipq_packet *way,
 		   struct ipq_packet *cause, const struct ipq_stream_half *half, uint64_t out,
 		   const uint8_t *bytes, uint32_t len, uint8_t flags)
@@ -163,8 +163,8 @@ static void render(struct ipq_streams *streams, const struct ipq_stream_segment 
 			  segment->len, from, to, output);
 }
 
-/* Keeps the output of a segment from one position to another until there is room. What does not follow what is kept
- * already, or is too much, its sender sends again. */
+/* Keeps the output of a segment from one position to another until there is room. What does not
+ * follow what is kept already, or is too much, its sender sends again. */
 static void gate_keep(struct ipq_streams *streams, const struct ipq_stream_segment *segment,
 		      uint64_t from, uint64_t to)
 {
@@ -256,7 +256,8 @@ static uint32_t verdict_most(const struct ipq_stream_segment *segment, uint32_t 
 	return one < most ? one : most;
 }
 
-/* The bytes of a segment that its receiver takes, as far as it has said, and the interface that it leaves by. */
+/* The bytes of a segment that its receiver takes, as far as it has said, and the interface that it
+ * leaves by. */
 static uint32_t one_segment(const struct ipq_streams *streams,
 			    const struct ipq_stream_segment *segment)
 {
@@ -293,8 +294,9 @@ static void inject_rest(struct ipq_streams *streams, const struct ipq_stream_seg
 	} while (from != to);
 }
 
-/* Nothing is left of the segment: what is sent has its receiver acknowledge what it has, so that the sender goes on.
- * (RFC 9293 section 3.10.7.4: a segment that is not acceptable is answered by an ACK.) */
+/* Nothing is left of the segment: what is sent has its receiver acknowledge what it has, so that
+ * the sender goes on. (RFC 9293 section 3.10.7.4: a segment that is not acceptable is answered by
+ * an ACK.) */
 static int emit_probe(struct ipq_streams *streams, struct ipq_stream_segment *segment, uint64_t out)
 {
 	struct ipq_packet *packet = segment->packet;
@@ -358,8 +360,8 @@ static int emit_output(struct ipq_streams *streams, struct ipq_stream_segment *s
 				   (uint32_t)first);
 }
 
-/* How far the output of a segment may go, whose end is to: to the right edge of the receiver's window, and not before
- * what waits already. Where nothing is edited the sender keeps to it. */
+/* How far the output of a segment may go, whose end is to: to the right edge of the receiver's
+ * window, and not before what waits already. Where nothing is edited the sender keeps to it. */
 static uint64_t room_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment,
 			uint64_t to)
 {

@@ -29,7 +29,8 @@
 #include "lib/flow/flow.h"
 #include "lib/ipq_abi.h"
 
-/* IPQ_STREAM_FAR (2^62) is a position that no stream reaches, IPQ_STREAM_NOBODY (2^32 - 1) no record's number. */
+/* IPQ_STREAM_FAR (2^62) is a position that no stream reaches, IPQ_STREAM_NOBODY (2^32 - 1) no
+ * record's number. */
 enum ipq_stream_limits {
 	IPQ_STREAMS_MOST = 1 << 20, /* records of a memory */
 	IPQ_STREAM_EDITS = 1024,    /* of a half that may be alive */
@@ -45,8 +46,8 @@ enum ipq_stream_state {
 	IPQ_STREAM_STATES = 5
 };
 
-/* At the original position at, so many bytes are removed; in front of what follows, at the output position out, so many
- * others are added. */
+/* At the original position at, so many bytes are removed; in front of what follows, at the output
+ * position out, so many others are added. */
 struct ipq_stream_edit {
 	uint64_t at;
 	uint64_t out;
@@ -150,41 +151,43 @@ enum ipq_stream_result {
 		2 /* handlers have to run (ipq_streams_woken()); then ipq_streams_settle() */
 };
 
-/* Has a packet, that is to be accepted, take part in its stream, before it is finished and gets its verdict. The packet has
- * been given its flow. A negative number of enum ipq_rewrite_error: it cannot become what it is to be, and must be
- * dropped. */
+/* Has a packet, that is to be accepted, take part in its stream, before it is finished and gets its
+ * verdict. The packet has been given its flow. A negative number of enum ipq_rewrite_error: it
+ * cannot become what it is to be, and must be dropped. */
 int ipq_streams_packet(struct ipq_streams *streams, struct ipq_packet *packet);
 
-/* The direction whose handler has what it waits for, of a stream: it is to run until it waits for something else. NOBODY: there
- * is none. */
+/* The direction whose handler has what it waits for, of a stream: it is to run until it waits for
+ * something else. NOBODY: there is none. */
 uint32_t ipq_streams_woken(struct ipq_streams *streams, uint32_t number);
 
-/* The handlers have run: the packet becomes what it is to be, and so do those that were held and are decided
- * now. As ipq_streams_packet(). */
+/* The handlers have run: the packet becomes what it is to be, and so do those that were held and
+ * are decided now. As ipq_streams_packet(). */
 int ipq_streams_settle(struct ipq_streams *streams, struct ipq_packet *packet);
 
-/* Where shows is set: the first packet that was held, has had its verdict and was not seen yet; NULL: there is none. It is
- * good until it was seen. */
+/* Where shows is set: the first packet that was held, has had its verdict and was not seen yet;
+ * NULL: there is none. It is good until it was seen. */
 struct ipq_packet *ipq_streams_shown(struct ipq_streams *streams);
 void ipq_streams_seen(struct ipq_streams *streams);
 
 /* The number of the packet's stream, or IPQ_STREAM_NOBODY. */
 uint32_t ipq_streams_number(struct ipq_streams *streams, const struct ipq_packet *packet);
 
-/* Begins a stream with a SYN: its number. Where nobody listens it is passed as it is. Negative: it is left alone, and counted by
- * the reason. (open.c) */
+/* Begins a stream with a SYN: its number. Where nobody listens it is passed as it is. Negative: it
+ * is left alone, and counted by the reason. (open.c) */
 int ipq_stream_open(struct ipq_streams *streams, struct ipq_packet *packet);
 
-/* The next stream that has held a packet for hold_us; direction: whose. IPQ_STREAM_NOBODY: there is none left, and the next
- * call begins anew. */
+/* The next stream that has held a packet for hold_us; direction: whose. IPQ_STREAM_NOBODY: there is
+ * none left, and the next call begins anew. */
 uint32_t ipq_streams_overdue(struct ipq_streams *streams, uint32_t *direction);
 
-/* A flow has ended, and with it its stream. Where its ends have not closed it, and it was edited, both are reset. (end.c) */
+/* A flow has ended, and with it its stream. Where its ends have not closed it, and it was edited,
+ * both are reset. (end.c) */
 void ipq_streams_ended(struct ipq_streams *streams, const struct ipq_flow_ended *ended);
 /* Nobody translates any more: all connections that were edited are reset. */
 void ipq_streams_exit(struct ipq_streams *streams);
 
-/* Handlers (handler.c). number is a stream's, direction 0 for what the client says and 1 for the server. */
+/* Handlers (handler.c). number is a stream's, direction 0 for what the client says and 1 for the
+ * server. */
 
 /* What a handler waits for. */
 enum ipq_stream_wait {
@@ -200,17 +203,17 @@ enum ipq_stream_wait {
 /* A handler is there, and is to be woken. -ENOMEM. */
 int ipq_stream_listen(struct ipq_streams *streams, uint32_t number, uint32_t direction);
 
-/* Asks for need bytes, or for a line of need bytes at most. Gives how many of those at ipq_stream_bytes() are it, fewer
- * where the stream ends before; -1: the handler is woken when they have come. What was read is behind the handler
- * then. */
+/* Asks for need bytes, or for a line of need bytes at most. Gives how many of those at
+ * ipq_stream_bytes() are it, fewer where the stream ends before; -1: the handler is woken when they
+ * have come. What was read is behind the handler then. */
 int ipq_stream_ask(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint32_t mode,
 		   uint32_t need);
 const uint8_t *ipq_stream_bytes(struct ipq_streams *streams, uint32_t number, uint32_t direction);
 /* The bytes that ipq_stream_ask() gave were read: the handler goes on behind them. */
 void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint64_t n);
-/* At the place where the handler stands: removes so many bytes, and puts others in front. 0; -ENOSPC: there is no room for
- * the text; -ERANGE: it has passed all; -EAGAIN: there are as many edits as there may be, and the handler is woken when
- * there are fewer. */
+/* At the place where the handler stands: removes so many bytes, and puts others in front. 0;
+ * -ENOSPC: there is no room for the text; -ERANGE: it has passed all; -EAGAIN: there are as many
+ * edits as there may be, and the handler is woken when there are fewer. */
 int ipq_stream_change(struct ipq_streams *streams, uint32_t number, uint32_t direction,
 		      uint64_t removed, const void *text, uint32_t len);
 /* Whether the handler stands at the end of what its direction says. */
@@ -232,8 +235,9 @@ const char *ipq_streams_word(uint32_t count);
 
 /* The memory (region.c) */
 
-/* Bytes of memory that so many connections take; 0: there cannot be so many, or none. A quarter of it is records, the
- * rest is edits and text. The other way round: the most connections that fit into size bytes. */
+/* Bytes of memory that so many connections take; 0: there cannot be so many, or none. A quarter of
+ * it is records, the rest is edits and text. The other way round: the most connections that fit
+ * into size bytes. */
 size_t ipq_streams_size(uint32_t connections);
 uint32_t ipq_streams_connections(size_t size);
 
@@ -241,52 +245,55 @@ uint32_t ipq_streams_connections(size_t size);
  * ipq_streams_size(connections), or that is 0. */
 int ipq_streams_init(void *memory, size_t size, uint32_t connections);
 
-/* Begins to work with memory that is there. Streams whose flows have ended are forgotten; those that are not
- * whole are LOST. Nobody edits what there is any more: it goes on translated. flows may be NULL: there are none, and no
- * stream is forgotten. Gives how many are lost now; -EINVAL: it is no memory of this version, or of another size;
- * -ENOMEM. ipq_streams_detach() frees what it has made. */
+/* Begins to work with memory that is there. Streams whose flows have ended are forgotten; those
+ * that are not whole are LOST. Nobody edits what there is any more: it goes on translated. flows
+ * may be NULL: there are none, and no stream is forgotten. Gives how many are lost now; -EINVAL: it
+ * is no memory of this version, or of another size; -ENOMEM. ipq_streams_detach() frees what it has
+ * made. */
 int ipq_streams_attach(void *memory, size_t size, struct ipq_flows *flows,
 		       struct ipq_streams *streams);
 void ipq_streams_detach(struct ipq_streams *streams);
 
-/* A record that has no stream, of zeros, whose state is still NONE; NULL: there is none. And back, with all of its
- * edits. */
+/* A record that has no stream, of zeros, whose state is still NONE; NULL: there is none. And back,
+ * with all of its edits. */
 struct ipq_stream *ipq_stream_new(struct ipq_streams *streams);
 void ipq_stream_free(struct ipq_streams *streams, struct ipq_stream *stream);
 
 /* The model (edits.c). Positions are 64 bits, and never less than -2^31. */
 
-/* Where in the output the segment begins that begins at an original position: in front of text that an edit has there.
- * It never falls where the position grows. */
+/* Where in the output the segment begins that begins at an original position: in front of text that
+ * an edit has there. It never falls where the position grows. */
 uint64_t ipq_stream_output(const struct ipq_streams *streams, const struct ipq_stream_half *half,
 			   uint64_t at);
-/* The last original position whose output is not behind that: what an acknowledgement of it acknowledges, or
- * the right edge of a SACK block. May be one that the sender has not come to, where bytes are removed ahead. */
+/* The last original position whose output is not behind that: what an acknowledgement of it
+ * acknowledges, or the right edge of a SACK block. May be one that the sender has not come to,
+ * where bytes are removed ahead. */
 uint64_t ipq_stream_original(const struct ipq_streams *streams, const struct ipq_stream_half *half,
 			     uint64_t out);
 /* The first original position whose output is not before that: the left edge of a SACK block. */
 uint64_t ipq_stream_original_left(const struct ipq_streams *streams,
 				  const struct ipq_stream_half *half, uint64_t out);
 
-/* At done: removes so many bytes, which become decided, and puts len bytes in front of what follows. 0; -ENOSPC: there
- * is no room for another edit, or for its text, and nothing has changed. */
+/* At done: removes so many bytes, which become decided, and puts len bytes in front of what
+ * follows. 0; -ENOSPC: there is no room for another edit, or for its text, and nothing has
+ * changed. */
 int ipq_stream_edit(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t removed,
 		    const void *text, uint32_t len);
 
-/* The receiver has acknowledged what is before that output position, which is not behind sent: una and acked follow,
- * and edits that are behind them are pruned. */
+/* The receiver has acknowledged what is before that output position, which is not behind sent: una
+ * and acked follow, and edits that are behind them are pruned. */
 void ipq_stream_acknowledge(struct ipq_streams *streams, struct ipq_stream_half *half,
 			    uint64_t out);
 
-/* Writes the output from one output position to another, both of them positions of a segment's: it begins at an
- * original position, and has these bytes, of which the last may be a FIN that is no byte among them. What lies
- * between the output of at and that of its end is asked for, or less. */
+/* Writes the output from one output position to another, both of them positions of a segment's: it
+ * begins at an original position, and has these bytes, of which the last may be a FIN that is no
+ * byte among them. What lies between the output of at and that of its end is asked for, or less. */
 void ipq_stream_render(const struct ipq_streams *streams, const struct ipq_stream_half *half,
 		       uint64_t at, const uint8_t *bytes, uint32_t len, uint64_t from, uint64_t to,
 		       uint8_t *output);
 
-/* The FIN is at that position: no byte is removed that lies there or behind it, and text that was to go behind it goes in
- * front of it. */
+/* The FIN is at that position: no byte is removed that lies there or behind it, and text that was
+ * to go behind it goes in front of it. */
 void ipq_stream_end(struct ipq_streams *streams, struct ipq_stream_half *half, uint64_t at);
 
 #endif

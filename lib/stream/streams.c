@@ -87,8 +87,8 @@ static bool is_edited(const struct ipq_stream *stream)
 	return !ipq_stream_is_plain(&stream->half[0]) || !ipq_stream_is_plain(&stream->half[1]);
 }
 
-/* A segment that is none, or says what cannot be: its receiver would take no notice of it. Where nothing is translated it
- * is for the receiver to say. */
+/* A segment that is none, or says what cannot be: its receiver would take no notice of it. Where
+ * nothing is translated it is for the receiver to say. */
 static int leave(struct ipq_streams *streams, struct ipq_packet *packet,
 		 const struct ipq_stream *stream)
 {
@@ -119,15 +119,15 @@ static void acknowledge(struct ipq_streams *streams, const struct ipq_stream_seg
 	ipq_stream_pump(streams, segment->stream, !segment->direction, segment->packet);
 }
 
-/* So much is held, behind a gap, until the receiver has acknowledged more, or in pieces that overlap, that the sender is to
- * slow down, and repeats it. */
+/* So much is held, behind a gap, until the receiver has acknowledged more, or in pieces that
+ * overlap, that the sender is to slow down, and repeats it. */
 static bool is_full(const struct ipq_stream_ear *ear)
 {
 	return ear->held_bytes > WAITS_MOST;
 }
 
-/* What the handler gets is kept where nobody may get other bytes in its place. Without room for it the connection is
- * reset. */
+/* What the handler gets is kept where nobody may get other bytes in its place. Without room for it
+ * the connection is reset. */
 static void hear(struct ipq_streams *streams, const struct ipq_stream_segment *segment, uint64_t at,
 		 const uint8_t *bytes, uint32_t len)
 {
@@ -291,8 +291,8 @@ static bool has_gap(const struct ipq_stream_ear *ear)
 	return held && ipq_stream_before(ear->next, held->end);
 }
 
-/* What is decided of a segment goes, and what is not is kept: a sender with a small window sends the rest of a line
- * when that is acknowledged. */
+/* What is decided of a segment goes, and what is not is kept: a sender with a small window sends
+ * the rest of a line when that is acknowledged. */
 static int divide(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
 	struct ipq_packet *packet = segment->packet;
@@ -321,7 +321,8 @@ static int divide(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 
 static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segment)
 {
-	/* Those that came before it first; and what a handler has decided that waited for this acknowledgement. */
+	/* Those that came before it first; and what a handler has decided that waited for this
+	 * acknowledgement. */
 	ipq_stream_release(streams, segment->stream, segment->direction, false);
 	ipq_stream_release(streams, segment->stream, !segment->direction, false);
 	if (is_decided(segment))
@@ -337,7 +338,8 @@ static int settle(struct ipq_streams *streams, struct ipq_stream_segment *segmen
 	return IPQ_STREAM_DONE;
 }
 
-/* A connection whose other direction does not come here cannot be edited; nor read where its numbers are not known. */
+/* A connection whose other direction does not come here cannot be edited; nor read where its
+ * numbers are not known. */
 static bool is_one_sided(const struct ipq_streams *streams,
 			 const struct ipq_stream_segment *segment)
 {
@@ -345,7 +347,8 @@ static bool is_one_sided(const struct ipq_streams *streams,
 	       !(segment->flags & (TH_SYN | TH_RST)) && (segment->direction == 1 || streams->edits);
 }
 
-/* The right edge of the receiver's window, as the sender knows it at most; before it is known, what was sent. */
+/* The right edge of the receiver's window, as the sender knows it at most; before it is known, what
+ * was sent. */
 static uint64_t edge_of(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_half *half = segment->half;
@@ -356,7 +359,8 @@ static uint64_t edge_of(const struct ipq_streams *streams, const struct ipq_stre
 	       ipq_stream_undecided(streams, segment->number, segment->direction);
 }
 
-/* Whether it says nothing else of the end than was said before. What is acknowledged may be asked for, whatever it has. */
+/* Whether it says nothing else of the end than was said before. What is acknowledged may be asked
+ * for, whatever it has. */
 static bool is_before_end(const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_half *half = segment->half;
@@ -368,8 +372,8 @@ static bool is_before_end(const struct ipq_stream_segment *segment)
 	return !ipq_stream_before(ipq_stream_later(half->fin, half->una), segment->end);
 }
 
-/* Whoever does not see what is acknowledged cannot move what is known of the connection far, nor end it where its
- * receiver would take no FIN. */
+/* Whoever does not see what is acknowledged cannot move what is known of the connection far, nor
+ * end it where its receiver would take no FIN. */
 static bool is_in_reach(const struct ipq_streams *streams, const struct ipq_stream_segment *segment)
 {
 	const struct ipq_stream_half *half = segment->half;
@@ -526,8 +530,8 @@ static bool is_overdue(const struct ipq_streams *streams, const struct ipq_strea
 	return ear->held && streams->now_us - ear->held->since_us >= streams->hold_us;
 }
 
-/* What is held behind a gap, or until the receiver has acknowledged more, is not held for its handler: its sender
- * repeats it. */
+/* What is held behind a gap, or until the receiver has acknowledged more, is not held for its
+ * handler: its sender repeats it. */
 static bool is_for_handler(const struct ipq_stream_ear *ear)
 {
 	return ear->mode != IPQ_STREAM_ROOM && !ipq_stream_before(ear->next, ear->held->at);

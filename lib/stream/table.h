@@ -1,6 +1,6 @@
-/* The layout of the streams' memory, and what this room's files share. What is read from the memory may be
- * anything where a hostile process has had it: numbers are read once and compared with bounds of struct
- * ipq_streams, and every loop has an end that is not in the memory. */
+/* The layout of the streams' memory, and what this room's files share. What is read from the memory
+ * may be anything where a hostile process has had it: numbers are read once and compared with
+ * bounds of struct ipq_streams, and every loop has an end that is not in the memory. */
 #ifndef IPQ_STREAM_TABLE_H
 #define IPQ_STREAM_TABLE_H
 
@@ -19,8 +19,8 @@ enum {
 	NO_CHUNK = 0
 };
 
-/* Text, with the number of the chunk that goes on with it; or edits of a ring; or the numbers of chunks
- * with edits. */
+/* Text, with the number of the chunk that goes on with it; or edits of a ring; or the numbers of
+ * chunks with edits. */
 union ipq_stream_chunk {
 	struct {
 		uint32_t next;
@@ -46,8 +46,8 @@ _Static_assert(sizeof(struct ipq_stream_head) <= IPQ_STREAM_HEAD_SIZE, "the head
 _Static_assert(IPQ_STREAM_EDITS == 2 * CHUNK_NUMBERS * CHUNK_EDITS,
 	       "two chunks list all of a ring");
 
-/* Between stores of which a successor may see the first ones alone: what a process had stored when it was
- * killed is a beginning of its program, so that the compiler's order is all that matters. */
+/* Between stores of which a successor may see the first ones alone: what a process had stored when
+ * it was killed is a beginning of its program, so that the compiler's order is all that matters. */
 static inline void ipq_stream_order(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -1,5 +1,6 @@
-/* What a process has of a stream beside its record, and what dies with it: bytes that a handler waits for or looks
- * at, packets that are held, output that the receiver has no room for. The sender repeats all of that. */
+/* What a process has of a stream beside its record, and what dies with it: bytes that a handler
+ * waits for or looks at, packets that are held, output that the receiver has no room for. The
+ * sender repeats all of that. */
 #ifndef IPQ_STREAM_TALK_H
 #define IPQ_STREAM_TALK_H
 
@@ -30,7 +31,8 @@ struct ipq_stream_held {
 	uint8_t bytes[];
 };
 
-/* Output that was rendered and that its receiver has no room for yet, and how it is sent when it has. */
+/* Output that was rendered and that its receiver has no room for yet, and how it is sent when it
+ * has. */
 struct ipq_stream_gate {
 	uint8_t *bytes;
 	uint64_t from; /* output */
@@ -108,7 +110,8 @@ static inline uint64_t ipq_stream_earlier(uint64_t a, uint64_t b)
 	return ipq_stream_before(a, b) ? a : b;
 }
 
-/* The position of a sequence number that is less than 2^31 away from a position. (RFC 9293 section 3.4) */
+/* The position of a sequence number that is less than 2^31 away from a position. (RFC 9293 section
+ * 3.4) */
 static inline uint64_t ipq_stream_position(uint64_t near, uint32_t isn, uint32_t seq)
 {
 	return near + (uint64_t)(int64_t)(int32_t)(seq - isn - 1 - (uint32_t)near);
@@ -119,8 +122,8 @@ static inline uint32_t ipq_stream_sequence(uint32_t isn, uint64_t position)
 	return isn + 1 + (uint32_t)position;
 }
 
-/* What the window field of a half's receiver is shifted by, and no more than that may be, whatever the memory says. (RFC 7323
- * section 2.3) */
+/* What the window field of a half's receiver is shifted by, and no more than that may be, whatever
+ * the memory says. (RFC 7323 section 2.3) */
 static inline uint32_t ipq_stream_scale(const struct ipq_stream_half *half)
 {
 	return half->scale < IPQ_STREAM_SCALE_MOST ? half->scale : IPQ_STREAM_SCALE_MOST;
@@ -154,12 +157,13 @@ void ipq_stream_deafen(struct ipq_stream_ear *ear);
 
 /* What was heard (said.c) */
 
-/* Keeps len bytes that were heard and lie behind all that is kept. False: there is no memory, or they are too many. */
+/* Keeps len bytes that were heard and lie behind all that is kept. False: there is no memory, or
+ * they are too many. */
 bool ipq_stream_note(struct ipq_stream_ear *ear, uint64_t at, const uint8_t *bytes, uint32_t len);
 /* What is before that position is acknowledged. */
 void ipq_stream_unsay(struct ipq_stream_ear *ear, uint64_t to);
-/* Where the segment's bytes are others than were heard they become those. 0, or a negative number of
- * enum ipq_rewrite_error. */
+/* Where the segment's bytes are others than were heard they become those. 0, or a negative number
+ * of enum ipq_rewrite_error. */
 int ipq_stream_insist(struct ipq_streams *streams, const struct ipq_stream_segment *segment);
 
 /* Handlers (handler.c) */
@@ -169,8 +173,8 @@ bool ipq_stream_is_ready(const struct ipq_stream_half *half, struct ipq_stream_e
 /* Bytes that have come and wait for a handler to decide. */
 uint64_t ipq_stream_undecided(const struct ipq_streams *streams, uint32_t number,
 			      uint32_t direction);
-/* A handler that has gone on behind the FIN, which had not come, stands in front of it: what it inserts goes out with
- * it. */
+/* A handler that has gone on behind the FIN, which had not come, stands in front of it: what it
+ * inserts goes out with it. */
 void ipq_stream_turn_back(struct ipq_stream_half *half, struct ipq_stream_ear *ear);
 /* What a handler reads is decided as it comes. */
 void ipq_stream_advance(struct ipq_stream_half *half, struct ipq_stream_ear *ear);
@@ -186,7 +190,8 @@ void ipq_stream_clear(struct ipq_streams *streams, struct ipq_stream *stream);
 /* The flow has no stream any more. */
 void ipq_stream_forget(struct ipq_streams *streams, uint32_t flow);
 
-/* Held packets of a direction that are decided get their verdicts; or all of them, and are dropped. */
+/* Held packets of a direction that are decided get their verdicts; or all of them, and are
+ * dropped. */
 void ipq_stream_release(struct ipq_streams *streams, struct ipq_stream *stream, uint32_t direction,
 			bool is_dropped);
 
@@ -195,35 +200,39 @@ void ipq_stream_release(struct ipq_streams *streams, struct ipq_stream *stream, 
 /* What a packet says; false where it is not to be understood. */
 bool ipq_stream_read(struct ipq_streams *streams, struct ipq_packet *packet,
 		     struct ipq_stream *stream, struct ipq_stream_segment *segment);
-/* The packet becomes what its receiver is to get: dropped, changed, or as it is. 0, or a negative number of
- * enum ipq_rewrite_error. */
+/* The packet becomes what its receiver is to get: dropped, changed, or as it is. 0, or a negative
+ * number of enum ipq_rewrite_error. */
 int ipq_stream_emit(struct ipq_streams *streams, struct ipq_stream_segment *segment);
 /* Sends what waits and has room now. */
 void ipq_stream_pump(struct ipq_streams *streams, struct ipq_stream *stream, uint32_t direction,
 		     struct ipq_packet *cause);
-/* A reset for the receiver of a half, in its own numbers; and what a segment that way says otherwise. */
+/* A reset for the receiver of a half, in its own numbers; and what a segment that way says
+ * otherwise. */
 void ipq_stream_send_reset(struct ipq_streams *streams, struct ipq_stream_segment *segment);
 
-/* A segment with SYN of a stream that there is (open.c). 0; IPQ_STREAM_IS_OTHER: it begins another connection; or a
- * negative number of enum ipq_rewrite_error. */
+/* A segment with SYN of a stream that there is (open.c). 0; IPQ_STREAM_IS_OTHER: it begins another
+ * connection; or a negative number of enum ipq_rewrite_error. */
 int ipq_stream_syn(struct ipq_streams *streams, struct ipq_stream_segment *segment);
 
-/* The quote of an ICMP error about a segment becomes what its receiver has sent, and the MTU that it tells of is learnt
- * (icmp.c). 0, or a negative number of enum ipq_rewrite_error. */
+/* The quote of an ICMP error about a segment becomes what its receiver has sent, and the MTU that
+ * it tells of is learnt (icmp.c). 0, or a negative number of enum ipq_rewrite_error. */
 int ipq_stream_icmp(struct ipq_streams *streams, struct ipq_packet *packet,
 		    struct ipq_stream *stream);
 
-/* Nobody will translate the stream any more: both ends are reset, if it was edited and they have not ended it (end.c). */
+/* Nobody will translate the stream any more: both ends are reset, if it was edited and they have
+ * not ended it (end.c). */
 void ipq_stream_tell_end(struct ipq_streams *streams, const struct ipq_stream *stream);
 
 /* Tells the sender of a segment that is held behind a gap what has come (gap.c). */
 void ipq_stream_tell_gap(struct ipq_streams *streams, const struct ipq_stream_segment *segment);
 
-/* The fields of the segment's TCP header become what its receiver understands (header.c): it lies at out, and has these
- * flags. It may be called again, with others. 0, or a negative number of enum ipq_rewrite_error. */
+/* The fields of the segment's TCP header become what its receiver understands (header.c): it lies
+ * at out, and has these flags. It may be called again, with others. 0, or a negative number of enum
+ * ipq_rewrite_error. */
 int ipq_stream_translate(struct ipq_streams *streams, struct ipq_stream_segment *segment,
 			 uint8_t flags);
-/* The option of that kind in a TCP header of len bytes; NULL: it has none, or is malformed in front of it. */
+/* The option of that kind in a TCP header of len bytes; NULL: it has none, or is malformed in front
+ * of it. */
 uint8_t *ipq_stream_option(uint8_t *tcp, uint32_t len, uint8_t kind);
 
 #endif
