@@ -41,8 +41,8 @@ ALL_CFLAGS = -std=gnu11 -fPIC $(WARNINGS) $(HARDENING) $(CFLAGS) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_LDFLAGS = -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
-MNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl)
-MNL_LIBS = $(shell $(PKG_CONFIG) --libs libmnl)
+LIB_CFLAGS = $(shell $(PKG_CONFIG) --cflags libmnl nettle)
+LIB_LIBS = $(shell $(PKG_CONFIG) --libs libmnl nettle)
 PCAP_LIBS = $(shell $(PKG_CONFIG) --libs libpcap zlib)
 SANDBOX_LIBS = $(shell $(PKG_CONFIG) --libs libseccomp libcap-ng)
 LUAJIT_CFLAGS = $(shell $(PKG_CONFIG) --cflags luajit)
@@ -61,7 +61,7 @@ LIB_OBJ := $(call obj,$(LIB_SRC))
 BINDINGS_OBJ := $(call obj,$(BINDINGS_SRC))
 HOST_OBJ := $(call obj,$(HOST_SRC))
 SPEC_OBJ := $(call obj,spec/c/source.c spec/c/filter.c spec/c/flows.c spec/c/streams.c \
-	spec/c/stream_kills.c)
+	spec/c/stream_kills.c spec/c/quic.c)
 
 PROGRAM := $(BUILD)/ipq-lua
 CORE := $(BUILD)/ipq/core.so
@@ -78,20 +78,20 @@ all: deps-build
 
 $(PROGRAM): $(HOST_OBJ) $(BINDINGS_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -pie -Wl,--export-dynamic-symbol='ipq_*' -o $@ $^ $(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -Wl,--export-dynamic-symbol='ipq_*' -o $@ $^ $(LUAJIT_LIBS) $(LIB_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
 
 # The Lua C module. What it exports is its entry, and the functions that LuaJIT calls.
 $(CORE): $(filter-out %/modules.o,$(BINDINGS_OBJ)) $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)echo '{ global: luaopen_ipq_core; ipq_*; local: *; };' > $(BUILD)/core.map
-	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(MNL_LIBS) $(PCAP_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/core.map -o $@ $^ $(LIB_LIBS) $(PCAP_LIBS)
 
 # All of lib, and a source in memory, for the specs that call them through FFI.
 $(BUILD)/spec/lib.so: $(SPEC_OBJ) $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(MNL_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(LIB_LIBS)
 
 # Preloaded into the program, without the sanitizers.
 $(PRELOADS): $(BUILD)/spec/%.so: spec/c/%.c
@@ -108,17 +108,18 @@ $(BUILD)/spec/stream $(BUILD)/spec/datagrams: $(BUILD)/spec/%: spec/c/%.c
 $(BUILD)/bench/%: spec/bench/%.c $(LIB_OBJ)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(MNL_LIBS) $(BENCH_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LIB_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIB_LIBS) $(BENCH_LIBS)
 
 $(BUILD)/bench/nfq_sample: BENCH_LIBS = $(shell $(PKG_CONFIG) --libs libnetfilter_queue)
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LIB_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c -o $@ $<
 
 # These take files in as they are, which the compiler's dependencies do not tell.
-$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/send/send.h \
+$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/names/hello.h \
+	lib/names/quic.h lib/send/send.h \
 	lib/flow/flow.h lib/flow/shared.h lib/stream/stream.h lib/queue/queue.h bindings/core_calls.h
 $(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
 $(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)
@@ -130,7 +131,7 @@ $(BUILD)/obj/host/tools/test.o: host/tools/test.lua
 # dpkg has to bring them itself, and a package's build says DEPS=: for its own are there.
 
 DEPS ?= .ci/deps
-DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev libpcap-dev zlib1g-dev libseccomp-dev libcap-ng-dev \
+DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev nettle-dev libpcap-dev zlib1g-dev libseccomp-dev libcap-ng-dev \
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
 DEPS_DEMO := $(DEPS_BUILD) iperf3
@@ -151,7 +152,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
-DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack
+DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack openssl ngtcp2-client ngtcp2-server
 C_FILES += $(wildcard lib/libipq/examples/*.c lib/libipq/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0
@@ -245,10 +246,11 @@ $(BUILD)/all.a: $(LIB_OBJ) $(BINDINGS_OBJ) $(filter-out %/main.o,$(HOST_OBJ))
 $(BUILD)/target/%: $(BUILD)/obj/spec/fuzz/%.o $(BUILD)/all.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(WHOLE) $(BUILD)/all.a -Wl,--no-whole-archive \
-		$(LUAJIT_LIBS) $(MNL_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(WHOLE) $(BUILD)/all.a -Wl,--no-whole-archive \
+		$(LUAJIT_LIBS) $(LIB_LIBS) $(PCAP_LIBS) $(SANDBOX_LIBS)
 
 # What scripts call is found by its name, as in the program.
+$(BUILD)/target/quic: $(BUILD)/obj/spec/c/quic.o
 $(addprefix $(BUILD)/target/,buffer fields held): WHOLE = -Wl,--export-dynamic,--whole-archive
 
 -include $(patsubst %,$(BUILD)/obj/spec/fuzz/%.d,$(FUZZ_TARGETS))
@@ -278,9 +280,9 @@ coverage: deps-test
 # Some warnings of gcc come with the optimizer alone.
 analyze: deps-analyze
 	$(Q)printf '%s\n' $(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC) | xargs -I FILE clang-tidy --quiet FILE -- \
-		-std=gnu11 $(CPPFLAGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS)
+		-std=gnu11 $(CPPFLAGS) $(LIB_CFLAGS) $(LUAJIT_CFLAGS)
 	$(Q)for file in $(filter %.c,$(C_FILES)); do for compiler in clang gcc; do \
-		$$compiler -O2 -c -o /dev/null -Werror -std=gnu11 $(CPPFLAGS) $(WARNINGS) $(MNL_CFLAGS) \
+		$$compiler -O2 -c -o /dev/null -Werror -std=gnu11 $(CPPFLAGS) $(WARNINGS) $(LIB_CFLAGS) \
 		$(LUAJIT_CFLAGS) $$file || exit 1; done; done
 
 # Use and tests
@@ -315,7 +317,7 @@ lint: deps-test
 		$(LIB_SRC) $(BINDINGS_SRC) $(HOST_SRC)
 	$(Q)luacheck --quiet bindings host scripts spec
 	$(Q)for file in $(wildcard spec/fuzz/*.c spec/bench/*.c); do $(CC) -fsyntax-only -Werror -std=gnu11 $(CPPFLAGS) \
-		$(WARNINGS) $(MNL_CFLAGS) $(LUAJIT_CFLAGS) $$file || exit 1; done
+		$(WARNINGS) $(LIB_CFLAGS) $(LUAJIT_CFLAGS) $$file || exit 1; done
 
 # Which room may include which: nothing includes upwards.
 layers: deps-build
@@ -428,7 +430,7 @@ install-share:
 	install -m 644 scripts/*.lua $(DESTDIR)$(DATADIR)/scripts/
 	install -m 644 scripts/anonymise/*.lua $(DESTDIR)$(DATADIR)/scripts/anonymise/
 	install -m 644 bindings/types/ipq.lua $(DESTDIR)$(DATADIR)/types/
-	install -m 644 bindings/types/ipq/test.lua $(DESTDIR)$(DATADIR)/types/ipq/
+	install -m 644 bindings/types/ipq/*.lua $(DESTDIR)$(DATADIR)/types/ipq/
 	$(SUBSTITUTE) bindings/types/luarc.json.in > $(DESTDIR)$(DATADIR)/luarc.json
 	install -m 644 bindings/types/luacheckrc $(DESTDIR)$(DATADIR)/
 	install -m 644 host/completion.bash $(DESTDIR)$(COMPLETIONDIR)/ipq-lua

@@ -14,6 +14,7 @@ supported_platforms = { "linux" }
 dependencies = { "lua == 5.1" }
 external_dependencies = {
   MNL = { header = "libmnl/libmnl.h" },
+  NETTLE = { header = "nettle/gcm.h" },
   PCAP = { header = "pcap/pcap.h" },
 }
 build = {

@@ -13,10 +13,12 @@
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
 	M(netset, "ipq.netset", "netset.lua")                                     \
+	M(quic, "ipq.quic", "quic.lua")                                           \
 	M(seq, "ipq.seq", "seq.lua")                                              \
 	M(shared, "ipq.shared", "shared.lua")                                     \
 	M(spelling, "ipq.spelling", "spelling.lua")                               \
 	M(test, "ipq.test", "test.lua")                                           \
+	M(tls, "ipq.tls", "tls.lua")                                              \
 	M(verdict, "ipq.verdict", "verdict.lua")                                  \
 	M(build_assign, "ipq.build.assign", "build/assign.lua")                   \
 	M(build_builder, "ipq.build.builder", "build/builder.lua")                \
@@ -46,9 +48,11 @@
 	M(packet_either, "ipq.packet.either", "packet/either.lua")                \
 	M(packet_flow, "ipq.packet.flow", "packet/flow.lua")                      \
 	M(packet_header, "ipq.packet.header", "packet/header.lua")                \
+	M(packet_hello, "ipq.packet.hello", "packet/hello.lua")                   \
 	M(packet_inside, "ipq.packet.inside", "packet/inside.lua")                \
 	M(packet_ip, "ipq.packet.ip", "packet/ip.lua")                            \
 	M(packet_link, "ipq.packet.link", "packet/link.lua")                      \
+	M(packet_name, "ipq.packet.name", "packet/name.lua")                      \
 	M(packet_number, "ipq.packet.number", "packet/number.lua")                \
 	M(packet_own, "ipq.packet.own", "packet/own.lua")                         \
 	M(packet_record, "ipq.packet.record", "packet/record.lua")                \

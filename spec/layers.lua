@@ -5,7 +5,7 @@ local root = arg[1] or "."
 
 -- From the bottom to the top: a file may include those of its own room, and of the rooms before it.
 local rooms = {
-  "lib", "lib/packet", "lib/netset", "lib/send", "lib/flow", "lib/stream", "lib/queue", "lib/libipq",
+  "lib", "lib/packet", "lib/netset", "lib/names", "lib/send", "lib/flow", "lib/stream", "lib/queue", "lib/libipq",
   "bindings/capture", "bindings",
   "host/base", "host/judge", "host/rules", "host/figures", "host/supervise", "host/tools", "host",
 }

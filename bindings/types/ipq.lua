@@ -105,6 +105,8 @@ function Stream:replace(n, text) end
 ---@field worker integer which of the program's workers this is, from 0 up
 ---@field log ipq.log
 ---@field build ipq.Build
+---@field quic ipq.quic
+---@field tls ipq.tls
 local ipq = {}
 
 ---The verdict that hands a packet to queue n. Raises unless n is an integer from 0 to 65535.

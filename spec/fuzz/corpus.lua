@@ -2,10 +2,12 @@
 -- luajit spec/fuzz/corpus.lua FOLDER TARGET...
 local capture = require "spec.support.capture"
 local craft = require "spec.support.craft"
+local hello = require "spec.support.hello"
 local inside = require "spec.support.inside"
 local link_headers = require "spec.support.link"
 local m = require "spec.support.message"
 local pcapng = require "spec.support.pcapng"
+local quic = require "spec.support.quic"
 local rewrite = require "spec.support.rewrite"
 local tunnel = require "spec.support.tunnel"
 
@@ -27,6 +29,21 @@ for i = 1, 16 do
   write("stream_edits", i, random.bytes(100 * i))
   write("stream", i, "\0" .. random.bytes(100 * i))
   write("stream", i .. "-hostile", "\1" .. random.bytes(100 * i))
+end
+
+-- Hellos in records and without, and in Initials; then frames that are protected by the target itself, and pieces.
+for i = 1, 16 do
+  local message = hello.message(hello.random(random))
+  write("hello", i, "\0\0" .. hello.records(message, 50 * i))
+  write("hello", i .. "-message", "\1" .. string.char(16 * i - 16) .. message)
+  local datagrams = {}
+  for j, frame in ipairs(quic.frames(message, 400)) do
+    local bytes = quic.initial { number = j, frames = frame, version = i % 2 == 0 and quic.V2 or nil }
+    datagrams[j] = "\1\0" .. be16(#bytes) .. bytes
+  end
+  write("quic", i, table.concat(datagrams))
+  write("quic", i .. "-frames", ("\0\0\0\0"):rep(3) .. "\4\68\40\0" .. random.bytes(40) .. random.bytes(200))
+  write("quic", i .. "-pieces", "\7\0\0\0" .. random.bytes(30 * i))
 end
 
 -- A packet of each kind, over both versions, behind each extension header.

@@ -55,6 +55,12 @@ function M.fields(packets, names, link)
   return rows
 end
 
+--- The same of raw IP, and of what is carried by TCP and UDP.
+function M.applications(packets, names)
+  local rows = read(packets, names, RAW_IP, "-E occurrence=f")
+  return rows
+end
+
 --- The same of raw IP, and of the packets inside of it: "1;2" where a field comes twice.
 function M.all_fields(packets, names)
   local rows = read(packets, names, RAW_IP, "-E occurrence=a -E 'aggregator=;' " .. OPTIONS)

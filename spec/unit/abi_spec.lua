@@ -4,7 +4,8 @@ local ffi = require "ffi"
 
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
-local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/send/send.h",
+local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/names/hello.h",
+  "lib/names/quic.h", "lib/send/send.h",
   "lib/flow/flow.h", "lib/flow/shared.h", "lib/stream/stream.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
@@ -36,6 +37,9 @@ local structs = {
   ipq_flow_seen = { "key", "hash", "is_ready", "has_key", "side", "is_related" },
   ipq_flows = { "records", "buckets", "ring", "head", "entries", "bucket_count", "limit", "timeout_ms", "wants_ended",
     "now_us", "sweep", "victim", "victim_hash", "key", "packets", "seen" },
+  ipq_hello_part = { "at", "len" },
+  ipq_hello = { "len", "need", "name_hash", "version", "name_len", "sni_error", "has_sni", "has_ech", "is_quic",
+    "ciphers", "extensions", "versions", "alpn", "groups", "formats", "signatures", "name", "types", "body" },
   ipq_batch = { "packets", "count", "capacity", "default_verdict", "error_verdict",
     "default_reject", "error_reject", "current", "unanswered", "unknown",
     "loses",

@@ -6,6 +6,9 @@ local packet = require "ipq.packet.view"
 local support = require "spec.support.libipq"
 
 local PROGRAM, MODULE, EXAMPLES = "host/man/ipq-lua.1", "bindings/man/ipq.3lua", "host/man/ipq-lua-examples.7"
+-- Of modules beside the module ipq.
+local MORE = { "bindings/man/ipq.quic.3lua", "bindings/man/ipq.tls.3lua" }
+local PAGES = { PROGRAM, MODULE, EXAMPLES, unpack(MORE) }
 
 -- A page's text without roff's own: "\-", "\e", "\&", "\(dq".
 local function plain(text)
@@ -30,7 +33,7 @@ local function listings(path)
 end
 
 describe("the manual pages", function()
-  for _, path in ipairs { PROGRAM, MODULE, EXAMPLES } do
+  for _, path in ipairs(PAGES) do
     it("raise no warning: " .. path, function()
       assert.equal("", support.must("LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -l -Tutf8 " .. path
         .. " 2>&1 >/dev/null"))
@@ -57,15 +60,48 @@ describe("the manual pages", function()
 
   it("name no other page that is ours than those that there are", function()
     local pages = {}
-    for name, number in support.must "ls lib/libipq/man host/man bindings/man":gmatch "([%w_-]+)%.(%d%a*)\n" do
+    for name, number in support.must "ls lib/libipq/man host/man bindings/man":gmatch "([%w_.-]+)%.(%d%a*)\n" do
       pages[name .. " " .. number] = true
     end
-    for _, path in ipairs { PROGRAM, MODULE, EXAMPLES } do
+    for _, path in ipairs(PAGES) do
       for name in document.read(path):gmatch "\n%.Xr ((l?i?b?ipq%S* %d%a*))" do
         assert.truthy(pages[name:gsub("%s*,$", "")], path .. ": " .. name)
       end
     end
   end)
+end)
+
+describe("the pages of modules beside the module ipq", function()
+  for _, path in ipairs(MORE) do
+    local name, short = path:match "(ipq%.(%a+))%.3lua$"
+    local page, types = plain(document.read(path)), document.read("bindings/types/" .. name:gsub("%.", "/") .. ".lua")
+
+    it("name what the annotations name, and the annotations what there is: " .. name, function()
+      local seen = 0
+      for owner, sign, method in types:gmatch "\nfunction (%w+)([.:])([%w_]+)%(" do
+        assert.truthy(page:find(".Fn " .. owner:lower() .. sign .. method .. "%f[^%w_]"), method)
+        if sign == "." then assert.is_function(ipq[short][method]) end
+        seen = seen + 1
+      end
+      assert.is_true(seen > 0)
+      for field in types:gmatch "%-%-%-@field ([%w_]+)" do
+        assert.truthy(page:find("\n%.It Va [%w_ ,]*%f[%w_]" .. field .. "%f[^%w_]"), field)
+      end
+      for method in pairs(ipq[short]) do assert.truthy(types:find("." .. method .. "(", 1, true), method) end
+    end)
+
+    it("have examples that can be used: " .. name, function()
+      local seen = 0
+      for _, listing in ipairs(listings(path)) do
+        local script = document.temporary(listing.text)
+        finally(function() os.remove(script) end)
+        local output, ok = support.run(("ASAN_OPTIONS=detect_leaks=0 %s --check %s"):format(netns.program, script))
+        assert.is_true(ok, output)
+        seen = seen + 1
+      end
+      assert.is_true(seen > 0)
+    end)
+  end
 end)
 
 describe("ipq-lua(1)", function()

@@ -7,7 +7,8 @@ local spelling = require "ipq.spelling"
 local streams = require "ipq.engine.streams"
 -- A script may overwrite globals.
 local coroutine_create, coroutine_running, coroutine_yield = coroutine.create, coroutine.running, coroutine.yield
-local error, rawget, setmetatable, tostring, type = error, rawget, setmetatable, tostring, type
+local error, getmetatable, rawget, setmetatable = error, getmetatable, rawget, setmetatable
+local tostring, type = tostring, type
 
 -- One for the Lua state (see engine/abi.lua).
 if core.stream then return core.stream end
@@ -43,16 +44,21 @@ function mt.__newindex() error("a stream's fields cannot be assigned", 2) end
 
 function mt:__tostring() return rawget(self, DIRECTION) == 0 and "stream of the client" or "stream of the server" end
 
---- What C is called with, of a stream whose handler runs. Errors are at the level of who called the caller.
+--- What C is called with, of a stream whose handler runs; nil where it does not.
+local function opened_of(stream)
+  local opened = rawget(stream, OPENED)
+  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then return nil end
+  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
+end
+
+--- The same. Errors are at the level of who called the caller.
 local function open(stream, name)
   if type(stream) ~= "table" or rawget(stream, OPENED) == nil then
     error(("%s() is a method of a stream: stream:%s()"):format(name, name), 3)
   end
-  local opened = rawget(stream, OPENED)
-  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then
-    error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3)
-  end
-  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
+  local opened, number, direction = opened_of(stream)
+  if not opened then error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3) end
+  return opened, number, direction
 end
 
 local function check(name, n, most, which)
@@ -181,6 +187,29 @@ function Stream:replace(n, text)
   check_text("replace", text)
   local done, why = change(opened, number, direction, n, text, 2)
   return done, why
+end
+
+--- Whether value is a stream.
+function M.is_stream(value)
+  return type(value) == "table" and getmetatable(value) == false and type(rawget(value, NUMBER)) == "number"
+end
+
+--- Waits for n bytes as stream:peek(n) does, for modules that look at them where they are. Gives how many there are,
+--- fewer than n where the stream ends before, and their address, which is good until the handler waits again, or reads.
+--- nil and false: it is not the stream's own handler that runs; nil and the most that may be asked for: n is more.
+---@param stream ipq.Stream
+---@param n integer
+function M.look(stream, n)
+  local opened, number, direction = opened_of(stream)
+  if not opened then return nil, false end
+  local list = opened.streams
+  if n > list.peek_most then return nil, list.peek_most end
+  local count = C.ipq_stream_ask(list, number, direction, PEEK, n)
+  while count < 0 do
+    coroutine_yield()
+    count = C.ipq_stream_ask(list, number, direction, PEEK, n)
+  end
+  return count, C.ipq_stream_bytes(list, number, direction)
 end
 
 --- A stream, whose handler has not begun.
