@@ -36,6 +36,7 @@ end
 
 -- What a script does not load without.
 local arguments = {
+  ["scripts/block_sni.lua"] = { "names=a.b" },
   ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" },
   ["scripts/nat.lua"] = { "inside=0.0.0.0/1", "outside=128.0.0.0/1", "inside6=2000::/3", "outside6=e000::/3" },
 }

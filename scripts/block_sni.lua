@@ -1,0 +1,58 @@
+-- Blocks TLS and QUIC by the names of servers that clients ask for: those of a list, and all below them. TLS is reset
+-- at both ends, QUIC is dropped, so that browsers fall back to TLS. Both directions of TCP have to come to the queue:
+--
+--   ipq-lua --rule 'FORWARD -p tcp --dport 443' --rule 'FORWARD -p tcp --sport 443' \
+--     --rule 'FORWARD -p udp --dport 443' block_sni.lua names=example.com,example.org
+--   ipq-lua ... block_sni.lua file=/etc/names.txt port=443,8443 unread=reset
+--
+-- A file has a name a line, and comments behind "#". The log tells what is blocked, what cannot be read, and who hides
+-- the true name (ECH), of which the outer name counts. With unread=reset what cannot be read is blocked, too.
+local ipq = require "ipq"
+ipq.takes { names = "", file = { type = "file" }, port = "443", unread = "pass" }
+
+-- What QUIC says behind its hello, and what is none.
+local passes = { more = true, ["not QUIC"] = true, ["no Initial packet"] = true }
+
+local unread, ports, port_list = ipq.args.unread, {}, {}
+assert(unread == "pass" or unread == "reset", "unread must be pass or reset")
+for word in (ipq.args.port .. ","):gmatch "([^,]*)," do
+  local port = tonumber(word)
+  assert(port and port >= 1 and port <= 65535 and port % 1 == 0, "port must be numbers from 1 to 65535, as 443,8443")
+  ports[port], port_list[#port_list + 1] = true, port
+end
+
+local blocked = { names = {} }
+function blocked:has(name)
+  while name and not self.names[name] do name = name:match "%.(.+)" end
+  return name ~= nil
+end
+local text = ipq.args.file and assert(io.open(ipq.args.file)):read "*a" or ipq.args.names:gsub(",", "\n")
+for line in text:gmatch "[^\n]+" do
+  local name = line:gsub("#.*", ""):gsub("%s+", ""):lower()
+  assert(name == "" or name:match "^[%w_-][%w_.-]*$", ("%q is no name, as example.com is"):format(line))
+  if name ~= "" then blocked.names[name] = true end
+end
+assert(next(blocked.names), "which names are blocked? names=example.com,example.org or file=FILE")
+
+--- Whether what a client asks for is blocked. from has its address.
+local function is_blocked(from, hello, why)
+  local function say(words, ...) ipq.log.info((from.saddr .. " " .. words):format(...)) end
+  local name = hello and hello.sni
+  local is_listed = name and blocked:has(name)
+  if hello and hello.ech then say("hides a name behind %s (ECH)", name or "none") end
+  why = why or hello.sni_error
+  if is_listed then say("asks for %s: blocked", name) elseif why then say("cannot be read: %s", why) end
+  return is_listed or why and unread == "reset"
+end
+
+return {
+  send = true,
+  stream = { port = port_list, peek = 70000, hold = 2, on_limit = unread, client = function(stream, flow)
+    if is_blocked(flow, ipq.tls.client_hello(stream)) then flow:reset() else flow:bypass() end
+  end },
+  filter = function(pkt)
+    if pkt.protocol ~= 17 or not ports[pkt.dport] then return end
+    local hello, why = ipq.quic.client_hello(pkt)
+    if not passes[why] and is_blocked(pkt, hello, why) then return ipq.DROP end
+  end,
+}
