@@ -34,14 +34,15 @@ for line in text:gmatch "[^\n]+" do
 end
 assert(next(blocked.names), "which names are blocked? names=example.com,example.org or file=FILE")
 
+local function say(from, words, what) ipq.log.info(from.saddr .. " " .. words:format(what)) end
+
 --- Whether what a client asks for is blocked. from has its address.
 local function is_blocked(from, hello, why)
-  local function say(words, ...) ipq.log.info((from.saddr .. " " .. words):format(...)) end
   local name = hello and hello.sni
   local is_listed = name and blocked:has(name)
-  if hello and hello.ech then say("hides a name behind %s (ECH)", name or "none") end
+  if hello and hello.ech then say(from, "hides a name behind %s (ECH)", name or "none") end
   why = why or hello.sni_error
-  if is_listed then say("asks for %s: blocked", name) elseif why then say("cannot be read: %s", why) end
+  if is_listed then say(from, "asks for %s: blocked", name) elseif why then say(from, "cannot be read: %s", why) end
   return is_listed or why and unread == "reset"
 end
 
