@@ -18,8 +18,8 @@ local quic
 
 local M = {}
 
-local reasons = hellos.reasons(C.ipq_quic_strerror, ffi.C.IPQ_QUIC_NO_MEMORY)
-local NO_MEMORY = reasons[ffi.C.IPQ_QUIC_NO_MEMORY]
+local reasons = hellos.reasons(C.ipq_quic_strerror)
+local NO_MEMORY = ffi.C.IPQ_QUIC_NO_MEMORY
 
 --- The hello of the connection that the packet belongs to, as tls.client_hello() gives it: from its Initial packets of
 --- version 1 or 2, this one and those before it. It is given for each Initial that comes when it is whole.
@@ -35,7 +35,7 @@ function M.client_hello(pkt)
   local p = live.whole_packet_of(pkt)
   if not quic then
     local made = C.ipq_quic_new()
-    if made == nil then return nil, NO_MEMORY end
+    if made == nil then return nil, reasons[NO_MEMORY] end
     quic = ffi.gc(made, C.ipq_quic_free)
   end
   hellos.close()

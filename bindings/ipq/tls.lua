@@ -13,7 +13,7 @@ local MORE = ffi.C.IPQ_HELLO_MORE
 
 local M = {}
 
-local reasons = hellos.reasons(C.ipq_hello_strerror, ffi.C.IPQ_HELLO_ECH)
+local reasons = hellos.reasons(C.ipq_hello_strerror)
 
 local function result(code)
   if code == 0 then return (hellos.view()) end

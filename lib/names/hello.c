@@ -3,6 +3,7 @@
 #include "sni.h"
 #include "lib/bytes.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -24,6 +25,16 @@ enum {
 	SUPPORTED_VERSIONS = 43,
 	ENCRYPTED_CLIENT_HELLO = 0xfe0d
 };
+
+struct ipq_hello *ipq_hello_new(void)
+{
+	return calloc(1, sizeof(struct ipq_hello));
+}
+
+void ipq_hello_free(struct ipq_hello *hello)
+{
+	free(hello);
+}
 
 /* What of the body was not read yet. */
 struct rest {

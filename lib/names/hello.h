@@ -9,7 +9,7 @@
  *
  * Always      Any bytes are taken. All of the hello's structure is looked at before anything of it is given: one
  *             that a server would not understand has no name. The time is linear in the bytes, and nothing
- *             here allocates or makes a system call.
+ *             that is called with a hello allocates or makes a system call.
  *
  * How         hello.c reads records and the hello itself, sni.c the server's name, fingerprint.c makes the
  *             fingerprints.
@@ -97,6 +97,10 @@ struct ipq_hello {
 
 /* What a script has of a hello is a pointer to this, which nothing is behind (bindings/ipq/packet/hello.lua). */
 struct ipq_hello_view;
+
+/* Memory for a hello, of which no more is used than hellos have; NULL: there is none. ipq_hello_free() takes NULL. */
+struct ipq_hello *ipq_hello_new(void);
+void ipq_hello_free(struct ipq_hello *hello);
 
 /* Reads the hello that a client's bytes begin with, in any number of records (RFC 8446 section 5.1). Bytes behind
  * it are not looked at. Gives 0 or enum ipq_hello_error. */

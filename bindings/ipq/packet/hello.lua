@@ -7,7 +7,7 @@ local ffi = require "ffi"
 local names = require "ipq.packet.name"
 local spelling = require "ipq.spelling"
 -- A script may overwrite globals.
-local error, pairs, tostring, type = error, pairs, tostring, type
+local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
 
 -- A metatype lasts as long as the Lua state, this module perhaps not (see engine/abi.lua).
 if core.hello then return core.hello end
@@ -16,7 +16,9 @@ local C, cast = abi.C, ffi.cast
 local u64, view_pointer = ffi.typeof "uint64_t", ffi.typeof "struct ipq_hello_view *"
 local GREASE_ALPN = 2 -- bytes
 
-local hello = ffi.new "struct ipq_hello"
+local hello = C.ipq_hello_new()
+if hello == nil then error("no memory for a hello", 0) end
+hello = ffi.gc(hello, C.ipq_hello_free)
 -- The bits of the view of what is in it; 0: there is nothing.
 local current, newest = ffi.new "uint64_t[1]", ffi.new "uint64_t[1]"
 
@@ -138,11 +140,13 @@ function M.view()
   return (cast(view_pointer, newest[0]))
 end
 
---- The words of C's errors from -1 down to last, by their numbers.
-function M.reasons(strerror, last)
-  local reasons = {}
-  for code = -1, last, -1 do reasons[code] = ffi.string(strerror(code)) end
-  return reasons
+--- The words of C's errors by their numbers, each made when it is asked for first.
+function M.reasons(strerror)
+  return (setmetatable({}, { __index = function(reasons, code)
+    local words = ffi.string(strerror(code))
+    reasons[code] = words
+    return words
+  end }))
 end
 
 core.hello = M

@@ -9,8 +9,14 @@ local SLOTS = 4096 -- a power of two
 
 local M = {}
 
-local texts = {}
-for i = 0, SLOTS - 1 do texts[i] = "" end
+-- Made by the first name: what a script does not use costs it nothing.
+local texts
+
+local function empty()
+  local slots = {}
+  for i = 0, SLOTS - 1 do slots[i] = "" end
+  return slots
+end
 
 --- The text of the len bytes at bytes, which C has made lower case and calculated a hash of.
 ---@param bytes any char *
@@ -18,6 +24,7 @@ for i = 0, SLOTS - 1 do texts[i] = "" end
 ---@param hash integer
 ---@return string
 function M.name(bytes, len, hash)
+  if not texts then texts = empty() end
   local slot = band(hash, SLOTS - 1)
   local text = texts[slot]
   if #text == len and C.memcmp(text, bytes, len) == 0 then return text end
