@@ -284,6 +284,7 @@ describe("ipq.quic", function()
       return reason
     end
     assert.equal("the datagram is not all there", why(t.udp { payload = datagram, data_len = 200 }))
+    assert.equal("the datagram is not all there", why(t.udp { payload = datagram, frag_off = 0, mf = true }))
     assert.equal("not QUIC", why(t.tcp { payload = datagram }))
     assert.equal("not QUIC", why(t.icmp {}))
     assert.equal("not QUIC", why(t.udp { payload = datagram, frag_off = 5 }))

@@ -81,6 +81,14 @@ describe("ipq.tls", function()
     assert.equal("the ClientHello has more than 65536 bytes", why "\22\3\1\0\4\1\255\255\255")
   end)
 
+  it("takes no more than the hello of a record that goes on behind it", function()
+    local largest = { extensions = { h.sni "example.com", { 21, ("\0"):rep(60000) } }, ciphers = {} }
+    for i = 1, 2720 do largest.ciphers[i] = 0x1301 end
+    for _, message in ipairs { h.message { extensions = { h.sni "example.com" } }, h.message(largest) } do
+      assert.equal("example.com", tls.client_hello(h.records(message .. ("x"):rep(9000))).sni)
+    end
+  end)
+
   it("says what is no TLS, or another message, by the first bytes that show it", function()
     for _, bytes in ipairs { "G", "GET / HTTP/1.1\r\n\r\n", "\23\3\3", "\22\2", "\22\3\1\0\0", "\22\3\1\64\1",
       "\128\46\1" } do
