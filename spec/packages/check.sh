@@ -62,6 +62,7 @@ in_root ipq-lua -V
 for script in "$root"/usr/share/ipq-lua/scripts/*.lua; do
 	# What some of them ask for.
 	case ${script##*/} in
+	block_sni.lua) set -- names=a.b ;;
 	blocklist.lua) set -- file=/dev/null ;;
 	clamp_mss.lua) set -- mtu=1420 ;;
 	nat.lua) set -- inside=192.0.2.0/24 outside=198.51.100.0/24 ;;
