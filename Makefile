@@ -118,8 +118,8 @@ $(BUILD)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LIB_CFLAGS) $(LUAJIT_CFLAGS) -MMD -MP -c -o $@ $<
 
 # These take files in as they are, which the compiler's dependencies do not tell.
-$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/names/hello.h \
-	lib/names/quic.h lib/send/send.h \
+$(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/names/domainset.h \
+	lib/names/dns.h lib/names/hello.h lib/names/quic.h lib/send/send.h \
 	lib/flow/flow.h lib/flow/shared.h lib/stream/stream.h lib/queue/queue.h bindings/core_calls.h
 $(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
 $(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)

@@ -9,6 +9,8 @@
 	M(build, "ipq.build", "build.lua")                                        \
 	M(checksum, "ipq.checksum", "checksum.lua")                               \
 	M(counter, "ipq.counter", "counter.lua")                                  \
+	M(dns, "ipq.dns", "dns.lua")                                              \
+	M(domainset, "ipq.domainset", "domainset.lua")                            \
 	M(event, "ipq.event", "event.lua")                                        \
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
@@ -26,6 +28,10 @@
 	M(build_keys, "ipq.build.keys", "build/keys.lua")                         \
 	M(build_meta, "ipq.build.meta", "build/meta.lua")                         \
 	M(build_misuse, "ipq.build.misuse", "build/misuse.lua")                   \
+	M(dns_data, "ipq.dns.data", "dns/data.lua")                               \
+	M(dns_message, "ipq.dns.message", "dns/message.lua")                      \
+	M(dns_names, "ipq.dns.names", "dns/names.lua")                            \
+	M(dns_writer, "ipq.dns.writer", "dns/writer.lua")                         \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \

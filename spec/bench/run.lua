@@ -6,7 +6,7 @@
 local bench = require "spec.bench.bench"
 
 local tables = { "queue", "held", "send", "router", "latency", "workers", "replay", "filters", "corpus", "jobs",
-  "start", "checksum", "netset", "flows", "shared", "streams", "hello" }
+  "start", "checksum", "netset", "names", "flows", "shared", "streams", "hello" }
 
 local function usage(argument)
   io.stderr:write("bench: unknown argument ", argument, "; there are seconds=N, repetitions=N and only=",

@@ -245,6 +245,31 @@ for i, link in ipairs(link_headers.list) do
   end
 end
 
+-- Messages; and sets of few names, with what is done to them: a kind, a length, a name.
+do
+  local dns = require("ipq").dns
+  local record = { name = "www.example.org", type = "MX", data = "10 mail.example.org" }
+  local kinds = { A = "192.0.2.1", AAAA = "::1", TXT = { "a", "b" }, SRV = "1 2 3 x.example.org", NS = "ns.example.org",
+    SOA = "ns.example.org admin.example.org 1 2 3 4 5", HTTPS = { alpn = { "h2" }, port = 443 },
+    NAPTR = "\0\1\0\2\0\0\0\0" }
+  for kind, value in pairs(kinds) do
+    write("dns", kind, dns.build { name = "WWW.example.org", edns = { options = { { code = 10, data = "cookie" } } },
+      answers = { record, { name = "example.org", type = kind, data = value } }, authorities = { record } })
+  end
+  local long = ("\63" .. ("x"):rep(63)):rep(4)
+  for i, name in ipairs { "\192\12", "\1a\192\12", "\64", long, "\3a.b\0" } do
+    write("dns", i, be16(7) .. "\1\0\0\1" .. ("\0"):rep(6) .. name .. "\0\1\0\1")
+  end
+  local acts = {}
+  for i, name in ipairs { "a.b", "b", "*.c.a.b", "||x.b^", "A.B.", "-", "a..b", "x.a.b", ("y."):rep(126) .. "z" } do
+    for kind = 0, 2 do acts[#acts + 1] = string.char(kind, #name) .. name end
+    write("domainset", i, "\1" .. table.concat(acts))
+  end
+  for i, text in ipairs { "0.0.0.0 a b # c\n::1 localhost\n", "! x\n||a.b^\n@@||c^\n", "a\n\nb..c\n", "*.a.b\r\n" } do
+    write("domainset", "file" .. i, "\0" .. text)
+  end
+end
+
 for i = 1, 20 do write("held", i, random.bytes(i * 40)) end
 for i = 1, 10 do write("netset", i, random.bytes(i * 20)) end
 for i = 1, 20 do write("shared", i, string.char(i % 2) .. random.bytes(i * 60)) end

@@ -4,8 +4,8 @@ local ffi = require "ffi"
 
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
-local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/names/hello.h",
-  "lib/names/quic.h", "lib/send/send.h",
+local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/names/domainset.h",
+  "lib/names/dns.h", "lib/names/hello.h", "lib/names/quic.h", "lib/send/send.h",
   "lib/flow/flow.h", "lib/flow/shared.h", "lib/stream/stream.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
@@ -68,6 +68,9 @@ local structs = {
     "free_record", "outbox", "hold", "commit", "owner", "devices", "mtu_of", "now_us", "hold_us", "peek_most",
     "buffer_most", "headroom", "ports", "edits", "shows", "on_limit", "on_error", "counts", "own_counts", "flows",
     "of_flow", "flow_count", "talks", "scratch", "spare", "holding", "looked", "shown", "last_shown" },
+  ipq_dns = { "serial", "len", "slot", "id", "flags", "counts", "type", "class", "name_len", "name", "bytes" },
+  ipq_dns_record = { "ttl", "type", "class", "data", "data_len", "name_len", "name" },
+  ipq_dns_writer = { "len", "is_full", "count", "at", "size", "bytes" },
   ipq_queue_options = { "queue_num", "copy_mode", "copy_range", "maxlen", "rcvbuf", "flags" },
   ipq_procfs_queue = { "portid", "waiting", "copy_mode", "copy_range", "dropped", "user_dropped" },
 }

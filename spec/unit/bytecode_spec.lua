@@ -45,7 +45,7 @@ local function tail_call(name) return (name == "CALLT" or name == "CALLMT") and 
 
 -- All but the test kit.
 local modules = {}
-local rooms = "cd bindings/ipq && ls *.lua build/*.lua engine/*.lua packet/*.lua | sed s:^:bindings/ipq/:"
+local rooms = "cd bindings/ipq && ls *.lua build/*.lua dns/*.lua engine/*.lua packet/*.lua | sed s:^:bindings/ipq/:"
 for path in io.popen(rooms):lines() do
   if path ~= "bindings/ipq/test.lua" then modules[#modules + 1] = path end
 end

@@ -194,6 +194,12 @@ function M.is_stream(value)
   return type(value) == "table" and getmetatable(value) == false and type(rawget(value, NUMBER)) == "number"
 end
 
+--- How many bytes stream:peek() takes at most; nil where that is no stream of the handler that runs.
+function M.peek_most(stream)
+  local opened = M.is_stream(stream) and opened_of(stream)
+  return opened and opened.streams.peek_most or nil
+end
+
 --- Waits for n bytes as stream:peek(n) does, for modules that look at them where they are. Gives how many there are,
 --- fewer than n where the stream ends before, and their address, which is good until the handler waits again, or reads.
 --- nil and false: it is not the stream's own handler that runs; nil and the most that may be asked for: n is more.

@@ -234,7 +234,11 @@ function test.arp(fields) end
 ---@field tc? boolean
 ---@field rd? boolean true
 ---@field ra? boolean
+---@field ad? boolean
+---@field cd? boolean
+---@field opcode? integer 0
 ---@field rcode? string|integer "noerror", "nxdomain", ...
+---@field edns? ipq.DnsEdns
 
 ---A DNS message over UDP, to port 53, or from it where it is an answer.
 ---@param fields? ipq.test.DNSFields
