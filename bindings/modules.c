@@ -31,6 +31,7 @@
 	M(dns_data, "ipq.dns.data", "dns/data.lua")                               \
 	M(dns_message, "ipq.dns.message", "dns/message.lua")                      \
 	M(dns_names, "ipq.dns.names", "dns/names.lua")                            \
+	M(dns_stream, "ipq.dns.stream", "dns/stream.lua")                         \
 	M(dns_writer, "ipq.dns.writer", "dns/writer.lua")                         \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \

@@ -9,6 +9,7 @@ local messages = require "ipq.dns.message"
 local misuse = require "ipq.build.misuse"
 local own = require "ipq.engine.own"
 local stream_of = require "ipq.packet.stream"
+local streams = require "ipq.dns.stream"
 local writer = require "ipq.dns.writer"
 local byte, error, type = string.byte, error, type -- a script may overwrite globals
 
@@ -120,6 +121,18 @@ function M.peek(stream)
   local code = C.ipq_dns_parse(message, ffi.cast("const uint8_t *", bytes) + 2, size - 2)
   if code ~= 0 then return nil, reasons[code], size end
   return messages.view(), size
+end
+
+--- What a script's table has as stream, so that DNS over TCP is answered and changed as that over UDP. Both directions
+--- have to come to the queue. answer(query, flow) gives the fields of dns.answer(), or nil where the query passes to
+--- the server; rewrite(message, flow) gives those of dns.rewrite(), or nil where the server's answer passes. port is
+--- 53, or a list; or select says which connections are read. Queries that are answered do not reach the server: it is
+--- asked for another name in their place, and its answer is replaced.
+---@param fields table<string, any>
+---@return table<string, any>
+function M.stream(fields)
+  local made = guard(streams.make, M, fields)
+  return made
 end
 
 --- A message as it goes over TCP: behind its length.

@@ -64,6 +64,8 @@ for script in "$root"/usr/share/ipq-lua/scripts/*.lua; do
 	case ${script##*/} in
 	block_sni.lua) set -- names=a.b ;;
 	blocklist.lua) set -- file=/dev/null ;;
+	dns_rewrite.lua) set -- name=a.example A=192.0.2.1 ;;
+	dns_sinkhole.lua) set -- list=/dev/null ;;
 	clamp_mss.lua) set -- mtu=1420 ;;
 	nat.lua) set -- inside=192.0.2.0/24 outside=198.51.100.0/24 ;;
 	*) set -- ;;

@@ -37,7 +37,8 @@ end
 -- What a script does not load without.
 local arguments = {
   ["scripts/block_sni.lua"] = { "names=a.b" },
-  ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" },
+  ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/dns_sinkhole.lua"] = { "list=/dev/null" },
+  ["scripts/dns_rewrite.lua"] = { "name=example.org", "A=192.0.2.1" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" },
   ["scripts/nat.lua"] = { "inside=0.0.0.0/1", "outside=128.0.0.0/1", "inside6=2000::/3", "outside6=e000::/3" },
 }
 
@@ -404,6 +405,6 @@ describe("scripts/dns_log.lua", function()
     messages[#messages + 1] = message(ip(17, udp(question(www, 1), { dport = 54 })))
     local lines = printed(function() source.new(messages):verdicts(load "dns_log".filter) end)
     assert.same({ "10.0.0.1 asks 10.0.0.2 for AAAA www.example.org", "10.0.0.1 asks 10.0.0.2 for NS .",
-      "10.0.0.1 asks 10.0.0.2 for type 999 a\\027.\\046" }, lines)
+      "10.0.0.1 asks 10.0.0.2 for TYPE999 a\\027.\\046" }, lines)
   end)
 end)

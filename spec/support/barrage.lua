@@ -15,6 +15,8 @@ local arguments = {
   ["scripts/bypass_flow.lua"] = "bytes=60 deny=hello",
   ["scripts/clamp_mss.lua"] = "mss=500",
   ["scripts/delay.lua"] = "ms=1 jitter=1",
+  ["scripts/dns_rewrite.lua"] = "name=example.org A=192.0.2.1 AAAA=2001:db8::1",
+  ["scripts/dns_sinkhole.lua"] = "list=%s/names answer=zero",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
   ["scripts/http_header.lua"] = "port=23,53,80,443,1024,5353",
   ["scripts/impair.lua"] = "delay=1ms jitter=1ms loss=1%% duplicate=20%% corrupt=20%% reorder=20%% rate=1gbit seed=1",
@@ -24,6 +26,7 @@ local arguments = {
   ["scripts/set_ttl.lua"] = "ttl=9",
 }
 local NETWORKS = "0.0.0.0/1\n8000::/1\n"
+local NAMES = "example.org\nexample\n"
 
 -- Why a packet that one of these filters changes may be refused; the others raise nothing.
 local CANNOT_BE = {
@@ -34,7 +37,8 @@ local CANNOT_BE = {
 }
 local refusals = {
   ["scripts/anonymise.lua"] = CANNOT_BE,
-  ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/nat.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE,
+  ["scripts/clamp_mss.lua"] = CANNOT_BE, ["scripts/dns_rewrite.lua"] = CANNOT_BE,
+  ["scripts/nat.lua"] = CANNOT_BE, ["scripts/redirect_port.lua"] = CANNOT_BE,
   ["scripts/set_ttl.lua"] = CANNOT_BE,
 }
 
@@ -93,6 +97,7 @@ end
 local function run(path, input)
   local folder = netns.shell "mktemp -d":match "%S+"
   write(folder .. "/networks", NETWORKS)
+  write(folder .. "/names", NAMES)
   local output, status = netns.shell(
     -- Frames without a byte in them, too, are written back.
     ("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=1 timeout 300 %s --json --on-error %s -r %s -w %s/out.pcap %s 2> %s/err")
@@ -144,6 +149,7 @@ end
 -- of it (the kernel's own answers) is queued as well. Then nothing more is, and what waits is judged.
 local LIVE = [[
   printf '%s' > "$DIR/networks"
+  printf '%s' > "$DIR/names"
   host peer
   ip link add v0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:02 netns $host_peer
   ip addr add 10.9.0.1/24 dev v0
@@ -206,7 +212,8 @@ local ROADS = { "iptables%-legacy PREROUTING", "ip6tables%-legacy PREROUTING", "
 --- A filter before the packets of a capture of raw IP, in a namespace. Gives what is wrong with what came of it, nil
 --- where nothing is; and how many packets the kernel queued.
 function M.live(path, input)
-  local output = netns.run(LIVE:format((NETWORKS:gsub("\n", "\\n")), command_line(path, "$DIR"), input, input), 300)
+  local output = netns.run(LIVE:format((NETWORKS:gsub("\n", "\\n")), (NAMES:gsub("\n", "\\n")),
+    command_line(path, "$DIR"), input, input), 300)
   local queued = 0
   for _, road in ipairs(ROADS) do
     local count = tonumber(output:match("kernel " .. road .. " (%d+)\n"))

@@ -486,6 +486,72 @@ describe("dns.peek", function()
   end)
 end)
 
+describe("dns.stream", function()
+  it("says what is wrong, at the caller's line", function()
+    local function answer() end
+    for pattern, fields in pairs {
+      ["takes answer, or rewrite, or both"] = {}, ["answer must be a function"] = { answer = 5 },
+      ["dns.stream()'s fields have no 'ports'"] = { answer = answer, ports = 53 },
+    } do
+      local message = message_of(function()
+        local made = dns.stream(fields)
+        return made
+      end)
+      assert.matches("^spec/unit/dns_spec.lua:%d+: ", message)
+      assert.truthy(message:find(pattern, 1, true), message)
+    end
+  end)
+
+  it("edits connections to port 53, to others, or that a function selects", function()
+    local function answer() end
+    local made = dns.stream { answer = answer }
+    assert.same({ true, 53, "function", "function" }, { made.edit, made.port, type(made.client), type(made.server) })
+    assert.same({ 53, 5353 }, dns.stream({ rewrite = answer, port = { 53, 5353 } }).port)
+    assert.is_nil(dns.stream({ rewrite = answer }).client)
+    made = dns.stream { rewrite = answer, select = answer }
+    assert.same({ nil, answer }, { made.port, made.select })
+  end)
+
+  it("answers as the function says, and changes what passes, on one connection", function()
+    local path = document.temporary [[
+      local dns = require("ipq").dns
+      return { stream = dns.stream {
+        answer = function(query)
+          local name = query.name
+          dns.parse(dns.build {}) -- another message
+          if name == "a.example" then return { A = "192.0.2.1", AAAA = {} } end
+          if name == "big.example" then
+            local list = {}
+            for i = 1, 2000 do list[i] = "192.0.2.2" end
+            return { A = list }
+          end
+        end,
+        rewrite = function(message)
+          if message.name == "b.example" then return { answers = {}, rcode = "refused" } end
+        end,
+      } }]]
+    local filter = t.load(path)
+    os.remove(path)
+    local function tcp(fields) return dns.with_length(dns.build(fields)) end
+    local says, answers = {}, {}
+    for id, name in ipairs { "a.example", "b.example", "c.example", "big.example" } do
+      says[id] = tcp { id = id, name = name }
+      answers[id] = tcp { id = id, name = (id == 1 or id == 4) and "invalid" or name, qr = true,
+        answers = { { name = name, data = "192.0.2.9" } } }
+    end
+    local result = t.connection(filter, { dport = 53, client = table.concat(says), server = answers })
+    assert.same({ {}, true }, { result.faults, result.is_closed })
+    local got, at = {}, 1
+    while at < #result.client do
+      local size = result.client:byte(at) * 256 + result.client:byte(at + 1)
+      local message = dns.parse(result.client:sub(at + 2, at + 1 + size))
+      got[message.id] = ("%s %s %d"):format(message.name, message.rcode, #message.answers)
+      at = at + 2 + size
+    end
+    assert.same({ "a.example noerror 1", "b.example refused 0", "c.example noerror 1", "big.example noerror 2000" }, got)
+  end)
+end)
+
 describe("DNS messages", function()
   local tshark = require "spec.support.tshark"
   local MESSAGES = 3000

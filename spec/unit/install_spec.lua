@@ -29,7 +29,9 @@ describe("what is installed", function()
   it("has the program, which judges by an installed script", function()
     assert.matches("^ipq%-lua %d", support.must(("cd /; ASAN_OPTIONS=detect_leaks=0 %s/bin/ipq-lua -V"):format(usr)))
     local needed = { ["block_sni.lua"] = "names=a.b", ["blocklist.lua"] = "file=/dev/null",
-      ["clamp_mss.lua"] = "mtu=1400", ["nat.lua"] = "inside=192.0.2.0/24 outside=198.51.100.0/24" }
+      ["clamp_mss.lua"] = "mtu=1400", ["dns_sinkhole.lua"] = "list=/dev/null",
+      ["dns_rewrite.lua"] = "name=a.example A=192.0.2.1",
+      ["nat.lua"] = "inside=192.0.2.0/24 outside=198.51.100.0/24" }
     for _, name in ipairs(document.scripts()) do
       local arguments = needed[name] or ""
       assert.matches("can be used", support.must(

@@ -194,7 +194,8 @@ local plain_edns = { dnssec_ok = false }
 --- The answer to a query. Gives its bytes, or nil and why there is none.
 ---@param message any struct ipq_dns *
 ---@param view ipq.DnsMessage the same
-function M.answer(message, view, given)
+---@param is_tcp? boolean
+function M.answer(message, view, given, is_tcp)
   check("dns: the fields of an answer", given, answer_fields)
   local rcode = rcode_number(given.rcode or 0)
   if band(message.flags, QR) ~= 0 then return nil, "it is an answer itself" end
@@ -211,7 +212,8 @@ function M.answer(message, view, given)
   put_section(8, given.authorities, put_record, 0)
   put_section(10, given.additional, put_record, edns and 1 or 0)
   if edns then put_edns(plain_edns, rcode) end
-  if not given.tcp and writer.len > (edns and max(edns.size, UDP_LEAST) or UDP_LEAST) then
+  is_tcp = is_tcp or given.tcp
+  if not is_tcp and writer.len > (edns and max(edns.size, UDP_LEAST) or UDP_LEAST) then
     -- RFC 2181 section 9
     begin_with(message)
     set16(2, bor(flags, TC))
@@ -219,7 +221,7 @@ function M.answer(message, view, given)
   end
   local bytes
   bytes, why = result()
-  if bytes and given.tcp then return (M.with_length(bytes)) end
+  if bytes and is_tcp then return (M.with_length(bytes)) end
   return bytes, why
 end
 

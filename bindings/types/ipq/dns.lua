@@ -128,6 +128,11 @@ function dns.build(fields) end
 ---@return integer? size of what is none, where it can be skipped
 function dns.peek(stream) end
 
+---What a script's table has as stream, so that DNS over TCP is answered and changed as that over UDP.
+---@param fields { answer?: (fun(query: ipq.DnsMessage, flow: ipq.Flow): ipq.DnsAnswer?), rewrite?: (fun(message: ipq.DnsMessage, flow: ipq.Flow): ipq.DnsFields?), port?: integer|integer[], select?: fun(flow: ipq.Flow): boolean }
+---@return ipq.StreamOptions
+function dns.stream(fields) end
+
 ---A message as it goes over TCP: behind its length.
 ---@param bytes string
 ---@return string
