@@ -5,8 +5,12 @@
 local ipq = require "ipq"
 io.stdout:setvbuf "line"
 
-return function(pkt)
-  local query = pkt.dport == 53 and ipq.dns.parse(pkt)
-  if not query or query.qr or not query.name then return end
-  print(("%s asks %s for %s %s"):format(pkt.saddr, pkt.daddr, query.type, query.name))
-end
+return {
+  -- The first question, behind the longest IP header and two VLAN tags.
+  queue = { range = 352 },
+  filter = function(pkt)
+    local query = pkt.dport == 53 and ipq.dns.parse(pkt)
+    if not query or query.qr or not query.name then return end
+    print(("%s asks %s for %s %s"):format(pkt.saddr, pkt.daddr, query.type, query.name))
+  end,
+}

@@ -1,7 +1,7 @@
 # jobs.py FOLDER: what the jobs are measured with. TLS connections as OpenSSL makes them, once both directions (tls.pcap)
-# and once the client's packets alone (client.pcap); DNS queries (dns.pcap), a new port each; and the lists of names that
-# are blocked (tls.txt, dns.txt), with rules for Suricata that say the same (tls.rules, dns.rules). One connection or
-# query in ten is of a blocked name. 64 clients.
+# and once the client's packets alone (client.pcap); DNS queries (dns.pcap), a new port each, and such of blocked names
+# alone (blocked.pcap); and the lists of names that are blocked (tls.txt, dns.txt), with rules for Suricata that say the
+# same (tls.rules, dns.rules). Of the others one connection or query in ten is of a blocked name. 64 clients.
 import base64, random, ssl, struct, subprocess, sys
 from frames import SERVER, client, tcp, udp, write
 
@@ -86,4 +86,5 @@ def query(i):
 
 
 write(folder + "/dns.pcap", [query(i) for i in range(QUERIES)])
+write(folder + "/blocked.pcap", [query(i) for i in range(0, 10 * QUERIES, 10)])
 print("connections=%d both=%d client=%d queries=%d" % (CONNECTIONS, len(both), len(alone), QUERIES))

@@ -13,8 +13,10 @@ shift 3
 ip addr add 127.1.0.0/16 dev lo
 ip addr add 127.2.0.0/16 dev lo
 ip route add local 10.0.0.0/8 dev lo
-rule -t raw -A OUTPUT -j NFQUEUE --queue-num 0
-rule -t mangle -A OUTPUT -j DROP
+# What a filter sends (ipq.SENT_MARK) goes as far as to the interface.
+rule -t raw -A OUTPUT -m mark ! --mark 0x20000000/0x20000000 -j NFQUEUE --queue-num 0
+rule -t mangle -A OUTPUT -m mark ! --mark 0x20000000/0x20000000 -j DROP
+rule -t raw -A PREROUTING -j DROP
 
 serve 0 taskset -c "$last" "$@"
 measure "$seconds" taskset -c 0 "$bench/inject" "$capture" "$((seconds + 1))" "$rate"

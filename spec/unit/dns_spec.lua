@@ -548,7 +548,8 @@ describe("dns.stream", function()
       got[message.id] = ("%s %s %d"):format(message.name, message.rcode, #message.answers)
       at = at + 2 + size
     end
-    assert.same({ "a.example noerror 1", "b.example refused 0", "c.example noerror 1", "big.example noerror 2000" }, got)
+    assert.same({ "a.example noerror 1", "b.example refused 0", "c.example noerror 1",
+      "big.example noerror 2000" }, got)
   end)
 end)
 
