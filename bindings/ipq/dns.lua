@@ -72,7 +72,7 @@ function M.answer(query, fields)
   local view, why = message_of(query)
   if not view then return nil, why end
   local bytes
-  bytes, why = guard(writer.answer, message, view, fields)
+  bytes, why = guard(writer.answer, message, fields)
   return bytes, why
 end
 

@@ -10,6 +10,7 @@ if core.domainset then return core.domainset end
 
 local C = abi.C
 local istype = ffi.istype
+local byte, lower, sub, DOT = string.byte, string.lower, string.sub, 46
 local set_pointer = ffi.typeof "struct ipq_domainset *" -- see netset.lua
 local line = ffi.new "uint32_t[1]"
 
@@ -45,8 +46,13 @@ function Domainset:match(name)
   check_set(self)
   local len = find(self, name)
   if len == 0 then return nil end
-  local text = type(name) == "string" and name:gsub("%.$", "") or name.name
-  return (text:sub(-len):lower())
+  if type(name) ~= "string" then
+    local message = messages.open(name, 2)
+    return (ffi.string(message.name + (message.name_len - len), len))
+  end
+  local last = #name
+  if byte(name, last) == DOT then last = last - 1 end
+  return (lower(sub(name, last - len + 1, last)))
 end
 
 local function check_name(name)

@@ -5,7 +5,7 @@
 
 #include <netinet/in.h>
 
-enum { POINTER = 0xc0, LABEL_MOST = 63 };
+enum { POINTER = 0xc0, LABEL_MOST = 63, OPT = 41 };
 
 /* A byte as it stands in a name's text; 0 where it is escaped. */
 static char plain(uint8_t byte)
@@ -155,6 +155,23 @@ int32_t ipq_dns_section(const struct ipq_dns *message, uint32_t section)
 			at += size;
 		}
 	return (int32_t)at;
+}
+
+bool ipq_dns_edns(const struct ipq_dns *message, uint32_t *size, uint32_t *flags)
+{
+	uint32_t count = message->counts[IPQ_DNS_SECTIONS - 1];
+	int32_t at = count ? ipq_dns_section(message, IPQ_DNS_SECTIONS - 1) : -1;
+	struct ipq_dns_record record;
+
+	for (; count > 0 && at >= 0; count--) {
+		at = ipq_dns_record(message, (uint32_t)at, &record);
+		if (at >= 0 && record.type == OPT) {
+			*size = record.class;
+			*flags = record.ttl;
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Which of the names that are kept a name would take the place of. */

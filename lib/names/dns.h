@@ -100,6 +100,10 @@ int32_t ipq_dns_record(const struct ipq_dns *message, uint32_t at, struct ipq_dn
 int32_t ipq_dns_name(const struct ipq_dns *message, uint32_t at, uint32_t end, char *text,
 		     uint32_t *text_len);
 
+/* What EDNS says (RFC 6891): how many bytes who sent the message takes over UDP, and the 32 bits of
+ * extended rcode, version and flags. False where there is none, and where the records cannot be read. */
+bool ipq_dns_edns(const struct ipq_dns *message, uint32_t *size, uint32_t *flags);
+
 /* Begins a message: a header of zeros. */
 void ipq_dns_begin(struct ipq_dns_writer *writer);
 

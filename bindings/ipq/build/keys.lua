@@ -1,6 +1,7 @@
 --- Names that a table may have: a misspelt one raises, where it is given and where it is read.
 local bad = require("ipq.build.misuse").bad
-local concat, error, ipairs, pairs, tostring, type = table.concat, error, ipairs, pairs, tostring, type
+local concat, error, ipairs, pairs = table.concat, error, ipairs, pairs
+local setmetatable, tostring, type = setmetatable, tostring, type
 
 local M = {}
 
@@ -9,9 +10,16 @@ local function listed(names)
   return concat(names, ", ", 1, #names - 1) .. " and " .. names[#names]
 end
 
+local sets = setmetatable({}, { __mode = "k" })
+
+--- The names as a set, which is made once for each list.
 local function set_of(names)
-  local set = {}
-  for _, name in ipairs(names) do set[name] = true end
+  local set = sets[names]
+  if not set then
+    set = {}
+    for _, name in ipairs(names) do set[name] = true end
+    sets[names] = set
+  end
   return set
 end
 

@@ -159,12 +159,15 @@ local function put_string(writer, value)
   C.ipq_dns_put(writer, value, #value)
 end
 
+function M.not_an_address(kind, value, version)
+  bad("dns: the data of an %s record is an IPv%d address, not %q", kind, version or kind == "A" and 4 or 6,
+    tostring(value))
+end
+
 local function put_address(version)
   local size = version == 4 and 4 or 16
   return function(writer, value, kind)
-    if not address.parse(version, value, packed) then
-      bad("dns: the data of an %s record is an IPv%d address, not %q", kind, version, tostring(value))
-    end
+    if not address.parse(version, value, packed) then M.not_an_address(kind, value, version) end
     C.ipq_dns_put(writer, packed, size)
   end
 end

@@ -25,7 +25,7 @@ local function client_of(dns, answer)
       local id = query and query.id
       local fields = query and not query.qr and answer(query, flow)
       -- Again: the function may have parsed another message.
-      local bytes = fields and dns.peek(stream) and writer.answer(messages.message, messages.view(), fields, true)
+      local bytes = fields and dns.peek(stream) and writer.answer(messages.message, fields, true)
       if not bytes then
         stream:skip(query and size or unread)
       else

@@ -1,5 +1,6 @@
 --- DNS messages from fields, as bytes. What is wrong with the fields raises without a line: see build/misuse.lua.
 local abi = require "ipq.engine.abi"
+local address = require "ipq.packet.address"
 local bit = require "bit"
 local data = require "ipq.dns.data"
 local ffi = require "ffi"
@@ -7,7 +8,8 @@ local keys = require "ipq.build.keys"
 local misuse = require "ipq.build.misuse"
 local names = require "ipq.dns.names"
 -- A script may overwrite globals.
-local char, floor, ipairs, max, pairs, tostring, type = string.char, math.floor, ipairs, math.max, pairs, tostring, type
+local char, floor, ipairs, max, pairs = string.char, math.floor, ipairs, math.max, pairs
+local setmetatable, tostring, type = setmetatable, tostring, type
 
 local C, E, bad = abi.C, ffi.C, misuse.bad
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
@@ -21,6 +23,9 @@ local writer = ffi.new "struct ipq_dns_writer"
 local M = {}
 
 local bits = { qr = QR, aa = 0x400, tc = TC, rd = RD, ra = RA, ad = 0x20, cd = CD }
+
+local edns_size, edns_flags = ffi.new "uint32_t[1]", ffi.new "uint32_t[1]"
+local packed = ffi.new "uint8_t[16]"
 
 local function set16(at, value) writer.bytes[at], writer.bytes[at + 1] = rshift(value, 8), band(value, 255) end
 
@@ -87,8 +92,8 @@ end
 --- Writes a section, and how many are in it, in the header.
 local function put_section(at, list, put, more)
   local count = more
-  for _, given in ipairs(list or {}) do
-    put(given)
+  for i = 1, list and #list or 0 do
+    put(list[i])
     count = count + 1
   end
   if count > 65535 then bad "dns: a section of more than 65535" end
@@ -173,37 +178,52 @@ end
 local answer_fields = { "rcode", "aa", "A", "AAAA", "ttl", "answers", "authorities", "additional", "tcp" }
 M.answer_fields = answer_fields
 
---- Records of the question's name with these addresses, if it asks for such. Gives how many.
+local sizes = { A = 4, AAAA = 16 }
+
+--- A record of the question's name with an address.
+local function put_address(message, kind, text, ttl)
+  local size = sizes[kind]
+  if not address.parse(size == 4 and 4 or 6, text, packed) then data.not_an_address(kind, text) end
+  C.ipq_dns_put_name(writer, message.name, message.name_len, true)
+  C.ipq_dns_put16(writer, names.types[kind])
+  C.ipq_dns_put16(writer, IN)
+  C.ipq_dns_put32(writer, ttl)
+  C.ipq_dns_put16(writer, size)
+  C.ipq_dns_put(writer, packed, size)
+end
+
+--- Records with these addresses, if the question asks for such. Gives how many.
 local function put_addresses(message, kind, list, ttl)
-  local number = names.types[kind]
-  if list == nil or message.class ~= IN or message.type ~= number and message.type ~= ANY then return 0 end
-  if type(list) == "string" then list = { list } end
-  if type(list) ~= "table" then bad("dns: %s is an address, or a list of them", kind) end
-  for _, address in ipairs(list) do
-    C.ipq_dns_put_name(writer, message.name, message.name_len, true)
-    C.ipq_dns_put16(writer, number)
-    C.ipq_dns_put16(writer, IN)
-    C.ipq_dns_put32(writer, ttl)
-    data.write(writer, kind, address)
+  if list == nil or message.class ~= IN or message.type ~= names.types[kind] and message.type ~= ANY then return 0 end
+  if type(list) == "string" then
+    put_address(message, kind, list, ttl)
+    return 1
   end
+  if type(list) ~= "table" then bad("dns: %s is an address, or a list of them", kind) end
+  for i = 1, #list do put_address(message, kind, list[i], ttl) end
   return #list
 end
+
+-- Tables of fields that were looked at: most are made once, and pairs() is not compiled.
+local checked = setmetatable({}, { __mode = "k" })
 
 local plain_edns = { dnssec_ok = false }
 
 --- The answer to a query. Gives its bytes, or nil and why there is none.
 ---@param message any struct ipq_dns *
----@param view ipq.DnsMessage the same
 ---@param is_tcp? boolean
-function M.answer(message, view, given, is_tcp)
-  check("dns: the fields of an answer", given, answer_fields)
+function M.answer(message, given, is_tcp)
+  if not checked[given] then
+    check("dns: the fields of an answer", given, answer_fields)
+    checked[given] = true
+  end
   local rcode = rcode_number(given.rcode or 0)
   if band(message.flags, QR) ~= 0 then return nil, "it is an answer itself" end
   local why = message.name_len == 0 and "it asks nothing" or begin_with(message)
   if why then return nil, why end
-  local edns = view.edns
+  local edns = C.ipq_dns_edns(message, edns_size, edns_flags)
   if rcode > 15 and not edns then return nil, "this rcode takes EDNS, which the query has not" end
-  if edns then plain_edns.dnssec_ok = edns.dnssec_ok end
+  if edns then plain_edns.dnssec_ok = band(edns_flags[0], 0x8000) ~= 0 end
   local flags = bor(QR, band(message.flags, OPCODE + RD + CD), RA, band(rcode, 15), given.aa and bits.aa or 0)
   set16(2, flags)
   local ttl = whole("ttl", given.ttl or 60, 2 ^ 31 - 1)
@@ -213,7 +233,7 @@ function M.answer(message, view, given, is_tcp)
   put_section(10, given.additional, put_record, edns and 1 or 0)
   if edns then put_edns(plain_edns, rcode) end
   is_tcp = is_tcp or given.tcp
-  if not is_tcp and writer.len > (edns and max(edns.size, UDP_LEAST) or UDP_LEAST) then
+  if not is_tcp and writer.len > (edns and max(edns_size[0], UDP_LEAST) or UDP_LEAST) then
     -- RFC 2181 section 9
     begin_with(message)
     set16(2, bor(flags, TC))
