@@ -96,6 +96,7 @@ return function()
   local both, client, queries = folder .. "/tls.pcap", folder .. "/client.pcap", folder .. "/dns.pcap"
   local by_server_name = ipq .. "spec/bench/filter/sni.lua names=" .. folder .. "/tls.txt"
   local sinkhole = ipq .. "spec/bench/filter/sinkhole.lua names=" .. folder .. "/dns.txt"
+  local answered = ipq .. "scripts/dns_sinkhole.lua list=" .. folder .. "/dns.txt"
   local jobs = {
     { name = "TLS by server name, 1,000 names, both directions", capture = both, each = made.both / made.connections,
       command = by_server_name, blocks = true, rules = "tls.rules" },
@@ -107,8 +108,10 @@ return function()
       command = by_server_name, blocks = true },
     { name = "DNS sinkhole, 100,000 names", capture = queries, each = 1, command = sinkhole, blocks = true,
       rules = "dns.rules" },
-    { name = "DNS sinkhole, blocked names alone, each answered", capture = folder .. "/blocked.pcap", each = 1,
-      command = ipq .. "scripts/dns_sinkhole.lua list=" .. folder .. "/dns.txt", blocks = true, one_in = 1 },
+    { name = "the same, answered, by dns_sinkhole.lua", capture = queries, each = 1, command = answered,
+      blocks = true },
+    { name = "blocked names alone, answered and told by it", capture = folder .. "/blocked.pcap", each = 1,
+      command = answered, blocks = true, one_in = 1 },
     { name = "the same queries, accepted", capture = queries, each = 1, command = accept },
   }
 
