@@ -43,6 +43,15 @@ struct suffix {
 	uint32_t hash, len;
 };
 
+/* Has the kernel take huge pages for what is looked at here and there. */
+static void prefer_huge_pages(char *bytes, size_t size)
+{
+	size_t before = -(uintptr_t)bytes % HUGE_PAGE;
+
+	if (size >= before + HUGE_PAGE)
+		madvise(bytes + before, (size - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+}
+
 static struct slot *slots_new(uint32_t bits)
 {
 	size_t size = sizeof(struct slot) << bits;
@@ -53,7 +62,7 @@ static struct slot *slots_new(uint32_t bits)
 	slots = aligned_alloc(HUGE_PAGE, size);
 	if (!slots)
 		return NULL;
-	madvise(slots, size, MADV_HUGEPAGE);
+	prefer_huge_pages((char *)slots, size);
 	memset(slots, 0, size);
 	return slots;
 }
@@ -292,6 +301,7 @@ static int make_room(struct ipq_domainset *set, size_t len)
 	names = realloc(set->names, room * 2);
 	if (!names)
 		return -ENOMEM;
+	prefer_huge_pages(names, room * 2);
 	set->names = names;
 	set->room = room * 2;
 	return 0;
