@@ -85,7 +85,8 @@ describe("what is installed", function()
     local settings = require "cjson".decode(document.read(usr .. "/share/ipq-lua/luarc.json"))
     assert.same({ "/usr/share/ipq-lua/types" }, settings["workspace.library"])
     assert.equal("LuaJIT", settings["runtime.version"])
-    for _, path in ipairs { "ipq.lua", "ipq/dns.lua", "ipq/domainset.lua", "ipq/quic.lua", "ipq/test.lua", "ipq/tls.lua" } do
+    for _, name in ipairs { "", "/dns", "/domainset", "/quic", "/test", "/tls" } do
+      local path = "ipq" .. name .. ".lua"
       assert.equal(document.read("bindings/types/" .. path),
         document.read(dir .. settings["workspace.library"][1] .. "/" .. path))
     end
