@@ -5,7 +5,7 @@
 --     --rule 'FORWARD -p udp --dport 443' block_sni.lua names=example.com,example.org
 --   ipq-lua ... block_sni.lua file=/etc/names.txt port=443,8443 unread=reset
 --
--- A file has a name a line, and comments behind "#". The log tells what is blocked, what cannot be read, and who hides
+-- A file is a list of names, of hosts, or of a blocker's (see ipq.domainset(3lua)). The log tells what is blocked, what cannot be read, and who hides
 -- the true name (ECH), of which the outer name counts. With unread=reset what cannot be read is blocked, too.
 local ipq = require "ipq"
 ipq.takes { names = "", file = { type = "file" }, port = "443", unread = "pass" }
@@ -21,18 +21,10 @@ for word in (ipq.args.port .. ","):gmatch "([^,]*)," do
   ports[port], port_list[#port_list + 1] = true, port
 end
 
-local blocked = { names = {} }
-function blocked:has(name)
-  while name and not self.names[name] do name = name:match "%.(.+)" end
-  return name ~= nil
-end
-local text = ipq.args.file and assert(io.open(ipq.args.file)):read "*a" or ipq.args.names:gsub(",", "\n")
-for line in text:gmatch "[^\n]+" do
-  local name = line:gsub("#.*", ""):gsub("%s+", ""):lower()
-  assert(name == "" or name:match "^[%w_-][%w_.-]*$", ("%q is no name, as example.com is"):format(line))
-  if name ~= "" then blocked.names[name] = true end
-end
-assert(next(blocked.names), "which names are blocked? names=example.com,example.org or file=FILE")
+local names = {}
+for name in ipq.args.names:gmatch "[^,]+" do names[#names + 1] = name end
+assert(ipq.args.file or #names > 0, "which names are blocked? names=example.com,example.org or file=FILE")
+local blocked = ipq.domainset(ipq.args.file or names)
 
 local function say(from, words, what) ipq.log.info(from.saddr .. " " .. words:format(what)) end
 

@@ -178,9 +178,9 @@ describe(PATH .. ", its arguments", function()
   end)
 
   it("are told what is wrong with them", function()
-    for argument, why in pairs { ["names="] = "which names are blocked%?", ["names=a b/c"] = '"a b/c" is no name',
-      ["names=.a"] = '".a" is no name', ["file=/nonexistent"] = "No such file",
-      ["name=a.b"] = "did you mean 'names='" } do
+    for argument, why in pairs { ["names="] = "which names are blocked%?",
+      ["names=a b/c"] = '"a b/c": not a domain name', ["names=a..b"] = '"a..b": not a domain name',
+      ["file=/nonexistent"] = "No such file", ["name=a.b"] = "did you mean 'names='" } do
       local loaded, message = load(argument)
       assert.is_nil(loaded, argument)
       assert.matches(why, message)
