@@ -1,6 +1,8 @@
 -- scripts/block_sni.lua: TLS is reset and QUIC is dropped where a client asks for a name of a list.
+local capture = require "spec.support.capture"
 local document = require "spec.support.document"
 local h = require "spec.support.hello"
+local netns = require "spec.support.netns"
 local q = require "spec.support.quic"
 local random = require("spec.support.rewrite").random
 local script = require "ipq.engine.script"
@@ -163,6 +165,46 @@ describe(PATH .. ", QUIC", function()
     local bad = q.initial { dcid = r.bytes(8), frames = "\30" }
     assert.verdict("accept", with(), packet({}, bad))
     assert.verdict("drop", with { unread = "reset" }, packet({}, bad))
+  end)
+end)
+
+describe(PATH .. ", a capture", function()
+  --- A capture of a connection of TLS, whose hello's second half comes first, and of one of QUIC.
+  local function write(path, name)
+    local frames = {}
+    local function add(packet) frames[#frames + 1] = { packet.bytes, sec = 1700000000, sub = #frames * 1000 } end
+    local function say(fields)
+      local is_answer = fields.syn and fields.ack
+      fields.saddr, fields.daddr = is_answer and "192.0.2.2" or "192.0.2.1", is_answer and "192.0.2.1" or "192.0.2.2"
+      fields.sport, fields.dport = is_answer and 443 or 5000, is_answer and 5000 or 443
+      add(t.tcp(fields))
+    end
+    local hello = h.client(name, 1800)
+    say { syn = true, sequence = 100 }
+    say { syn = true, ack = true, sequence = 500, ackseq = 101 }
+    say { ack = true, sequence = 101, ackseq = 501 }
+    say { ack = true, sequence = 1101, ackseq = 501, payload = hello:sub(1001) }
+    say { ack = true, sequence = 101, ackseq = 501, payload = hello:sub(1, 1000) }
+    for i, frame in ipairs(q.frames(hello:sub(6), 1000)) do
+      add(t.udp { saddr = "192.0.2.1", daddr = "192.0.2.2", sport = 6000, dport = 443,
+        payload = q.initial { number = i, frames = frame, size = 1200 } })
+    end
+    capture.write(path, frames, { link = capture.RAW })
+  end
+
+  it("is judged as live packets are", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    -- The whole hello of TLS, and what completes that of QUIC.
+    for name, dropped in pairs { ["www.blocked.example"] = 3, ["free.example"] = 0 } do
+      write(path, name)
+      local output, status = netns.shell(("LD_PRELOAD= ASAN_OPTIONS=detect_leaks=0 timeout 100 %s -r %s %s names=%s")
+        :format(netns.program, path, PATH, BLOCKED.names))
+      assert.equal(0, status, output)
+      assert.equal(tostring(dropped), output:match "dropped%s+(%d+)\n")
+      local _, told = output:gsub("192.0.2.1 asks for www.blocked.example: blocked", "")
+      assert.equal(dropped > 0 and 2 or 0, told)
+    end
   end)
 end)
 
