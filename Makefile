@@ -152,8 +152,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
-DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack bind9-dnsutils dnsmasq-base openssl ngtcp2-client
-DEPS_TEST += ngtcp2-server
+DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack bind9-dnsutils dnsmasq-base openssl
 C_FILES += $(wildcard lib/libipq/examples/*.c lib/libipq/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0
