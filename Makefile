@@ -152,7 +152,7 @@ test: libipq-specs
 install: install-libipq
 uninstall: uninstall-libipq
 DEPS_TEST += g++ valgrind man-db mandoc luarocks
-DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack bind9-dnsutils dnsmasq-base openssl
+DEPS_TEST += tshark tcpdump bsdutils nftables tmux conntrack bind9-dnsutils dnsmasq-base dnsperf openssl
 C_FILES += $(wildcard lib/libipq/examples/*.c lib/libipq/linux/*/*.h)
 
 LIBIPQ_NAME := libipq.so.0.0.0

@@ -95,6 +95,20 @@ netns.describe("scripts/dns_sinkhole.lua, live,", function()
       .. "0.0.0.0\n192.0.2.7\n0.0.0.0\nexit 0\n", output:match "^.-exit 0\n", output)
     assert.matches("streams: 10 read, 10 edited", output)
   end)
+
+  it("answers thousands at once, and loses none", function()
+    local output = netns.run(place(WAYS[1]) .. [[
+      echo ads.example > "$DIR/list"
+      run sink --rule 'OUTPUT -p udp --dport 53' scripts/dns_sinkhole.lua list="$DIR/list"
+      wait_for logged sink "is in place"
+      awk 'BEGIN { for (i = 0; i < 4000; i++) print i % 2 ? "www.example A" : "x" i ".ads.example A" }' > "$DIR/ask"
+      timeout 60 dnsperf -s 127.0.0.1 -d "$DIR/ask" -n 1 -c 4 -q 60 -t $((5 * ${IPQ_SLOW:-1})) |
+        grep -o 'Queries completed:.*\|Response codes:.*'
+      stop sink]])
+    assert.matches("^Queries completed: *4000 %(100.00%%%)\n"
+      .. "Response codes: *NOERROR 2000 %(50.00%%%), NXDOMAIN 2000 %(50.00%%%)\nexit 0\n", output)
+    assert.matches(" 0 errors, 0 lost unseen", output)
+  end)
 end)
 
 netns.describe("scripts/dns_rewrite.lua, live,", function()
