@@ -198,7 +198,7 @@ static int read_head(struct ipq_dns *message)
 	message->id = ipq_load16(p);
 	message->flags = ipq_load16(p + 2);
 	for (uint32_t i = 0; i < IPQ_DNS_SECTIONS; i++)
-		message->counts[i] = ipq_load16(p + 4 + 2 * i);
+		message->counts[i] = ipq_load16(p + 4 + i * sizeof(uint16_t));
 	message->type = 0;
 	message->class = 0;
 	message->name_len = 0;

@@ -298,12 +298,13 @@ static int make_room(struct ipq_domainset *set, size_t len)
 		return 0;
 	if (room > UINT32_MAX / 2)
 		return -E2BIG;
-	names = realloc(set->names, room * 2);
+	room *= 2;
+	names = realloc(set->names, room);
 	if (!names)
 		return -ENOMEM;
-	prefer_huge_pages(names, room * 2);
+	prefer_huge_pages(names, room);
 	set->names = names;
-	set->room = room * 2;
+	set->room = room;
 	return 0;
 }
 
