@@ -119,7 +119,7 @@ $(BUILD)/obj/%.o: %.c
 
 # These take files in as they are, which the compiler's dependencies do not tell.
 $(BUILD)/obj/bindings/core.o: lib/ipq_abi.h lib/packet/packet.h lib/netset/netset.h lib/names/domainset.h \
-	lib/names/dns.h lib/names/hello.h lib/names/quic.h lib/send/send.h \
+	lib/names/dns.h lib/names/hello.h lib/names/http.h lib/names/quic.h lib/send/send.h \
 	lib/flow/flow.h lib/flow/shared.h lib/stream/stream.h lib/queue/queue.h bindings/core_calls.h
 $(BUILD)/obj/bindings/modules.o: $(addprefix bindings/ipq/,$(LUA_MODULES))
 $(BUILD)/obj/host/tools/new.o: $(wildcard scripts/template/*)

@@ -12,6 +12,7 @@
 	M(dns, "ipq.dns", "dns.lua")                                              \
 	M(domainset, "ipq.domainset", "domainset.lua")                            \
 	M(event, "ipq.event", "event.lua")                                        \
+	M(http, "ipq.http", "http.lua")                                           \
 	M(json, "ipq.json", "json.lua")                                           \
 	M(log, "ipq.log", "log.lua")                                              \
 	M(netset, "ipq.netset", "netset.lua")                                     \

@@ -40,6 +40,7 @@ local M = {
   event = event.event,
   counter = counter.counter,
   build = require "ipq.build",
+  http = require "ipq.http",
   netset = require "ipq.netset".new,
   quic = require "ipq.quic",
   dns = require "ipq.dns",

@@ -109,6 +109,7 @@ function Stream:replace(n, text) end
 ---@field tls ipq.tls
 ---@field dns ipq.Dns DNS messages
 ---@field domainset fun(names: string[]|string): ipq.Domainset a set of domain names, of a list or of a file
+---@field http ipq.http
 local ipq = {}
 
 ---The verdict that hands a packet to queue n. Raises unless n is an integer from 0 to 65535.

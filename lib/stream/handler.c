@@ -136,6 +136,15 @@ const uint8_t *ipq_stream_bytes(struct ipq_streams *streams, uint32_t number, ui
 	return ear ? ear->bytes : NULL;
 }
 
+uint32_t ipq_stream_there(struct ipq_streams *streams, uint32_t number, uint32_t direction)
+{
+	struct ipq_stream_ear *ear = ear_at(streams, number, direction);
+
+	return ear && ear->bytes && ipq_stream_before(ear->from, ear->next)
+		       ? (uint32_t)(ear->next - ear->from)
+		       : 0;
+}
+
 void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint64_t n)
 {
 	struct ipq_stream *stream = stream_at(streams, number);

@@ -209,6 +209,8 @@ int ipq_stream_listen(struct ipq_streams *streams, uint32_t number, uint32_t dir
 int ipq_stream_ask(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint32_t mode,
 		   uint32_t need);
 const uint8_t *ipq_stream_bytes(struct ipq_streams *streams, uint32_t number, uint32_t direction);
+/* How many bytes there are, of those that have come and are not behind the handler: as many as it has asked for, or more. */
+uint32_t ipq_stream_there(struct ipq_streams *streams, uint32_t number, uint32_t direction);
 /* The bytes that ipq_stream_ask() gave were read: the handler goes on behind them. */
 void ipq_stream_pass(struct ipq_streams *streams, uint32_t number, uint32_t direction, uint64_t n);
 /* At the place where the handler stands: removes so many bytes, and puts others in front. 0;

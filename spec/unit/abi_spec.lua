@@ -5,7 +5,7 @@ local ffi = require "ffi"
 -- The headers that C is compiled from and that LuaJIT reads. A C program prints what the compiler makes of their
 -- layouts; LuaJIT must make the same of them.
 local headers = { "lib/ipq_abi.h", "lib/packet/packet.h", "lib/netset/netset.h", "lib/names/domainset.h",
-  "lib/names/dns.h", "lib/names/hello.h", "lib/names/quic.h", "lib/send/send.h",
+  "lib/names/dns.h", "lib/names/hello.h", "lib/names/http.h", "lib/names/quic.h", "lib/send/send.h",
   "lib/flow/flow.h", "lib/flow/shared.h", "lib/stream/stream.h", "lib/queue/queue.h", "bindings/core_calls.h" }
 
 local structs = {
@@ -57,6 +57,9 @@ local structs = {
   ipq_due = { "due", "number", "slot" },
   ipq_heap = { "dues", "places", "count" },
   ipq_source = { "receive", "commit", "commit_held", "flush", "stop", "close" },
+  ipq_http_field = { "at", "name_len", "value", "value_len", "end", "is_folded" },
+  ipq_http_head = { "length", "at", "scanned", "count", "end_len", "first", "text_len", "target", "target_len",
+    "status", "minor", "kind", "bits", "framing", "unused", "fields" },
   ipq_shared_key = { "bytes", "text", "len", "kind" },
   ipq_shared_value = { "number", "text", "len", "kind" },
   ipq_shared_figures = { "size", "used", "tables", "damaged" },

@@ -85,7 +85,7 @@ describe("what is installed", function()
     local settings = require "cjson".decode(document.read(usr .. "/share/ipq-lua/luarc.json"))
     assert.same({ "/usr/share/ipq-lua/types" }, settings["workspace.library"])
     assert.equal("LuaJIT", settings["runtime.version"])
-    for _, name in ipairs { "", "/dns", "/domainset", "/quic", "/test", "/tls" } do
+    for _, name in ipairs { "", "/dns", "/domainset", "/http", "/quic", "/test", "/tls" } do
       local path = "ipq" .. name .. ".lua"
       assert.equal(document.read("bindings/types/" .. path),
         document.read(dir .. settings["workspace.library"][1] .. "/" .. path))

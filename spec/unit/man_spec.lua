@@ -7,8 +7,8 @@ local support = require "spec.support.libipq"
 
 local PROGRAM, MODULE, EXAMPLES = "host/man/ipq-lua.1", "bindings/man/ipq.3lua", "host/man/ipq-lua-examples.7"
 -- Of modules beside the module ipq.
-local MORE = { "bindings/man/ipq.dns.3lua", "bindings/man/ipq.domainset.3lua", "bindings/man/ipq.quic.3lua",
-  "bindings/man/ipq.tls.3lua" }
+local MORE = { "bindings/man/ipq.dns.3lua", "bindings/man/ipq.domainset.3lua", "bindings/man/ipq.http.3lua",
+  "bindings/man/ipq.quic.3lua", "bindings/man/ipq.tls.3lua" }
 local PAGES = { PROGRAM, MODULE, EXAMPLES, unpack(MORE) }
 
 -- A page's text without roff's own: "\-", "\e", "\&", "\(dq".

@@ -134,8 +134,9 @@ end
 
 local which = { [0] = "client", [1] = "server" }
 
---- What a handler is called with beside the flow; set by packet/stream.lua: new(opened, number, direction).
-M.new = nil
+--- What a handler is called with; set by packet/stream.lua: new(opened, number, direction, flow), and coroutine_of(stream),
+--- which its handler runs in.
+M.new, M.coroutine_of = nil, nil
 
 local function tell_error(opened, key, thread, err)
   if not opened.may_tell() then return end
@@ -143,11 +144,11 @@ local function tell_error(opened, key, thread, err)
   log.write("error", ("stream.%s(): %s"):format(which[key % 2], ok and text or "error with no message"))
 end
 
---- Runs a handler until it waits for something that has not come. It gets its arguments when it begins.
-local function run(opened, key, stream, flow)
+--- Runs a handler until it waits for something that has not come.
+local function run(opened, key, stream)
   local before, thread = opened.running, M.coroutine_of(stream)
   opened.running = stream
-  local ok, err = coroutine_resume(thread, stream, flow)
+  local ok, err = coroutine_resume(thread, stream)
   opened.running = before
   local number, direction = floor(key / 2), key % 2
   if not ok then
@@ -196,9 +197,9 @@ function check_overdue(opened)
 end
 
 local function begin_handler(opened, p, key)
-  local stream = M.new(opened, floor(key / 2), key % 2)
+  local stream = M.new(opened, floor(key / 2), key % 2, flows.object(p.flow_number - 1))
   opened.waiting[key] = stream
-  run(opened, key, stream, flows.object(p.flow_number - 1))
+  run(opened, key, stream)
 end
 
 local function wake(opened, p)

@@ -7,7 +7,7 @@ local spelling = require "ipq.spelling"
 local streams = require "ipq.engine.streams"
 -- A script may overwrite globals.
 local coroutine_create, coroutine_running, coroutine_yield = coroutine.create, coroutine.running, coroutine.yield
-local error, getmetatable, rawget, setmetatable = error, getmetatable, rawget, setmetatable
+local error, getmetatable, rawget, rawset, setmetatable = error, getmetatable, rawget, rawset, setmetatable
 local tostring, type = tostring, type
 
 -- One for the Lua state (see engine/abi.lua).
@@ -25,16 +25,31 @@ local M = {}
 ---@field eof boolean whether its end has said all: nothing more will come
 local Stream = {}
 
--- What is in a stream: whose it is, its number, its direction, its handler's coroutine.
-local OPENED, NUMBER, DIRECTION, COROUTINE = 1, 2, 3, 4
+-- What is in a stream: whose it is, its number, its direction, its handler's coroutine, the flow; what is to be done
+-- before anything else is, a function, and what that is called with.
+local OPENED, NUMBER, DIRECTION, COROUTINE, FLOW, PENDING, VALUE = 1, 2, 3, 4, 5, 6, 7
 
 local mt = { __metatable = false }
+
+--- Does what was put off.
+local function settle(stream)
+  local pending = rawget(stream, PENDING)
+  if not pending then return end
+  rawset(stream, PENDING, false)
+  pending(rawget(stream, VALUE), rawget(stream, OPENED), rawget(stream, NUMBER), rawget(stream, DIRECTION))
+end
+
+--- Whether the stream's handler is what runs.
+local function is_running(stream)
+  return rawget(stream, OPENED).running == stream and coroutine_running() == rawget(stream, COROUTINE)
+end
 
 function mt:__index(key)
   local method = Stream[key]
   if method then return method end
   if key == "eof" then
     local opened = rawget(self, OPENED)
+    if is_running(self) then settle(self) end
     return (C.ipq_stream_is_end(opened.streams, rawget(self, NUMBER), rawget(self, DIRECTION)))
   end
   error(("a stream has no '%s'%s"):format(tostring(key), spelling.hint(key, Stream)), 2)
@@ -44,16 +59,20 @@ function mt.__newindex() error("a stream's fields cannot be assigned", 2) end
 
 function mt:__tostring() return rawget(self, DIRECTION) == 0 and "stream of the client" or "stream of the server" end
 
---- What C is called with, of a stream whose handler runs; nil where it does not.
+--- What C is called with, and the flow, of a stream whose handler runs; nil where it does not. What was put off is done.
 local function opened_of(stream)
-  local opened = rawget(stream, OPENED)
-  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then return nil end
-  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
+  if not is_running(stream) then return nil end
+  settle(stream)
+  return rawget(stream, OPENED), rawget(stream, NUMBER), rawget(stream, DIRECTION), rawget(stream, FLOW)
+end
+
+local function is_stream(value)
+  return type(value) == "table" and getmetatable(value) == false and rawget(value, OPENED) ~= nil
 end
 
 --- The same. Errors are at the level of who called the caller.
 local function open(stream, name)
-  if type(stream) ~= "table" or rawget(stream, OPENED) == nil then
+  if not is_stream(stream) then
     error(("%s() is a method of a stream: stream:%s()"):format(name, name), 3)
   end
   local opened, number, direction = opened_of(stream)
@@ -189,14 +208,28 @@ function Stream:replace(n, text)
   return done, why
 end
 
---- Whether value is a stream.
-function M.is_stream(value)
-  return type(value) == "table" and getmetatable(value) == false and type(rawget(value, NUMBER)) == "number"
+-- For modules that read and edit streams in their own way (ipq/dns.lua, ipq/http.lua, ipq/tls.lua).
+
+M.is_stream = is_stream
+M.change = change
+
+--- What C is called with, and the flow, of a stream whose handler runs; errors name that function, at that level.
+function M.own(stream, name, level)
+  local opened, number, direction, flow = opened_of(stream)
+  if not opened then error(("%s() is for the stream's own handler, while that runs"):format(name), level) end
+  return opened, number, direction, flow
+end
+
+--- Puts off what is to be done before anything else becomes of the stream, and at the latest when its handler returns:
+--- fn(value, opened, number, direction), which may wait.
+function M.defer(stream, fn, value)
+  rawset(stream, PENDING, fn)
+  rawset(stream, VALUE, value)
 end
 
 --- How many bytes stream:peek() takes at most; nil where that is no stream of the handler that runs.
 function M.peek_most(stream)
-  local opened = M.is_stream(stream) and opened_of(stream)
+  local opened = is_stream(stream) and opened_of(stream)
   return opened and opened.streams.peek_most or nil
 end
 
@@ -218,9 +251,15 @@ function M.look(stream, n)
   return count, C.ipq_stream_bytes(list, number, direction)
 end
 
+--- What a coroutine is made of: what a handler has put off is done when it returns.
+local function handle(stream)
+  rawget(stream, OPENED).handlers[rawget(stream, DIRECTION)](stream, rawget(stream, FLOW))
+  settle(stream)
+end
+
 --- A stream, whose handler has not begun.
-function streams.new(opened, number, direction)
-  return (setmetatable({ opened, number, direction, coroutine_create(opened.handlers[direction]) }, mt))
+function streams.new(opened, number, direction, flow)
+  return (setmetatable({ opened, number, direction, coroutine_create(handle), flow, false, false }, mt))
 end
 
 function streams.coroutine_of(stream) return (rawget(stream, COROUTINE)) end
