@@ -40,6 +40,8 @@ local arguments = {
   ["scripts/blocklist.lua"] = { "file=/dev/null" }, ["scripts/dns_sinkhole.lua"] = { "list=/dev/null" },
   ["scripts/dns_rewrite.lua"] = { "name=example.org", "A=192.0.2.1" }, ["scripts/clamp_mss.lua"] = { "mtu=1400" },
   ["scripts/nat.lua"] = { "inside=0.0.0.0/1", "outside=128.0.0.0/1", "inside6=2000::/3", "outside6=e000::/3" },
+  ["scripts/port_knock.lua"] = { "knock=7000,8000" }, ["scripts/rate_limit.lua"] = { "rate=10" },
+  ["scripts/transparent_tarpit.lua"] = { "used=22" },
 }
 
 describe("every filter in scripts/", function()
@@ -56,6 +58,15 @@ describe("every filter in scripts/", function()
         ip(17, "x"), ip6(58, ""), ip6(58, "\128"), ip(1, request, { options = ("\1"):rep(40) }), ("\79"):rep(20),
         ip(17, udp "x"), ip(17, udp(("\255"):rep(40))), ip(17, udp(("\0"):rep(40))), ip6(6, tcp "x"), ip(6, tcp ""),
         ip(17, udp "x", { fragment = 1 }), ip(17, udp(("\0"):rep(5) .. "\1" .. ("\0"):rep(6) .. "\63")) }
+      if s.flow then
+        -- The kit has a table of flows.
+        local t = require "ipq.test"
+        local given = {}
+        for _, word in ipairs(arguments[path] or {}) do given[word:match "^[^=]+"] = word:match "=(.*)" end
+        local f = t.load(path, given)
+        for _, sample in ipairs(samples) do assert.is_nil(t.run(f, t.packet(sample)).error) end
+        return
+      end
       local messages = {}
       for _, sample in ipairs(samples) do messages[#messages + 1] = message(sample) end
       local src = source.new(messages)

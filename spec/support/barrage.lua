@@ -18,12 +18,16 @@ local arguments = {
   ["scripts/dns_rewrite.lua"] = "name=example.org A=192.0.2.1 AAAA=2001:db8::1",
   ["scripts/dns_sinkhole.lua"] = "list=%s/names answer=zero",
   ["scripts/drop_icmp.lua"] = "max=60 verbose=yes",
+  ["scripts/flow_log.lua"] = "http=80,443,5353",
   ["scripts/http_header.lua"] = "port=23,53,80,443,1024,5353",
   ["scripts/impair.lua"] = "delay=1ms jitter=1ms loss=1%% duplicate=20%% corrupt=20%% reorder=20%% rate=1gbit seed=1",
   ["scripts/nat.lua"] = "inside=0.0.0.0/1 outside=128.0.0.0/1 inside6=2000::/3 outside6=e000::/3",
+  ["scripts/port_knock.lua"] = "knock=23,53 port=80,443",
+  ["scripts/rate_limit.lua"] = "rate=10 prefix4=13 prefix6=47",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
   ["scripts/reject_port.lua"] = "port=0,23,53,80,443,1024,5353",
   ["scripts/set_ttl.lua"] = "ttl=9",
+  ["scripts/transparent_tarpit.lua"] = "used=22",
 }
 local NETWORKS = "0.0.0.0/1\n8000::/1\n"
 local NAMES = "example.org\nexample\n"
