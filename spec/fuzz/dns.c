@@ -52,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	static struct ipq_dns message;
 	static struct ipq_dns_writer writer;
 	uint8_t *copy = own(bytes, len);
+	uint32_t size, flags;
 	int ret = ipq_dns_parse(&message, copy, len);
 
 	free(copy);
@@ -60,6 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		return 0;
 	}
 	CHECK(message.slot < IPQ_DNS_NAME_SLOTS || !message.counts[0]);
+	if (ipq_dns_edns(&message, &size, &flags))
+		CHECK(size <= UINT16_MAX && message.counts[IPQ_DNS_SECTIONS - 1] > 0);
 	if (ipq_dns_begin_with(&writer, &message) < 0)
 		ipq_dns_begin(&writer);
 	else
