@@ -5,8 +5,9 @@
 --     --rule 'FORWARD -p udp --dport 443' block_sni.lua names=example.com,example.org
 --   ipq-lua ... block_sni.lua file=/etc/names.txt port=443,8443 unread=reset
 --
--- A file is a list of names, of hosts, or of a blocker's (see ipq.domainset(3lua)). The log tells what is blocked, what cannot be read, and who hides
--- the true name (ECH), of which the outer name counts. With unread=reset what cannot be read is blocked, too.
+-- A file is a list of names, of hosts, or a blocker's: see ipq.domainset(3lua). The log tells what is
+-- blocked, what cannot be read, and who hides the true name (ECH), of which the outer name counts. With unread=reset
+-- what cannot be read is blocked, too.
 local ipq = require "ipq"
 ipq.takes { names = "", file = { type = "file" }, port = "443", unread = "pass" }
 

@@ -134,8 +134,8 @@ end
 
 local which = { [0] = "client", [1] = "server" }
 
---- What a handler is called with; set by packet/stream.lua: new(opened, number, direction, flow), and coroutine_of(stream),
---- which its handler runs in.
+--- What a handler is called with, set by packet/stream.lua: new(opened, number, direction, flow); and
+--- coroutine_of(stream), which its handler runs in.
 M.new, M.coroutine_of = nil, nil
 
 local function tell_error(opened, key, thread, err)

@@ -59,7 +59,8 @@ function mt.__newindex() error("a stream's fields cannot be assigned", 2) end
 
 function mt:__tostring() return rawget(self, DIRECTION) == 0 and "stream of the client" or "stream of the server" end
 
---- What C is called with, and the flow, of a stream whose handler runs; nil where it does not. What was put off is done.
+--- What C is called with, and the flow, of a stream whose handler runs; nil where it does not. What was put off is
+--- done.
 local function opened_of(stream)
   if not is_running(stream) then return nil end
   settle(stream)
