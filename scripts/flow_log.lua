@@ -5,33 +5,37 @@
 --   ipq-lua --fail-open flow_log.lua
 --   ipq-lua -r capture.pcap flow_log.lua
 --
--- name is the host of an HTTP request to one of the ports http=80,8080. A name is lost where a worker is killed between
--- it and the end; the counts are not.
+-- name is the host of an HTTP request, the server's name of TLS or of QUIC, or what DNS is asked for, by the ports of
+-- http=80,8080 tls=443 quic=443 dns=53. Where a worker is killed names are lost, counts are not.
 local ipq = require "ipq"
-ipq.takes { http = "80" }
+ipq.takes { http = "80", tls = "443", quic = "443", dns = "53" }
 
-local TCP, LOOKED, HEAD_MOST = 6, 1, 16384
+local TCP, UDP, LOOKED, BYTES_MOST = 6, 17, 1, 65536
 
---- What reads a name, by protocol and port of the server: of the bytes so far it gives the name, or nil and "more".
-local readers = { [TCP] = {}, [17] = {} }
+local function field(name, found, why) return found and found[name], why end
 
-local function host_of(bytes)
-  local head, why = ipq.http.request(bytes)
-  return head and head.host, why
+-- Each gives a name, of what a client has said so far or of its packet, or nil and "more".
+local kinds = {
+  http = { TCP, function(bytes) return field("host", ipq.http.request(bytes)) end },
+  tls = { TCP, function(bytes) return field("sni", ipq.tls.client_hello(bytes)) end },
+  quic = { UDP, function(_, pkt) return field("sni", ipq.quic.client_hello(pkt)) end },
+  dns = { UDP, function(bytes) return field("name", ipq.dns.parse(bytes)) end },
+}
+local readers = { [TCP] = {}, [UDP] = {} } -- by the server's port
+for argument, kind in pairs(kinds) do
+  for word in (ipq.args[argument] .. ","):gmatch "([^,]*)," do
+    local port = tonumber(word)
+    assert(port and port >= 1 and port <= 65535 and port % 1 == 0, argument .. " must be ports from 1 to 65535, as 80,8080")
+    readers[kind[1]][port] = kind[2]
+  end
 end
 
-for word in (ipq.args.http .. ","):gmatch "([^,]*)," do
-  local port = tonumber(word)
-  assert(port and port >= 1 and port <= 65535 and port % 1 == 0, "http must be ports from 1 to 65535, as 80,8080")
-  readers[TCP][port] = host_of
-end
-
-local function look(flow, read, payload)
+local function look(flow, read, payload, pkt)
   local data = flow.data
   local bytes = (data.bytes or "") .. payload:string()
-  local name, why = read(bytes)
+  local name, why = read(bytes, pkt)
   data.name, data.bytes = name, nil
-  if why == "more" and #bytes < HEAD_MOST then data.bytes = bytes else flow.looked = LOOKED end
+  if why == "more" and #bytes < BYTES_MOST then data.bytes = bytes else flow.looked = LOOKED end
 end
 
 return {
@@ -50,6 +54,6 @@ return {
     local by_port = readers[flow.protocol]
     local read = by_port and by_port[flow.dport]
     local payload = read and (pkt.tcp or pkt.udp or pkt).payload
-    if not read then flow.looked = LOOKED elseif payload and #payload > 0 then look(flow, read, payload) end
+    if not read then flow.looked = LOOKED elseif payload and #payload > 0 then look(flow, read, payload, pkt) end
   end,
 }

@@ -1,5 +1,7 @@
 -- scripts/flow_log.lua: a line of JSON for each connection at its end.
 local cjson = require "cjson"
+local hello = require "spec.support.hello"
+local quic = require "spec.support.quic"
 local script = require "ipq.engine.script"
 local t = require "ipq.test"
 
@@ -36,6 +38,35 @@ describe(PATH, function()
     end)
   end
 
+  --- The name of the connection that these packets begin.
+  local function name_of(packets, arguments)
+    local f = t.load(PATH, arguments)
+    finally(function() f:stop() end)
+    for _, pkt in ipairs(packets) do assert.unchanged(f, pkt) end
+    local _, events = t.advance(4000)
+    local event = events[1]
+    return (type(event) == "string" and cjson.decode(event) or event).name
+  end
+
+  local function tls(said)
+    local seq, packets = 1, {}
+    for i, payload in ipairs(said) do
+      packets[i] = t.tcp { sport = 40000, dport = 443, sequence = seq, ack = true, payload = payload }
+      seq = seq + #payload
+    end
+    return packets
+  end
+
+  it("has the name of TLS, of QUIC and of DNS", function()
+    local records = hello.client("www.example.org", 1800)
+    assert.equal("www.example.org", name_of(tls { records:sub(1, 1400), records:sub(1401) }, {}))
+    assert.is_nil(name_of(tls { records:sub(1, 1400) }, {}))
+    assert.is_nil(name_of(tls { records }, { tls = "8443" }))
+    local initial = quic.initial { frames = quic.crypto(0, hello.client("quic.example.org"):sub(6)), size = 1200 }
+    assert.equal("quic.example.org", name_of({ t.udp { sport = 40000, dport = 443, payload = initial } }, {}))
+    assert.equal("dns.example.org", name_of({ t.dns { name = "dns.Example.org" } }, {}))
+  end)
+
   it("has no name where none is told, or on another port", function()
     assert.is_nil(lines_of({ "", "<", "SSH-2.0\r\n", GET }, {}, "192.0.2.1")[1].name)
     assert.is_nil(lines_of({ "", "<", GET }, { http = "8080" }, "192.0.2.1")[1].name)
@@ -43,10 +74,10 @@ describe(PATH, function()
   end)
 
   it("does not load with ports that are none", function()
-    for _, argument in ipairs { "http=x", "http=0", "http=80," } do
+    for _, argument in ipairs { "http=x", "http=0", "http=80,", "tls=x", "quic=65536", "dns=" } do
       local loaded, message = script.load(PATH, { argument })
       assert.is_nil(loaded, argument)
-      assert.matches("http must be ports", message)
+      assert.matches(argument:match "%a+" .. " must be ports", message)
     end
   end)
 end)
