@@ -9,18 +9,14 @@
 -- blocked, what cannot be read, and who hides the true name (ECH), of which the outer name counts. With unread=reset
 -- what cannot be read is blocked, too.
 local ipq = require "ipq"
-ipq.takes { names = "", file = { type = "file" }, port = "443", unread = "pass" }
+ipq.takes { names = "", file = { type = "file" }, port = { type = "ports", default = "443" }, unread = "pass" }
 
 -- What QUIC says behind its hello, and what is none.
 local passes = { more = true, ["not QUIC"] = true, ["no Initial packet"] = true }
 
-local unread, ports, port_list = ipq.args.unread, {}, {}
+local unread, ports = ipq.args.unread, {}
 assert(unread == "pass" or unread == "reset", "unread must be pass or reset")
-for word in (ipq.args.port .. ","):gmatch "([^,]*)," do
-  local port = tonumber(word)
-  assert(port and port >= 1 and port <= 65535 and port % 1 == 0, "port must be numbers from 1 to 65535, as 443,8443")
-  ports[port], port_list[#port_list + 1] = true, port
-end
+for _, port in ipairs(ipq.args.port) do ports[port] = true end
 
 local names = {}
 for name in ipq.args.names:gmatch "[^,]+" do names[#names + 1] = name end
@@ -41,7 +37,7 @@ end
 
 return {
   send = true,
-  stream = { port = port_list, peek = 70000, hold = 2, on_limit = unread, client = function(stream, flow)
+  stream = { port = ipq.args.port, peek = 70000, hold = 2, on_limit = unread, client = function(stream, flow)
     if is_blocked(flow, ipq.tls.client_hello(stream)) then flow:reset() else flow:bypass() end
   end },
   filter = function(pkt)

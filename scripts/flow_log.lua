@@ -8,7 +8,8 @@
 -- name is the host of an HTTP request, the server's name of TLS or of QUIC, or what DNS is asked for, by the ports of
 -- http=80,8080 tls=443 quic=443 dns=53. Where a worker is killed names are lost, counts are not.
 local ipq = require "ipq"
-ipq.takes { http = "80", tls = "443", quic = "443", dns = "53" }
+ipq.takes { http = { type = "ports", default = "80" }, tls = { type = "ports", default = "443" },
+  quic = { type = "ports", default = "443" }, dns = { type = "ports", default = "53" } }
 
 local TCP, UDP, LOOKED, BYTES_MOST = 6, 17, 1, 65536
 
@@ -23,11 +24,7 @@ local kinds = {
 }
 local readers = { [TCP] = {}, [UDP] = {} } -- by the server's port
 for argument, kind in pairs(kinds) do
-  for word in (ipq.args[argument] .. ","):gmatch "([^,]*)," do
-    local port = tonumber(word)
-    assert(port and port >= 1 and port <= 65535 and port % 1 == 0, argument .. " must be ports from 1 to 65535, as 80,8080")
-    readers[kind[1]][port] = kind[2]
-  end
+  for _, port in ipairs(ipq.args[argument]) do readers[kind[1]][port] = kind[2] end
 end
 
 local function look(flow, read, payload, pkt)

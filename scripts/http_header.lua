@@ -12,8 +12,8 @@
 -- (Upgrade), a head of more than 65,536 bytes, or than its sender says in two seconds while nothing is acknowledged
 -- (some 14,000 bytes at first). So a client can avoid the header. With unread=reset such a connection is reset.
 local ipq = require "ipq"
-ipq.takes { port = "80", name = "X-Forwarded-For", value = { type = "string" }, remove = false, direction = "request",
-  unread = "pass" }
+ipq.takes { port = { type = "ports", default = "80" }, name = "X-Forwarded-For", value = { type = "string" },
+  remove = false, direction = "request", unread = "pass" }
 
 local name, value, remove = ipq.args.name, ipq.args.value, ipq.args.remove
 local direction, unread = ipq.args.direction, ipq.args.unread
@@ -25,13 +25,6 @@ assert(not (remove and value), "value and remove=yes cannot go together")
 assert(direction == "request" or direction == "response" or direction == "both",
   "direction must be request, response or both")
 assert(unread == "pass" or unread == "reset", "unread must be pass or reset")
-
-local ports = {}
-for word in (ipq.args.port .. ","):gmatch "([^,]*)," do
-  local port = tonumber(word)
-  assert(port and port >= 1 and port <= 65535 and port % 1 == 0, "port must be numbers from 1 to 65535, as 80,8080")
-  ports[#ports + 1] = port
-end
 
 --- A handler over heads, which read(stream) gives, and which are changed or not.
 local function handler(read, is_changed)
@@ -50,7 +43,7 @@ end
 
 return {
   stream = {
-    edit = true, port = ports, hold = 2, peek = 65536, on_limit = unread,
+    edit = true, port = ipq.args.port, hold = 2, peek = 65536, on_limit = unread,
     client = handler(ipq.http.request, direction ~= "response"),
     server = direction ~= "request" and handler(ipq.http.response, true) or nil,
   },

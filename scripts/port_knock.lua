@@ -9,20 +9,16 @@
 -- connections that have begun go on. A SYN to another port begins anew, so that who scans does not get in. Who listens
 -- to the network sees the knocks: they are no secret.
 local ipq = require "ipq"
-ipq.takes { knock = { type = "string", required = true }, port = "22", within = 10, seconds = 3600, entries = 10000 }
+ipq.takes { knock = { type = "ports", required = true }, port = { type = "ports", default = "22" }, within = 10,
+  seconds = 3600, entries = 10000 }
 
 local args = ipq.args
-local function list_of(name)
-  local list, set = {}, {}
-  for word in (args[name] .. ","):gmatch "([^,]*)," do
-    local port = tonumber(word)
-    assert(port and port >= 1 and port <= 65535 and port % 1 == 0, name .. " must be ports from 1 to 65535, as 22,2222")
-    list[#list + 1], set[port] = port, true
-  end
-  return list, set
+local function set_of(list)
+  local set = {}
+  for _, port in ipairs(list) do set[port] = true end
+  return set
 end
-local knocks, is_knock = list_of "knock"
-local _, guarded = list_of "port"
+local knocks, is_knock, guarded = args.knock, set_of(args.knock), set_of(args.port)
 assert(#knocks >= 2, "knock must be two ports or more")
 for i, port in ipairs(knocks) do
   assert(not guarded[port], "a port that is opened cannot be knocked at: " .. port)

@@ -7,7 +7,7 @@
 -- kind is one of nft's words: tcp-reset, port-unreachable, host-unreachable, net-unreachable, no-route or
 -- admin-prohibited. All but the first are said by ICMP, of TCP, too.
 local ipq = require "ipq"
-ipq.takes { port = "23", kind = "tcp-reset" }
+ipq.takes { port = { type = "ports", default = "23" }, kind = "tcp-reset" }
 
 local TCP, UDP = 6, 17
 
@@ -15,11 +15,7 @@ local kind = ipq.reject(ipq.args.kind)
 local verdicts = { [TCP] = kind, [UDP] = ipq.args.kind == "tcp-reset" and ipq.REJECT or kind }
 
 local rejected = {}
-for word in (ipq.args.port .. ","):gmatch "([^,]*)," do
-  local port = tonumber(word)
-  assert(port and port >= 0 and port <= 65535 and port % 1 == 0, "port must be numbers from 0 to 65535, as 23,2323")
-  rejected[port] = true
-end
+for _, port in ipairs(ipq.args.port) do rejected[port] = true end
 
 return {
   send = true,

@@ -8,17 +8,11 @@
 -- used says which ports are in use: nothing is done to connections to them. A connection that is silent for so many
 -- seconds (1800) is forgotten. Nothing is kept of one but its flow's record.
 local ipq = require "ipq"
-ipq.takes { used = { type = "string", required = true }, seconds = 1800 }
+ipq.takes { used = { type = "ports", required = true }, seconds = 1800 }
 
 assert(ipq.args.seconds >= 1, "seconds must be 1 or more")
 local used = {}
-for word in (ipq.args.used .. ","):gmatch "([^,]*)," do
-  local first, last = word:match "^(%d+)%-?(%d*)$"
-  first, last = tonumber(first), tonumber(last ~= "" and last or first)
-  assert(first and last and first >= 1 and first <= last and last <= 65535,
-    "used must be ports from 1 to 65535, and ranges of them, as 22,8000-8100")
-  for port = first, last do used[port] = true end
-end
+for _, port in ipairs(ipq.args.used) do used[port] = true end
 
 local function say(pkt, fields)
   local answer = pkt:answer(fields)

@@ -9,7 +9,7 @@ local sort, tonumber, tostring, type = table.sort, tonumber, tostring, type
 -- One for the Lua state, as the module ipq is (see engine/abi.lua).
 if core.arguments then return core.arguments end
 
-local C, huge = abi.C, math.huge
+local C, huge, PORT_MOST = abi.C, math.huge, 65535
 
 local M = {}
 
@@ -31,7 +31,20 @@ end
 local truth = { yes = true, ["true"] = true, ["1"] = true, on = true, no = false, ["false"] = false, ["0"] = false,
   off = false }
 
--- The types: what is a value (in Lua) for a default; how a word becomes one, or nil and why not; what it takes.
+--- Ports as a list, in the order of the text: "22,8000-8003"; nil where that is none.
+local function ports_of(text)
+  local ports = {}
+  for word in (text .. ","):gmatch "([^,]*)," do
+    local first, last = word:match "^(%d+)%-?(%d*)$"
+    first, last = tonumber(first), tonumber(last ~= "" and last or first)
+    if not first or word:find "%-$" or first < 1 or first > last or last > PORT_MOST then return nil end
+    for port = first, last do ports[#ports + 1] = port end
+  end
+  return ports
+end
+
+-- The types: what is a value (in Lua) for a default; how a word becomes one, or nil and why not; what it takes; whether
+-- a default is such a word, too.
 local types = {
   string = { lua = "string", takes = "text", read = function(word) return word end },
   number = { lua = "number", takes = "a number", read = function(word)
@@ -41,7 +54,8 @@ local types = {
   boolean = { lua = "boolean", takes = "yes or no (true or false, 1 or 0, on or off)", read = function(word)
     return truth[word]
   end },
-  file = { lua = "string", takes = "a file that can be read", read = function(word)
+  ports = { lua = "string", is_word = true, takes = "ports from 1 to 65535, as 80 or 22,8000-8003", read = ports_of },
+  file = { lua = "string", is_word = true, takes = "a file that can be read", read = function(word)
     local result = C.ipq_file_check(word)
     if result == 0 then return word end
     return nil, (core.strerror(result))
@@ -95,7 +109,8 @@ local function rule_of(name, said, level)
   end
   local kind = types[said.type]
   if not kind then
-    bad("%s: the type must be \"string\", \"number\", \"boolean\" or \"file\", not %s", name, tostring(said.type))
+    bad("%s: the type must be \"string\", \"number\", \"boolean\", \"ports\" or \"file\", not %s", name,
+      tostring(said.type))
   end
   if said.default ~= nil and type(said.default) ~= kind.lua then
     bad("%s: the default must be a %s, not a %s", name, kind.lua, type(said.default))
@@ -109,7 +124,7 @@ end
 local function value_of(name, rule, level)
   local word = args[name]
   -- A file has to be there, whoever named it.
-  if word == nil and rule.type == "file" then word = rule.default end
+  if word == nil and types[rule.type].is_word then word = rule.default end
   if word == nil then
     if rule.required then
       error(("the argument %s= is missing: it takes %s"):format(name, types[rule.type].takes), level + 1)

@@ -229,7 +229,7 @@ function Timer:cancel() end
 function ipq.open(options) end
 
 ---What an argument is: a default, which gives the type, or a table. A file has to be there, and its name is the value.
----@alias ipq.Argument string|number|boolean|{type: "string"|"number"|"boolean"|"file", default?: string|number|boolean, required?: boolean}
+---@alias ipq.Argument string|number|boolean|{type: "string"|"number"|"boolean"|"ports"|"file", default?: string|number|boolean, required?: boolean}
 
 ---Says which arguments (key=value) the script knows, for a script to call once when it is loaded: their names alone, or
 ---a table of them. With a table ipq.args has values of their types then. Raises where an argument cannot be what it is,

@@ -227,7 +227,7 @@ describe(PATH .. ", its arguments", function()
       assert.is_nil(loaded, argument)
       assert.matches(why, message)
     end
-    for argument, why in pairs { ["port=x"] = "port must be numbers", ["port=0"] = "port must be numbers",
+    for argument, why in pairs { ["port=x"] = "takes ports", ["port=0"] = "takes ports",
       ["unread=drop"] = "unread must be pass or reset" } do
       local loaded, message = load("names=a.b", argument)
       assert.is_nil(loaded, argument)

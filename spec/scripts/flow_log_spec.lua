@@ -77,7 +77,7 @@ describe(PATH, function()
     for _, argument in ipairs { "http=x", "http=0", "http=80,", "tls=x", "quic=65536", "dns=" } do
       local loaded, message = script.load(PATH, { argument })
       assert.is_nil(loaded, argument)
-      assert.matches(argument:match "%a+" .. " must be ports", message)
+      assert.matches(argument:match "%a+" .. " takes ports", message)
     end
   end)
 end)

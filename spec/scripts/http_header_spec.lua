@@ -149,8 +149,8 @@ describe(PATH, function()
   end)
 
   it("does not load with arguments that are none", function()
-    for argument, why in pairs { ["port=x"] = "port must be numbers", ["port=0"] = "port must be numbers",
-      ["port=80,"] = "port must be numbers", ["name=a:"] = "name must be a header's", ["name="] = "name must be",
+    for argument, why in pairs { ["port=x"] = "takes ports", ["port=0"] = "takes ports",
+      ["port=80,"] = "takes ports", ["name=a:"] = "name must be a header's", ["name="] = "name must be",
       ["value=a\r\nb"] = "value must be one line", ["unread=drop"] = "unread must be pass or reset" } do
       local loaded, message = script.load(PATH, { argument })
       assert.is_nil(loaded, argument)

@@ -57,10 +57,10 @@ describe(PATH, function()
   end
 
   it("does not load with arguments that are none", function()
-    for argument, why in pairs { ["knock=x"] = "knock must be ports", ["knock=7000"] = "knock must be two ports",
+    for argument, why in pairs { ["knock=x"] = "knock takes ports", ["knock=7000"] = "knock must be two ports",
       ["knock=22,23"] = "cannot be knocked at: 22", ["knock=1,1"] = "twice in a row: 1", ["knock=1,70000"] = "65535",
       ["knock=1,2 within=0"] = "within and seconds", ["knock=1,2 entries=0"] = "entries must be",
-      ["knock=1,2 port=0"] = "port must be ports" } do
+      ["knock=1,2 port=0"] = "port takes ports" } do
       local words = {}
       for word in argument:gmatch "%S+" do words[#words + 1] = word end
       local loaded, message = script.load(PATH, words)

@@ -82,7 +82,8 @@ describe("README.md", function()
     finally(function() os.remove(list) end)
     require("spec.support.document").write(list, "10.0.0.1\n")
     local s = load("arguments.lua", { "port=80", "verbose=yes", "list=" .. list })
-    assert.same({ port = 80, verbose = true, iface = "eth0", list = list }, s.args)
+    assert.same({ port = 80, verbose = true, iface = "eth0", list = list,
+      more = { 22, 8000, 8001, 8002, 8003 } }, s.args)
     local function tcp(dport) return packets.ip(6, packets.tcp("", { dport = dport })) end
     assert.same({ ipq.DROP, ipq.ACCEPT }, source.new { m.simple(1, tcp(80)), m.simple(2, tcp(443)) }:verdicts(s.filter))
   end)

@@ -175,6 +175,25 @@ describe("script.load", function()
       assert.same({ port = 2 }, assert(with("{ port = 1 }", "port=1", "port=2")).args)
     end)
 
+    for word, ports in pairs { ["80"] = { 80 }, ["22,8000-8002,1"] = { 22, 8000, 8001, 8002, 1 },
+      ["65535-65535"] = { 65535 } } do
+      it("knows the ports " .. word, function()
+        assert.same(ports, assert(with("{ a = { type = 'ports', default = '7' } }", "a=" .. word)).args.a)
+        assert.same(ports, assert(with("{ a = { type = 'ports', default = '" .. word .. "' } }")).args.a)
+      end)
+    end
+    assert.is_nil(assert(with "{ a = { type = 'ports' } }").args.a)
+
+    for _, word in ipairs { "", "x", "0", "65536", "80,", ",80", "80,,81", "9-8", "8-", "-8", "8-9-10", "0x50", "1e3",
+      "80 ", "99999999999999999999" } do
+      it("has no port in '" .. word .. "'", function()
+        local loaded, message = with("{ a = { type = 'ports' } }", "a=" .. word)
+        assert.is_nil(loaded)
+        assert.truthy(message:find("a=" .. word .. ": the argument a takes ports from 1 to 65535, as 80 or "
+          .. "22,8000-8003\n", 1, true), message)
+      end)
+    end
+
     for word, value in pairs { yes = true, ["true"] = true, ["1"] = true, on = true, no = false, ["false"] = false,
       ["0"] = false, off = false } do
       it("knows the boolean " .. word, function()
@@ -232,9 +251,9 @@ describe("script.load", function()
         .. "ipq.takes(\"port\")",
       ["{ port = print }"] = "port must be a default, which is text, a number or a boolean, or a table with a type; "
         .. "not a function",
-      ["{ port = {} }"] = "port: the type must be \"string\", \"number\", \"boolean\" or \"file\", not nil",
+      ["{ port = {} }"] = "port: the type must be \"string\", \"number\", \"boolean\", \"ports\" or \"file\", not nil",
       ["{ port = { type = 'int' } }"] =
-        "port: the type must be \"string\", \"number\", \"boolean\" or \"file\", not int",
+        "port: the type must be \"string\", \"number\", \"boolean\", \"ports\" or \"file\", not int",
       ["{ port = { type = 'number', default = '1' } }"] = "port: the default must be a number, not a string",
       ["{ port = { type = 'file', default = 1 } }"] = "port: the default must be a string, not a number",
       ["{ port = { type = 'number', max = 1 } }"] =
