@@ -270,6 +270,16 @@ do
   end
 end
 
+-- A kind, a step, a head.
+do
+  local heads = { "\0\3GET http://a/b HTTP/1.1\r\nHost: a\r\nA:\r\n b\r\n\tc \r\nContent-Length: 5\r\n\r\nhello",
+    "\0\7POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked\nUpgrade: h2c\n\n",
+    "\1\1HTTP/1.1 200 OK\r\nSet-Cookie: a\r\n\r\n",
+    "\1\2HTTP/1.0 404\r\n\r\n", "\2\5X-Sum: 1\r\n\r\n", "\2\1\r\n", "\2\05a;b=c\r\n", "\0\0PRI * HTTP/2.0\r\n\r\n",
+    "\0\2GET / HTTP/1.1\r\nContent-Length : 1\r\nHost: a\r\nHost: b\r\n\r\n" }
+  for i, head in ipairs(heads) do write("http", i, head) end
+end
+
 for i = 1, 20 do write("held", i, random.bytes(i * 40)) end
 for i = 1, 10 do write("netset", i, random.bytes(i * 20)) end
 for i = 1, 20 do write("shared", i, string.char(i % 2) .. random.bytes(i * 60)) end

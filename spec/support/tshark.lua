@@ -67,4 +67,10 @@ function M.all_fields(packets, names)
   return rows
 end
 
+--- The same of raw IP, with a look at what the transports carry, each segment alone.
+function M.contents(packets, names)
+  local rows = read(packets, names, RAW_IP, "-E occurrence=f " .. OPTIONS)
+  return rows
+end
+
 return M

@@ -1,7 +1,9 @@
 -- ipq.http: heads from bytes and from streams, their headers changed in place, their bodies passed.
 local document = require "spec.support.document"
 local ipq = require "ipq"
+local rewrite = require "spec.support.rewrite"
 local t = require "ipq.test"
+local tshark = require "spec.support.tshark"
 
 local http = ipq.http
 
@@ -432,5 +434,71 @@ describe("ipq.http over a stream", function()
         if not http.request(stream) then flow:reset() end
       end } }, { client = { "GET / HTTP/1.1\r\nHost: a\r\n", "Content-Length : 1\r\n\r\n" } })
     assert.same({ true, "" }, { result.is_reset, result.server })
+  end)
+end)
+
+describe("what ipq.http reads", function()
+  local FIELDS = { "http.request.method", "http.request.uri", "http.host", "http.content_length_header",
+    "http.user_agent", "http.transfer_encoding", "http.response.code", "http.response.phrase", "http.server" }
+  local HEADS = 2400
+
+  it("is what tshark reads in " .. HEADS .. " heads", function()
+    if not tshark.available() then return pending "there is no tshark" end
+    local r = rewrite.random(24)
+    local letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+    local function word(most)
+      local list = {}
+      for i = 1, r.number(1, most) do
+        local at = r.number(1, #letters)
+        list[i] = letters:sub(at, at)
+      end
+      return table.concat(list)
+    end
+    local function case(name)
+      return (name:gsub("%a", function(c) return r.number(0, 1) == 0 and c:upper() or c:lower() end))
+    end
+    local heads, packets = {}, {}
+    for i = 1, HEADS do
+      local is_request, lines = r.number(0, 2) > 0, {}
+      local method = r.pick { "GET", "POST", "PUT", "HEAD", "OPTIONS" }
+      local first = is_request and ("%s /%s?%s HTTP/1.%d"):format(method, word(40), word(20), r.number(0, 1))
+        or ("HTTP/1.1 %d %s"):format(r.pick { 200, 204, 301, 404, 503 }, word(12))
+      local function add(name, value)
+        local line = case(name) .. ":" .. r.pick { "", " ", " \t " } .. value .. r.pick { "", " " }
+        table.insert(lines, r.number(1, #lines + 1), line)
+      end
+      if is_request then
+        add("Host", word(20) .. ".example")
+        if r.number(0, 1) == 0 then add("User-Agent", word(60)) end
+      elseif r.number(0, 1) == 0 then
+        add("Server", word(20))
+      end
+      if r.number(0, 2) == 0 then add("Content-Length", tostring(r.number(0, 999999)))
+      elseif r.number(0, 3) == 0 and first:match "1%.1" then add("Transfer-Encoding", "chunked") end
+      for _ = 1, r.number(0, 6) do add("X-" .. word(8), word(30)) end
+      heads[i] = first .. "\r\n" .. table.concat(lines, "\r\n") .. (#lines > 0 and "\r\n\r\n" or "\r\n")
+      local fields = { payload = heads[i], ack = true, sport = 20000 + i, dport = 80 }
+      if not is_request then fields.sport, fields.dport = 80, 20000 + i end
+      packets[i] = t.tcp(fields).bytes
+    end
+    local rows = tshark.contents(packets, FIELDS)
+    assert.equal(HEADS, #rows)
+    for i, row in ipairs(rows) do
+      local read = heads[i]:match "^HTTP" and http.response or http.request
+      local head = assert(read(heads[i]))
+      -- tshark has the blanks behind a value in it.
+      local function same(field, value)
+        assert.equal((row[field] or ""):match "^(.-)[ \t]*$", value and tostring(value) or "", heads[i])
+      end
+      same("http.request.method", head.method)
+      same("http.request.uri", head.target)
+      same("http.response.code", head.status)
+      same("http.response.phrase", head.reason)
+      if head.method then same("http.host", head.host) end
+      same("http.user_agent", head.headers["user-agent"])
+      same("http.server", head.headers.server)
+      same("http.content_length_header", head.headers["content-length"])
+      same("http.transfer_encoding", head.headers["transfer-encoding"])
+    end
   end)
 end)
