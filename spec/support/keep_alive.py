@@ -2,6 +2,7 @@
 body, on port 80 of both families. Prints "ready"."""
 import http.server
 import socket
+import socketserver
 import threading
 
 
@@ -39,8 +40,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6
+    allow_reuse_address = True
+    daemon_threads = True
 
 
 server = Server(("::", 80), Handler)
