@@ -148,6 +148,19 @@ describe(PATH, function()
     end
   end)
 
+  it("sets or removes a header of responses, and of requests too", function()
+    local client = { get "X-A: 1\r\n", "HEAD / HTTP/1.1\r\n\r\n" }
+    local server = { "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nx-a: 2\r\n\r\n" }
+    local removed = t.connection(t.load(PATH, { name = "X-A", remove = "yes", direction = "response" }),
+      { client = client, server = server })
+    assert.equal(table.concat(client), removed.server)
+    assert.equal((table.concat(server):gsub("[Xx]%-[Aa]: %d\r\n", "")), removed.client)
+    local set = t.connection(t.load(PATH, { name = "X-A", value = "b", direction = "both" }),
+      { client = client, server = server })
+    assert.equal(2, select(2, set.server:gsub("X%-A: b\r\n", "")))
+    assert.equal(2, select(2, set.client:gsub("X%-A: b\r\n", "")))
+  end)
+
   it("does not load with arguments that are none", function()
     for argument, why in pairs { ["port=x"] = "takes ports", ["port=0"] = "takes ports",
       ["port=80,"] = "takes ports", ["name=a:"] = "name must be a header's", ["name="] = "name must be",
