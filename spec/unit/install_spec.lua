@@ -31,6 +31,7 @@ describe("what is installed", function()
     local needed = { ["block_sni.lua"] = "names=a.b", ["blocklist.lua"] = "file=/dev/null",
       ["clamp_mss.lua"] = "mtu=1400", ["dns_sinkhole.lua"] = "list=/dev/null",
       ["dns_rewrite.lua"] = "name=a.example A=192.0.2.1",
+      ["port_knock.lua"] = "knock=7000,8000", ["rate_limit.lua"] = "rate=100", ["transparent_tarpit.lua"] = "used=22",
       ["nat.lua"] = "inside=192.0.2.0/24 outside=198.51.100.0/24" }
     for _, name in ipairs(document.scripts()) do
       local arguments = needed[name] or ""
