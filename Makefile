@@ -2,6 +2,7 @@
 #
 #   make demo          a filter at work on real packets, in a network namespace of its own
 #   make demo-bypass   a TCP stream of which the filter judges the beginning alone
+#   make demo-names    TLS, QUIC and DNS, judged by the names that clients ask for
 #   make test          all specs
 #
 # Each target installs the packages it needs (see deps). V=1 shows the commands.
@@ -69,7 +70,7 @@ PRELOADS := $(addprefix $(BUILD)/spec/,refuse_socket.so refuse_flags.so refuse_v
 SPEC_LIBS := $(BUILD)/spec/lib.so $(PRELOADS) $(BUILD)/spec/stream $(BUILD)/spec/datagrams
 BENCH_PROGRAMS := $(patsubst spec/bench/%.c,$(BUILD)/bench/%,$(wildcard spec/bench/*.c))
 
-.PHONY: chaos hostile soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass test check lint layers \
+.PHONY: chaos hostile soak all deps deps-build deps-test deps-bench deps-demo demo demo-bypass demo-names test check lint layers \
 	format bench install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -134,7 +135,7 @@ DEPS ?= .ci/deps
 DEPS_BUILD := gcc make pkg-config libc6-dev libmnl-dev nettle-dev libpcap-dev zlib1g-dev libseccomp-dev libcap-ng-dev \
 	libluajit-5.1-dev luajit lua-cjson iptables iproute2 iputils-ping util-linux
 DEPS_TEST := $(DEPS_BUILD) lua-busted lua-check cppcheck clang-format python3 curl
-DEPS_DEMO := $(DEPS_BUILD) iperf3
+DEPS_DEMO := $(DEPS_BUILD) iperf3 openssl curl bind9-dnsutils dnsmasq-base
 DEPS_BENCH := $(DEPS_BUILD) tcpdump tshark python3 python3-scapy iperf3 libnetfilter-queue-dev openssl
 
 deps: deps-build deps-test deps-bench deps-demo
@@ -296,6 +297,9 @@ demo: all
 
 demo-bypass: all deps-demo
 	$(Q)scripts/demo/bypass.sh $(PROGRAM)
+
+demo-names: all deps-demo
+	$(Q)scripts/demo/names.sh $(PROGRAM)
 
 test: deps-test
 	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) $(PROGRAM) $(CORE) $(SPEC_LIBS)

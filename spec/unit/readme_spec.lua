@@ -1,8 +1,10 @@
 -- README's examples run, and the annotations name what there is.
+local hello = require "spec.support.hello"
 local ipq = require "ipq"
 local m = require "spec.support.message"
 local packet = require "ipq.packet.view"
 local packets = require "spec.support.packet"
+local quic = require "spec.support.quic"
 local script = require "ipq.engine.script"
 local source = require "spec.support.source"
 
@@ -187,6 +189,29 @@ describe("README.md", function()
     local _, events = t.advance(601)
     assert.same({ { saddr = "10.0.0.1", wrong = 3, reason = "timeout" } }, events)
     t.set_time(0)
+  end)
+
+  it("judges by names in its example", function()
+    local t, path, list = require "ipq.test", os.tmpname(), os.tmpname()
+    finally(function() os.remove(path) os.remove(list) end)
+    require("spec.support.document").write(path, examples["names.lua"])
+    require("spec.support.document").write(list, "blocked.example\n")
+    local filter = t.load(path, { list = list })
+    finally(function() filter:stop() end)
+    local function connect(name)
+      return (t.connection(filter, { client = hello.client(name, 1800), server = "answer", dport = 443 }))
+    end
+    assert.is_true(connect("www.blocked.example").is_reset)
+    assert.equal("answer", connect("free.example").client)
+    local function initial(name)
+      local frames = quic.crypto(0, hello.client(name):sub(6))
+      return t.udp { dport = 443, payload = quic.initial { frames = frames, size = 1200 } }
+    end
+    assert.verdict("drop", filter, initial "blocked.example")
+    assert.unchanged(filter, t.udp { dport = 443, sport = 5, payload = "no QUIC" })
+    local answered = assert.verdict("drop", filter, t.dns { id = 7, name = "a.blocked.example" })
+    assert.equal("nxdomain", ipq.dns.parse(tostring(answered.sent[1].udp.payload)).rcode)
+    assert.unchanged(filter, t.dns { name = "free.example" })
   end)
 
   it("tells the server who asks in its example, and has a spec of it that passes", function()
