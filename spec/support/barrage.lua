@@ -25,7 +25,7 @@ local arguments = {
   ["scripts/port_knock.lua"] = "knock=23,53 port=80,443",
   ["scripts/rate_limit.lua"] = "rate=10 prefix4=13 prefix6=47",
   ["scripts/redirect_port.lua"] = "from=53 to=5353",
-  ["scripts/reject_port.lua"] = "port=0,23,53,80,443,1024,5353",
+  ["scripts/reject_port.lua"] = "port=1,23,53,80,443,1024,5353",
   ["scripts/set_ttl.lua"] = "ttl=9",
   ["scripts/transparent_tarpit.lua"] = "used=22",
 }

@@ -544,13 +544,10 @@ describe("A filter that reads and assigns what is inside", function()
     src:plan({ 64 }, BATCHES)
     local compiled, aborted = traces.of(judge)
     assert.is_true(#compiled > 0)
-    src:plan({ 64 }, BATCHES)
-    collectgarbage()
-    collectgarbage "stop"
-    local before = collectgarbage "count"
-    judge()
-    local grown = collectgarbage "count" - before
-    collectgarbage "restart"
+    local grown = traces.garbage(function()
+      src:plan({ 64 }, BATCHES)
+      judge()
+    end)
     return grown * 1024 / (BATCHES * 64), aborted
   end
 
