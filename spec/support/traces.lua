@@ -36,8 +36,8 @@ function M.of(work)
   return M.watch(work)
 end
 
---- The KiB of garbage that work() makes, which is warm: the least of five times. A side exit may become hot late, and its
---- trace takes memory, once; what each packet takes is taken each time.
+--- The KiB of garbage that work() makes, which is warm: the least of five times. A side exit may become hot late, and
+--- its trace takes memory, once; what each packet takes is taken each time.
 function M.garbage(work)
   local least = math.huge
   for _ = 1, 5 do
