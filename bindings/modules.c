@@ -34,6 +34,7 @@
 	M(dns_names, "ipq.dns.names", "dns/names.lua")                            \
 	M(dns_stream, "ipq.dns.stream", "dns/stream.lua")                         \
 	M(dns_writer, "ipq.dns.writer", "dns/writer.lua")                         \
+	M(http_head, "ipq.http.head", "http/head.lua")                            \
 	M(engine_abi, "ipq.engine.abi", "engine/abi.lua")                         \
 	M(engine_compiler, "ipq.engine.compiler", "engine/compiler.lua")          \
 	M(engine_dispatch, "ipq.engine.dispatch", "engine/dispatch.lua")          \

@@ -67,6 +67,9 @@ for script in "$root"/usr/share/ipq-lua/scripts/*.lua; do
 	dns_rewrite.lua) set -- name=a.example A=192.0.2.1 ;;
 	dns_sinkhole.lua) set -- list=/dev/null ;;
 	clamp_mss.lua) set -- mtu=1420 ;;
+	port_knock.lua) set -- knock=7000,8000 ;;
+	rate_limit.lua) set -- rate=100 ;;
+	transparent_tarpit.lua) set -- used=22 ;;
 	nat.lua) set -- inside=192.0.2.0/24 outside=198.51.100.0/24 ;;
 	*) set -- ;;
 	esac
