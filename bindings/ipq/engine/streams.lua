@@ -134,9 +134,9 @@ end
 
 local which = { [0] = "client", [1] = "server" }
 
---- What a handler is called with, set by packet/stream.lua: new(opened, number, direction, flow); and
---- coroutine_of(stream), which its handler runs in.
-M.new, M.coroutine_of = nil, nil
+--- What a handler is called with, set by packet/stream.lua: new(opened, number, direction); coroutine_of(stream), which
+--- its handler runs in; and has_rest(stream), whether it goes on when its handler has returned.
+M.new, M.coroutine_of, M.has_rest = nil, nil, nil
 
 local function tell_error(opened, key, thread, err)
   if not opened.may_tell() then return end
@@ -144,17 +144,19 @@ local function tell_error(opened, key, thread, err)
   log.write("error", ("stream.%s(): %s"):format(which[key % 2], ok and text or "error with no message"))
 end
 
---- Runs a handler until it waits for something that has not come.
-local function run(opened, key, stream)
+--- Runs a handler until it waits for something that has not come. It gets the flow when it begins.
+local function run(opened, key, stream, flow)
   local before, thread = opened.running, M.coroutine_of(stream)
   opened.running = stream
-  local ok, err = coroutine_resume(thread, stream)
+  local ok, err = coroutine_resume(thread, stream, flow)
   opened.running = before
   local number, direction = floor(key / 2), key % 2
   if not ok then
     tell_error(opened, key, thread, err)
     opened.waiting[key] = nil
     C.ipq_stream_fail(opened.streams, number, direction, opened.streams.on_error)
+  elseif coroutine_status(thread) == "dead" and M.has_rest(stream) then
+    run(opened, key, stream)
   elseif coroutine_status(thread) == "dead" then
     opened.waiting[key] = nil
     C.ipq_stream_leave(opened.streams, number, direction)
@@ -197,9 +199,9 @@ function check_overdue(opened)
 end
 
 local function begin_handler(opened, p, key)
-  local stream = M.new(opened, floor(key / 2), key % 2, flows.object(p.flow_number - 1))
+  local stream = M.new(opened, floor(key / 2), key % 2)
   opened.waiting[key] = stream
-  run(opened, key, stream)
+  run(opened, key, stream, flows.object(p.flow_number - 1))
 end
 
 local function wake(opened, p)

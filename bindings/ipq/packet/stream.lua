@@ -3,6 +3,7 @@
 local abi = require "ipq.engine.abi"
 local core = require "ipq.core"
 local ffi = require "ffi"
+local flows = require "ipq.engine.flows"
 local spelling = require "ipq.spelling"
 local streams = require "ipq.engine.streams"
 -- A script may overwrite globals.
@@ -25,17 +26,16 @@ local M = {}
 ---@field eof boolean whether its end has said all: nothing more will come
 local Stream = {}
 
--- What is in a stream: whose it is, its number, its direction, its handler's coroutine, the flow; what is to be done
--- before anything else is, a function, and what that is called with.
-local OPENED, NUMBER, DIRECTION, COROUTINE, FLOW, PENDING, VALUE = 1, 2, 3, 4, 5, 6, 7
+-- What is in a stream: whose it is, its number, its direction, its handler's coroutine; what is to be done before
+-- anything else is, a function, and what that is called with.
+local OPENED, NUMBER, DIRECTION, COROUTINE, PENDING, VALUE = 1, 2, 3, 4, 5, 6
 
 local mt = { __metatable = false }
 
 --- Does what was put off.
 local function settle(stream)
   local pending = rawget(stream, PENDING)
-  if not pending then return end
-  rawset(stream, PENDING, false)
+  rawset(stream, PENDING, nil)
   pending(rawget(stream, VALUE), rawget(stream, OPENED), rawget(stream, NUMBER), rawget(stream, DIRECTION))
 end
 
@@ -49,7 +49,7 @@ function mt:__index(key)
   if method then return method end
   if key == "eof" then
     local opened = rawget(self, OPENED)
-    if is_running(self) then settle(self) end
+    if rawget(self, PENDING) and is_running(self) then settle(self) end
     return (C.ipq_stream_is_end(opened.streams, rawget(self, NUMBER), rawget(self, DIRECTION)))
   end
   error(("a stream has no '%s'%s"):format(tostring(key), spelling.hint(key, Stream)), 2)
@@ -59,26 +59,30 @@ function mt.__newindex() error("a stream's fields cannot be assigned", 2) end
 
 function mt:__tostring() return rawget(self, DIRECTION) == 0 and "stream of the client" or "stream of the server" end
 
---- What C is called with, and the flow, of a stream whose handler runs; nil where it does not. What was put off is
---- done.
+--- What C is called with, of a stream whose handler runs; nil where it does not. What was put off is done.
 local function opened_of(stream)
-  if not is_running(stream) then return nil end
-  settle(stream)
-  return rawget(stream, OPENED), rawget(stream, NUMBER), rawget(stream, DIRECTION), rawget(stream, FLOW)
+  local opened = rawget(stream, OPENED)
+  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then return nil end
+  if rawget(stream, PENDING) then settle(stream) end
+  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
 end
 
 local function is_stream(value)
   return type(value) == "table" and getmetatable(value) == false and rawget(value, OPENED) ~= nil
 end
 
---- The same. Errors are at the level of who called the caller.
+--- The same. Errors are at the level of who called the caller. It calls nothing that calls: how deep a handler that
+--- waits has ever been is what its coroutine takes.
 local function open(stream, name)
-  if not is_stream(stream) then
+  if type(stream) ~= "table" or getmetatable(stream) ~= false or rawget(stream, OPENED) == nil then
     error(("%s() is a method of a stream: stream:%s()"):format(name, name), 3)
   end
-  local opened, number, direction = opened_of(stream)
-  if not opened then error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3) end
-  return opened, number, direction
+  local opened = rawget(stream, OPENED)
+  if opened.running ~= stream or coroutine_running() ~= rawget(stream, COROUTINE) then
+    error(("stream:%s() is for the stream's own handler, while that runs"):format(name), 3)
+  end
+  if rawget(stream, PENDING) then settle(stream) end
+  return opened, rawget(stream, NUMBER), rawget(stream, DIRECTION)
 end
 
 local function check(name, n, most, which)
@@ -216,9 +220,9 @@ M.change = change
 
 --- What C is called with, and the flow, of a stream whose handler runs; errors name that function, at that level.
 function M.own(stream, name, level)
-  local opened, number, direction, flow = opened_of(stream)
+  local opened, number, direction = opened_of(stream)
   if not opened then error(("%s() is for the stream's own handler, while that runs"):format(name), level) end
-  return opened, number, direction, flow
+  return opened, number, direction, flows.object(opened.streams.records[number].flow)
 end
 
 --- Puts off what is to be done before anything else becomes of the stream, and at the latest when its handler returns:
@@ -252,18 +256,21 @@ function M.look(stream, n)
   return count, C.ipq_stream_bytes(list, number, direction)
 end
 
---- What a coroutine is made of: what a handler has put off is done when it returns.
-local function handle(stream)
-  rawget(stream, OPENED).handlers[rawget(stream, DIRECTION)](stream, rawget(stream, FLOW))
-  settle(stream)
-end
-
 --- A stream, whose handler has not begun.
-function streams.new(opened, number, direction, flow)
-  return (setmetatable({ opened, number, direction, coroutine_create(handle), flow, false, false }, mt))
+function streams.new(opened, number, direction)
+  return (setmetatable({ opened, number, direction, coroutine_create(opened.handlers[direction]) }, mt))
 end
 
+--- The coroutine that its handler runs in.
 function streams.coroutine_of(stream) return (rawget(stream, COROUTINE)) end
+
+--- The handler has returned. Whether it has put something off, for which there is a coroutine now in its place: it may
+--- wait.
+function streams.has_rest(stream)
+  if not rawget(stream, PENDING) then return false end
+  rawset(stream, COROUTINE, coroutine_create(settle))
+  return true
+end
 
 core.stream = M
 return M
