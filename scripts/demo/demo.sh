@@ -45,7 +45,7 @@ echo "\$ ipq-lua scripts/drop_icmp.lua max=100 verbose=yes &"
 "$program" scripts/drop_icmp.lua max=100 verbose=yes >> "$dir/out" 2>> "$dir/err" &
 filter=$!
 deadline=$(($(date +%s) + 5))
-until grep -q 'waiting for packets' "$dir/err"; do
+until grep -qs 'waiting for packets' "$dir/err"; do
 	if ! kill -0 $filter 2> /dev/null || [ "$(date +%s)" -ge $deadline ]; then
 		cat "$dir/err" >&2
 		exit 69

@@ -462,7 +462,8 @@ end }
     end
     for i, script in ipairs(scripts) do
       local peak = peak_of(20 * FRAMES, script)
-      assert.is_true(peak < before[i] + 4096, ("%s: %d kB, then %d kB"):format(script, before[i], peak))
+      -- When the collector comes differs by some megabytes; ten bytes a packet would be nine.
+      assert.is_true(peak < before[i] + 8192, ("%s: %d kB, then %d kB"):format(script, before[i], peak))
     end
   end)
 
